@@ -1,0 +1,95 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
+# Only relative paths stand here, so a checkout in a folder with a space in its name works.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
+CONSTRAINTS := deploy/constraints.txt
+N ?= 10
+SEED ?= 1
+
+.PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
+        bench kills train-demo clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+# --- set-up -----------------------------------------------------------------------------
+# A stamp is written only when an installation is complete, so an interrupted one is redone.
+
+$(VENV)/.made: deploy/make-venv.sh
+	@sh deploy/make-venv.sh "$(VENV)"
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
+	@echo "installing the server and its tests ..."
+	@$(PIP) install --upgrade -c $(CONSTRAINTS) "pip>=25.1"
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu]" --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.base
+	@echo "installing the linters ..."
+	@$(PIP) install -c $(CONSTRAINTS) --group check
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.base
+	@echo "installing torch and what needs it (several GB) ..."
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export]" --group test --group all
+	@touch $@
+
+$(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
+	@sh deploy/make-venv.sh "$(VENV)-proto"
+	@$(VENV)-proto/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	@$(VENV)-proto/bin/python -m pip --quiet install --group proto
+	@touch $@
+
+# --- what a newcomer types ----------------------------------------------------------------
+
+demo: $(VENV)/.base ## Real images through a real server on this machine, shown step by step
+	@$(PY) -m imagesieve_server demo
+
+serve: $(VENV)/.base ## The demo server, kept running until Ctrl-C
+	@$(PY) -m imagesieve_server serve
+
+test: $(VENV)/.base ## The tests that need nothing but Python
+	@$(PY) -m pytest -q
+
+# --- everything else ------------------------------------------------------------------------
+
+test-all: $(VENV)/.all ## All tests: adds torch, promtool, wheels; any unnamed skip is a failure
+	@$(PY) -m pytest -q --all
+
+test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU
+	@$(PY) -m pytest -q --gpu
+
+check: $(VENV)/.check proto-check ## Format, lint, types, import rules, proto rules
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@PYTHONPATH=client:server $(VENV)/bin/lint-imports --no-cache
+	@cd proto && ../$(VENV)/bin/buf lint
+
+format: $(VENV)/.check ## Rewrite the code in the project's format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+proto: $(VENV)-proto/.made ## Generate client/imagesieve/v1 from proto/
+	@sh proto/generate.sh $(VENV)-proto/bin/python client
+
+proto-check: $(VENV)-proto/.made ## Fail where the generated code is not what proto/ says
+	@sh proto/check.sh $(VENV)-proto/bin/python client
+
+golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
+	@$(PY) -m pytest -q --update-golden
+
+bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's own
+	@PYTHONPATH=tests $(PY) tests/benchmarks/end_to_end.py
+
+kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
+	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
+
+train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
+	@$(PY) -m imagesieve_server model train-demo --seed $(SEED)
+
+clean: ## Remove environments and caches
+	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

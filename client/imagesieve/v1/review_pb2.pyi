@@ -1,0 +1,317 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from imagesieve.v1 import moderation_pb2 as _moderation_pb2
+from imagesieve.v1 import verdict_pb2 as _verdict_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ItemState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ITEM_STATE_UNSPECIFIED: _ClassVar[ItemState]
+    ITEM_STATE_READY: _ClassVar[ItemState]
+    ITEM_STATE_LEASED: _ClassVar[ItemState]
+    ITEM_STATE_PARKED: _ClassVar[ItemState]
+    ITEM_STATE_DECIDED: _ClassVar[ItemState]
+    ITEM_STATE_EXPIRED: _ClassVar[ItemState]
+
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTCOME_UNSPECIFIED: _ClassVar[Outcome]
+    OUTCOME_APPROVE: _ClassVar[Outcome]
+    OUTCOME_REJECT: _ClassVar[Outcome]
+    OUTCOME_ESCALATE: _ClassVar[Outcome]
+ITEM_STATE_UNSPECIFIED: ItemState
+ITEM_STATE_READY: ItemState
+ITEM_STATE_LEASED: ItemState
+ITEM_STATE_PARKED: ItemState
+ITEM_STATE_DECIDED: ItemState
+ITEM_STATE_EXPIRED: ItemState
+OUTCOME_UNSPECIFIED: Outcome
+OUTCOME_APPROVE: Outcome
+OUTCOME_REJECT: Outcome
+OUTCOME_ESCALATE: Outcome
+
+class Decision(_message.Message):
+    __slots__ = ("decision_id", "item_id", "round", "outcome", "labels", "note", "reviewer", "decided_at", "effective", "supersedes", "cause")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    REVIEWER_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    item_id: str
+    round: int
+    outcome: Outcome
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    reviewer: str
+    decided_at: _timestamp_pb2.Timestamp
+    effective: bool
+    supersedes: str
+    cause: str
+    def __init__(self, decision_id: _Optional[str] = ..., item_id: _Optional[str] = ..., round: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., reviewer: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective: bool = ..., supersedes: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
+
+class Item(_message.Message):
+    __slots__ = ("item_id", "sha256", "state", "verdict", "policy", "policy_version", "model_version", "reasons", "category", "severity", "score", "answer", "media_type", "size_bytes", "enqueued_at", "due_at", "surface", "content_ref", "uploader_ref", "labels", "submissions", "round", "tier", "reviews_needed", "expiries", "claimed_by", "claimed_at", "lease_until", "decisions", "group_id")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENQUEUED_AT_FIELD_NUMBER: _ClassVar[int]
+    DUE_AT_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_REF_FIELD_NUMBER: _ClassVar[int]
+    UPLOADER_REF_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    SUBMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    REVIEWS_NEEDED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRIES_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_BY_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_AT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    sha256: str
+    state: ItemState
+    verdict: _verdict_pb2.Verdict
+    policy: str
+    policy_version: str
+    model_version: str
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    category: str
+    severity: int
+    score: float
+    answer: _moderation_pb2.ModerateResponse
+    media_type: str
+    size_bytes: int
+    enqueued_at: _timestamp_pb2.Timestamp
+    due_at: _timestamp_pb2.Timestamp
+    surface: str
+    content_ref: str
+    uploader_ref: str
+    labels: _containers.ScalarMap[str, str]
+    submissions: int
+    round: int
+    tier: int
+    reviews_needed: int
+    expiries: int
+    claimed_by: str
+    claimed_at: _timestamp_pb2.Timestamp
+    lease_until: _timestamp_pb2.Timestamp
+    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    group_id: str
+    def __init__(self, item_id: _Optional[str] = ..., sha256: _Optional[str] = ..., state: _Optional[_Union[ItemState, str]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, str]] = ..., policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., category: _Optional[str] = ..., severity: _Optional[int] = ..., score: _Optional[float] = ..., answer: _Optional[_Union[_moderation_pb2.ModerateResponse, _Mapping]] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., enqueued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., surface: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., submissions: _Optional[int] = ..., round: _Optional[int] = ..., tier: _Optional[int] = ..., reviews_needed: _Optional[int] = ..., expiries: _Optional[int] = ..., claimed_by: _Optional[str] = ..., claimed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., group_id: _Optional[str] = ...) -> None: ...
+
+class ClaimRequest(_message.Message):
+    __slots__ = ("claim_id", "reviewer", "categories", "tier", "lease_seconds", "include_image")
+    CLAIM_ID_FIELD_NUMBER: _ClassVar[int]
+    REVIEWER_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    claim_id: str
+    reviewer: str
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    tier: int
+    lease_seconds: int
+    include_image: bool
+    def __init__(self, claim_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., tier: _Optional[int] = ..., lease_seconds: _Optional[int] = ..., include_image: bool = ...) -> None: ...
+
+class ClaimResponse(_message.Message):
+    __slots__ = ("item", "token", "lease_until", "image")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    token: str
+    lease_until: _timestamp_pb2.Timestamp
+    image: bytes
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., token: _Optional[str] = ..., lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., image: _Optional[bytes] = ...) -> None: ...
+
+class ExtendRequest(_message.Message):
+    __slots__ = ("item_id", "token", "lease_seconds")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    token: str
+    lease_seconds: int
+    def __init__(self, item_id: _Optional[str] = ..., token: _Optional[str] = ..., lease_seconds: _Optional[int] = ...) -> None: ...
+
+class ExtendResponse(_message.Message):
+    __slots__ = ("lease_until",)
+    LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    lease_until: _timestamp_pb2.Timestamp
+    def __init__(self, lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ReleaseRequest(_message.Message):
+    __slots__ = ("item_id", "token")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    token: str
+    def __init__(self, item_id: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class ReleaseResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+
+class DecideRequest(_message.Message):
+    __slots__ = ("item_id", "token", "outcome", "labels", "note", "reviewer")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    REVIEWER_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    token: str
+    outcome: Outcome
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    reviewer: str
+    def __init__(self, item_id: _Optional[str] = ..., token: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., reviewer: _Optional[str] = ...) -> None: ...
+
+class DecideResponse(_message.Message):
+    __slots__ = ("decision",)
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    decision: Decision
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
+
+class GetRequest(_message.Message):
+    __slots__ = ("item_id", "include_image")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    include_image: bool
+    def __init__(self, item_id: _Optional[str] = ..., include_image: bool = ...) -> None: ...
+
+class GetResponse(_message.Message):
+    __slots__ = ("item", "image")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    image: bytes
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., image: _Optional[bytes] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ("states", "category", "page_size", "page_token")
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedScalarFieldContainer[ItemState]
+    category: str
+    page_size: int
+    page_token: str
+    def __init__(self, states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., category: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListResponse(_message.Message):
+    __slots__ = ("items", "next_page_token")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    next_page_token: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class StatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatsResponse(_message.Message):
+    __slots__ = ("ready", "leased", "parked", "decided", "expired", "oldest_ready_age_seconds")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    LEASED_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_READY_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ready: int
+    leased: int
+    parked: int
+    decided: int
+    expired: int
+    oldest_ready_age_seconds: float
+    def __init__(self, ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., decided: _Optional[int] = ..., expired: _Optional[int] = ..., oldest_ready_age_seconds: _Optional[float] = ...) -> None: ...
+
+class RequeueRequest(_message.Message):
+    __slots__ = ("item_id",)
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    def __init__(self, item_id: _Optional[str] = ...) -> None: ...
+
+class RequeueResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+
+class WatchDecisionsRequest(_message.Message):
+    __slots__ = ("cursor",)
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    def __init__(self, cursor: _Optional[str] = ...) -> None: ...
+
+class WatchDecisionsResponse(_message.Message):
+    __slots__ = ("decision", "cursor", "sha256", "content_ref", "uploader_ref", "surface", "labels", "request_id")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_REF_FIELD_NUMBER: _ClassVar[int]
+    UPLOADER_REF_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    decision: Decision
+    cursor: str
+    sha256: str
+    content_ref: str
+    uploader_ref: str
+    surface: str
+    labels: _containers.ScalarMap[str, str]
+    request_id: str
+    def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ..., cursor: _Optional[str] = ..., sha256: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., surface: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...

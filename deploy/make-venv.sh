@@ -1,0 +1,48 @@
+#!/bin/sh
+# Makes a virtual environment with pip: make-venv.sh FOLDER
+# Picks a Python from 3.11 to 3.14, survives a missing ensurepip, and replaces an unfinished one.
+set -u
+target=$1
+
+suitable() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
+}
+
+python=
+for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 python; do
+    [ -n "$candidate" ] || continue
+    if suitable "$candidate"; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    found=$(python3 -V 2>&1 || echo "no python3")
+    echo "imagesieve needs Python 3.11 to 3.14; found: $found." >&2
+    echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2
+    exit 1
+fi
+
+rm -rf "$target"
+if "$python" -m venv "$target" >/dev/null 2>&1 && "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+    exit 0
+fi
+
+# Debian and Ubuntu ship Python without ensurepip unless python3-venv is installed.
+rm -rf "$target"
+if "$python" -m venv --without-pip "$target" 2>/dev/null; then
+    if "$python" -m pip --python "$target/bin/python" install --quiet pip >/dev/null 2>&1 &&
+        "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+        exit 0
+    fi
+fi
+rm -rf "$target"
+for maker in "$python -m virtualenv --quiet" "uv venv --quiet --seed --python $python"; do
+    if $maker "$target" >/dev/null 2>&1 && "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+        exit 0
+    fi
+    rm -rf "$target"
+done
+echo "$("$python" -V) cannot make a virtual environment with pip: install the package" >&2
+echo "python3-venv (Debian, Ubuntu), virtualenv or uv, or name another Python: make PYTHON=..." >&2
+exit 1
