@@ -1,0 +1,213 @@
+"""Every setting of the server, with its default and its meaning.
+
+One TOML file, overridden by environment variables ``IMAGESIEVE__SECTION__KEY``. The
+environment is handed in as an argument and read here only. An unknown key is an error: a
+misspelt limit must not silently be the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from imagesieve_server.core.errors import ConfigError
+
+ENV_PREFIX = "IMAGESIEVE__"
+
+
+def _setting(default: Any, about: str) -> Any:
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The gRPC port."""
+
+    address: str = _setting("127.0.0.1:50051", "host:port of the gRPC server; port 0 picks one")
+    insecure: bool = _setting(
+        False, "allow a non-loopback address without TLS (behind a mesh that encrypts)"
+    )
+    tls_cert: str = _setting("", "PEM certificate chain; with tls_key it turns TLS on")
+    tls_key: str = _setting("", "PEM private key")
+    max_in_flight_images: int = _setting(256, "images admitted at once; more are shed")
+    max_in_flight_mib: int = _setting(512, "bytes of admitted images, MiB; more are shed")
+    drain_seconds: float = _setting(20.0, "time given to calls in flight when stopping")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """The Prometheus port."""
+
+    address: str = _setting("127.0.0.1:9464", "host:port of /metrics; empty turns it off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """The encoder."""
+
+    bundle: str = _setting("", "folder of the model bundle; empty is the demo model")
+    provider: str = _setting("auto", "auto, cuda or cpu; cuda fails to start without a GPU")
+    threads: int = _setting(0, "threads of one encoder run; 0 is one per core")
+    spinning: bool = _setting(False, "let encoder threads spin; only with cores to spare")
+    max_queue_views: int = _setting(1024, "views waiting for the encoder; more are shed")
+    hang_seconds: float = _setting(60.0, "an encoder run longer than this counts as failed")
+    canary_seconds: float = _setting(600.0, "time between canary checks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """The policies."""
+
+    folder: str = _setting("", "folder of compiled *.policy.npz files; empty is the demo policy")
+    default: str = _setting("", "policy of requests that name none; needed with several")
+    watch_seconds: float = _setting(2.0, "time between looks at the folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSettings:
+    """The decoder."""
+
+    workers: int = _setting(0, "decode worker processes; 0 is one per core")
+    max_mib: int = _setting(20, "largest image accepted, MiB")
+    max_megapixels: int = _setting(64, "largest picture decoded, million pixels")
+    wall_seconds: float = _setting(10.0, "time one image may take in a worker")
+    worker_memory_mib: int = _setting(1536, "address space of a worker, MiB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """The review queue."""
+
+    database: str = _setting("imagesieve-data/queue.sqlite3", "file of the SQLite database")
+    evidence: str = _setting("imagesieve-data/evidence", "folder of the original images")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """The log, one JSON object a line on standard error."""
+
+    level: str = _setting("info", "debug, info, warning or error")
+    format: str = _setting("json", "json or text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All sections."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    policies: PolicySettings = field(default_factory=PolicySettings)
+    images: ImageSettings = field(default_factory=ImageSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the file (None: defaults only) and the environment. Raises ConfigError."""
+    raw = _read_file(path) if path is not None else {}
+    settings = Settings(**{name: _section(name, raw.pop(name, {})) for name in _sections()})
+    if raw:
+        raise ConfigError(f"unknown section {sorted(raw)[0]!r}; known: {', '.join(_sections())}")
+    for variable in sorted(environ):
+        if variable.startswith(ENV_PREFIX):
+            settings = _override(settings, variable, environ[variable])
+    _check(settings)
+    return settings
+
+
+def parse_address(address: str, *, setting: str) -> tuple[str, int]:
+    """Split host:port; IPv6 hosts stand in brackets. Raises ConfigError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{setting}: {address!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _sections() -> dict[str, type[Any]]:
+    return get_type_hints(Settings)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _section(name: str, raw: Any) -> Any:
+    kind = _sections()[name]
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{name}: must be a table")
+    hints = get_type_hints(kind)
+    for key, value in raw.items():
+        if key not in hints:
+            raise ConfigError(f"{name}.{key}: unknown setting; known: {', '.join(hints)}")
+        raw[key] = _typed(f"{name}.{key}", value, hints[key])
+    return kind(**raw)
+
+
+def _typed(where: str, value: Any, kind: type[Any]) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: must be {_NAMES[kind]}, not {value!r}")
+    return value
+
+
+_NAMES: dict[type[Any], str] = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false",
+}  # fmt: skip
+
+
+def _override(settings: Settings, variable: str, text: str) -> Settings:
+    section, _, key = variable.removeprefix(ENV_PREFIX).lower().partition("__")
+    kind = _sections().get(section)
+    hints = get_type_hints(kind) if kind else {}
+    if key not in hints:
+        raise ConfigError(f"environment variable {variable}: no such setting")
+    try:
+        value = text if hints[key] is str else tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(
+            f"environment variable {variable}: must be {_NAMES[hints[key]]}, not {text!r}"
+        ) from None
+    value = _typed(f"environment variable {variable}", value, hints[key])
+    changed = dataclasses.replace(getattr(settings, section), **{key: value})
+    return dataclasses.replace(settings, **{section: changed})
+
+
+def _check(settings: Settings) -> None:
+    """Refuse values that no server can run with."""
+    for name in _sections():
+        section = getattr(settings, name)
+        for entry in dataclasses.fields(section):
+            value = getattr(section, entry.name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+                raise ConfigError(f"{name}.{entry.name}: must not be negative")
+    for name, key, choices in (
+        ("model", "provider", ("auto", "cuda", "cpu")),
+        ("log", "level", ("debug", "info", "warning", "error")),
+        ("log", "format", ("json", "text")),
+    ):
+        if getattr(getattr(settings, name), key) not in choices:
+            raise ConfigError(f"{name}.{key}: must be one of {', '.join(choices)}")
+    if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
+        raise ConfigError("server.tls_cert and server.tls_key belong together")
+    parse_address(settings.server.address, setting="server.address")
+    if settings.metrics.address:
+        parse_address(settings.metrics.address, setting="metrics.address")
+    for name, key in (
+        ("images", "max_mib"), ("images", "max_megapixels"), ("images", "wall_seconds"),
+        ("images", "worker_memory_mib"), ("model", "hang_seconds"), ("model", "canary_seconds"),
+        ("model", "max_queue_views"), ("server", "max_in_flight_images"),
+        ("server", "max_in_flight_mib"), ("policies", "watch_seconds"),
+    ):  # fmt: skip
+        if getattr(getattr(settings, name), key) == 0:
+            raise ConfigError(f"{name}.{key}: must be more than 0")

@@ -1,0 +1,180 @@
+"""A compiled policy in memory: prompt vectors, thresholds, and what to do when a part is down.
+
+Pure values. Reading files is ``policy_files``' work, arithmetic is ``scoring``'s.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from imagesieve_server.core.errors import UnknownCategory
+from imagesieve_server.core.views import Coverage, ViewKind
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Mode(enum.StrEnum):
+    """Whether a category acts."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"  # scored and counted, never acted on
+
+
+class Method(enum.StrEnum):
+    """How a category's score is computed (``scoring`` has the formulas)."""
+
+    CONTRAST = "contrast"
+    SIGMOID = "sigmoid"
+    COSINE = "cosine"
+    PROBE = "probe"
+
+
+class Pooling(enum.StrEnum):
+    """How the cosines of a group of prompts become one number."""
+
+    MAX = "max"
+    LOGMEANEXP = "logmeanexp"
+
+
+class OnUndecodable(enum.StrEnum):
+    REVIEW = "review"
+    REJECT = "reject"
+
+
+class OnPartialCoverage(enum.StrEnum):
+    REVIEW = "review"
+    REPORT = "report"
+
+
+class OnUnavailable(enum.StrEnum):
+    """The failure table's columns (``failure.py``)."""
+
+    HOLD = "hold"
+    REVIEW = "review"
+    ALLOW = "allow"
+
+
+class Scale(enum.StrEnum):
+    """What a threshold compares with."""
+
+    SCORE = "score"
+    LOGIT = "logit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A limit at and above which a band begins."""
+
+    value: float
+    scale: Scale = Scale.SCORE
+
+    def reached(self, *, score: float, logit: float) -> bool:
+        """Whether the band begins here. NaN counts as reached: never let one pass as clear."""
+        measured = score if self.scale is Scale.SCORE else logit
+        return not measured < self.value
+
+    def log_odds(self) -> float:
+        """The threshold in log-odds; a score of 0 or 1 gives ∓infinity."""
+        if self.scale is Scale.LOGIT:
+            return self.value
+        if self.value <= 0.0:
+            return -math.inf
+        if self.value >= 1.0:
+            return math.inf
+        return math.log(self.value) - math.log1p(-self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Where a category's REVIEW and BLOCK bands begin; None means the band does not exist."""
+
+    review_at: Threshold | None
+    block_at: Threshold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptGroup:
+    """Prompts with their ensembled unit vectors, float32 [n, D]."""
+
+    texts: tuple[str, ...]
+    vectors: Vectors
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A linear head learned offline: score = σ(w·v + β)."""
+
+    weights: Vectors  # float32 [D]
+    bias: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """One rule of the policy."""
+
+    id: str
+    title: str
+    severity: int  # 1 (mild) … 4 (urgent)
+    mode: Mode
+    method: Method
+    pooling: Pooling
+    prompts: PromptGroup
+    counter_prompts: PromptGroup
+    thresholds: Thresholds
+    per_view_kind: tuple[tuple[ViewKind, Thresholds], ...] = ()
+    probe: Probe | None = None
+
+    def thresholds_for(self, kind: ViewKind, *, first: bool) -> Thresholds:
+        """The thresholds of a view; view 0 and the first frame always use the still's."""
+        if first:
+            kind = ViewKind.STILL
+        return dict(self.per_view_kind).get(kind, self.thresholds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything the server needs to judge one image."""
+
+    name: str
+    version: str  # hash of the compiled artefact
+    model_fingerprint: str  # the bundle the vectors were made with
+    logit_scale: float  # λ
+    logit_bias: float  # b, SigLIP's bias; 0 for CLIP
+    neutral: PromptGroup
+    categories: tuple[Category, ...]
+    coverage: Coverage = Coverage.TILES
+    max_views: int = 32
+    on_undecodable: OnUndecodable = OnUndecodable.REVIEW
+    on_partial_coverage: OnPartialCoverage = OnPartialCoverage.REVIEW
+    on_unavailable: OnUnavailable = OnUnavailable.HOLD
+    description: str = ""
+    source: str = field(default="", repr=False)  # the text people wrote
+
+    def subset(self, ids: tuple[str, ...]) -> tuple[Category, ...]:
+        """The named categories in the policy's order; all of them where ``ids`` is empty.
+
+        Raises UnknownCategory.
+        """
+        if not ids:
+            return self.categories
+        known = {category.id for category in self.categories}
+        for wanted in ids:
+            if wanted not in known:
+                raise UnknownCategory(
+                    f"policy {self.name!r} has no category {wanted!r}",
+                    metadata={"policy": self.name, "category": wanted},
+                )
+        return tuple(category for category in self.categories if category.id in ids)
+
+    @property
+    def severity(self) -> int:
+        """The highest severity of any category."""
+        return max(category.severity for category in self.categories)

@@ -1,0 +1,215 @@
+"""What the pipeline needs from the outside, as protocols.
+
+Adapters (images, encoders, policy_files, review_queue, metrics) implement these and never
+import each other. Each port has a real version, a fake in ``imagesieve_server.testing``, and
+a contract test over both. Deadlines are seconds of the monotonic clock (``time.monotonic``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.review import (
+    ClaimRequest,
+    DecideRequest,
+    DecisionRecord,
+    Flag,
+    Item,
+    ItemPage,
+    Lease,
+    ListRequest,
+    QueueStats,
+    Recorded,
+)
+from imagesieve_server.core.views import (
+    DecodedImage,
+    Embeddings,
+    Pixels,
+    Preprocessing,
+    ViewPlan,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSpec:
+    """What the rest of the server must know of a model bundle."""
+
+    fingerprint: str  # sha256 over the bundle's manifest; the model_version
+    name: str
+    embedding_size: int  # D
+    preprocessing: Preprocessing
+    logit_scale: float  # λ, already exponentiated
+    logit_bias: float
+    precision: str  # fp32 | fp16 | int8
+    provider: str  # the ONNX Runtime provider in use, for example CPUExecutionProvider
+
+
+class ImageDecoder(Protocol):
+    """Bytes to views."""
+
+    async def decode(self, data: bytes, *, plan: ViewPlan, deadline: float) -> DecodedImage:
+        """Decode one image.
+
+        Raises ImageEmpty, ImageTooLarge, ImageFormatUnsupported, ImageUndecodable,
+        DeadlinePassed, Overloaded.
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """Views to unit embeddings."""
+
+    @property
+    def spec(self) -> EncoderSpec: ...
+
+    @property
+    def healthy(self) -> bool:
+        """False from an encoder error or a differing canary until a canary passes."""
+        ...
+
+    async def encode(self, pixels: Pixels, *, deadline: float) -> Embeddings:
+        """Encode uint8 [V, S, S, 3] to float32 [V, D], row by row independent of each other.
+
+        Raises EncoderUnavailable, DeadlinePassed, DeadlineUnmeetable, Overloaded.
+        """
+        ...
+
+
+class PolicySource(Protocol):
+    """The policies in force."""
+
+    def get(self, name: str) -> Policy:
+        """The policy of that name, the default one for "". Raises UnknownPolicy."""
+        ...
+
+    def all(self) -> Sequence[Policy]:
+        """Every policy in force, by name."""
+        ...
+
+
+class ReviewQueue(Protocol):
+    """The durable queue, as the pipeline and the gRPC services use it.
+
+    Every method raises StoreUnavailable where the store does not answer.
+    """
+
+    async def answer_of(
+        self, *, tenant: str, request_id: str, request_digest: str
+    ) -> Recorded | None:
+        """What the store keeps of a flagged request, None where it is not known.
+
+        Raises RequestIdReused where it is known with another digest.
+        """
+        ...
+
+    async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
+        """Keep a flag: when this returns, evidence and row survive a power cut.
+
+        Raises RequestIdReused.
+        """
+        ...
+
+    async def claim(self, request: ClaimRequest) -> Lease | None:
+        """Lease the first item by rank; None where none is ready."""
+        ...
+
+    async def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
+        """Prolong a lease to now + lease_s, at most LEASE_MAX_S after its claim.
+
+        Raises ItemNotFound, LeaseLost.
+        """
+        ...
+
+    async def release(self, *, tenant: str, item_id: str, token: str) -> Item:
+        """Give an item back; repeated, it returns the present state.
+
+        Raises ItemNotFound, LeaseLost (another token holds it).
+        """
+        ...
+
+    async def decide(self, request: DecideRequest) -> DecisionRecord:
+        """Record a decision; repeated with the same content it returns the same record.
+
+        Raises ItemNotFound, LeaseLost, DecisionConflict.
+        """
+        ...
+
+    async def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item:
+        """Put a parked item back; repeated, it returns the present state. ``actor`` asked for it.
+
+        Raises ItemNotFound, ArrowNotAllowed.
+        """
+        ...
+
+    async def get(self, *, tenant: str, item_id: str) -> Item:
+        """Raises ItemNotFound."""
+        ...
+
+    async def list(self, request: ListRequest) -> ItemPage:
+        """Raises InvalidRequest for a page token that is not ours."""
+        ...
+
+    async def stats(self, *, tenant: str | None) -> QueueStats: ...
+
+    async def evidence(self, *, tenant: str, sha256: str) -> bytes:
+        """The original bytes. Raises ItemNotFound."""
+        ...
+
+
+class Metrics(Protocol):
+    """What the parts count and time. Names and labels of the series are in ``metrics.py``."""
+
+    def stage_seconds(self, stage: str, seconds: float) -> None:
+        """Time spent by one image in a stage: admit, decode, encode, score, keep."""
+        ...
+
+    def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
+        """One encoder batch: real rows, bucket size, and the run's seconds."""
+        ...
+
+    def encoder_queue(self, views: int) -> None:
+        """Views waiting for the encoder."""
+        ...
+
+    def encoder_healthy(self, healthy: bool) -> None: ...
+
+    def encoder_dropped(self, reason: str, views: int) -> None:
+        """Views dropped before the encoder: cancelled, deadline."""
+        ...
+
+    def decode_failed(self, reason: str) -> None:
+        """One image without a picture; ``reason`` from UndecodableDetail or an error's reason."""
+        ...
+
+    def decode_workers(self, *, busy: int, alive: int) -> None: ...
+
+    def decode_worker_died(self, reason: str) -> None: ...
+
+    def image_views(self, views: int) -> None:
+        """Views of one decoded image."""
+        ...
+
+    def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None: ...
+
+    def category_score(self, *, policy: str, category: str, log_odds: float, band: str) -> None: ...
+
+    def reason(self, *, policy: str, code: str) -> None: ...
+
+    def policies(self, policies: Sequence[Policy]) -> None:
+        """The set of policies in force changed."""
+        ...
+
+    def policy_reload(self, *, ok: bool) -> None: ...
+
+    def model(self, spec: EncoderSpec) -> None: ...
+
+    def store_commit(self, *, flags: int, seconds: float) -> None:
+        """One group commit: how many flags it carried."""
+        ...
+
+    def store_error(self, operation: str) -> None: ...
+
+    def queue(self, stats: QueueStats) -> None: ...

@@ -1,0 +1,178 @@
+"""From embeddings to category scores. All arithmetic is float64.
+
+For a view embedding v and an ensembled prompt vector t_p (both unit), c(p) = ⟨v, t_p⟩, λ is
+the model's logit_scale and b its bias. A group of prompts is pooled to m: the maximum of c,
+or (1/λ)·log mean e^{λc}.
+
+    contrast   logit = λ·m_P − logaddexp(λ·m_N, λ·m_C), score = σ(logit)
+    sigmoid    logit = λ·m_P + b (SigLIP's own loss, arXiv:2303.15343), score = σ(logit)
+    cosine     score = m_P; there is no logit
+    probe      logit = w·v + β, score = σ(logit)
+
+P, N, C are the category's prompts, the policy's neutral prompts and the category's
+counter-prompts. N and C are pooled apart: one pool would drown a counter-prompt among many
+neutral ones. An empty C drops its term. (e^{λc} overflows float32 from c = 0.887 on at
+λ = 100, hence float64 and logaddexp.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imagesieve_server.core.policy import (
+    Category,
+    Method,
+    Policy,
+    Pooling,
+    PromptGroup,
+    Scale,
+    Threshold,
+)
+from imagesieve_server.core.verdict import Band, CategoryScore
+from imagesieve_server.core.views import Embeddings, View, ViewKind
+
+Doubles = npt.NDArray[np.float64]
+
+UNIT_TOLERANCE = 1e-3
+"""An embedding's length may differ from 1 by this much (fp16 encoders round to about 5e-4)."""
+
+_BAND_ORDER = {Band.CLEAR: 0, Band.REVIEW: 1, Band.BLOCK: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The categories' scores, and whether all numbers behind them were sound."""
+
+    scores: tuple[CategoryScore, ...]
+    valid: bool
+
+
+def pool(cosines: Doubles, *, pooling: Pooling, logit_scale: float) -> Doubles:
+    """Pool cosines [V, n] of a group of n ≥ 1 prompts to m [V]."""
+    if pooling is Pooling.MAX:
+        return np.asarray(cosines.max(axis=1), dtype=np.float64)
+    scaled = logit_scale * cosines
+    peak = scaled.max(axis=1, keepdims=True)
+    mean = np.exp(scaled - peak).mean(axis=1)
+    return np.asarray((peak[:, 0] + np.log(mean)) / logit_scale, dtype=np.float64)
+
+
+def sigmoid(logits: Doubles) -> Doubles:
+    """σ(x) = 1 / (1 + e^{−x}) without overflow."""
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits)), dtype=np.float64)
+
+
+def score_image(
+    *,
+    policy: Policy,
+    categories: Sequence[Category],
+    embeddings: Embeddings,
+    views: Sequence[View],
+) -> Scored:
+    """Score every category over every view.
+
+    ``embeddings`` is float32 [V, D], one row per view. With embeddings that are not finite
+    unit vectors, ``valid`` is False and the scores are those of the sound rows only (none at
+    all where no row is sound).
+    """
+    if embeddings.ndim != 2 or len(embeddings) != len(views) or not len(views):
+        raise ValueError(f"{len(views)} views but embeddings of shape {embeddings.shape}")
+    vectors = embeddings.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    sound = np.isfinite(lengths) & (np.abs(lengths - 1.0) <= UNIT_TOLERANCE)
+    rows = np.flatnonzero(sound)
+    if not len(rows):
+        return Scored(scores=(), valid=False)
+    neutral = _pooled(policy, policy.neutral, vectors[rows], Pooling.MAX)
+    scores = tuple(
+        _score_category(policy, category, vectors[rows], neutral, rows, views)
+        for category in categories
+    )
+    finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
+    return Scored(scores=scores, valid=bool(sound.all()) and finite)
+
+
+def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Doubles, Doubles]:
+    """The category's (score, log-odds) of each view vector [V, D], each [V]."""
+    if category.method is Method.PROBE:
+        if category.probe is None:
+            raise ValueError(f"category {category.id!r} has method probe but no probe")
+        logits = vectors @ category.probe.weights.astype(np.float64) + category.probe.bias
+        return sigmoid(logits), logits
+    m_p = _pooled(policy, category.prompts, vectors, category.pooling)
+    if category.method is Method.COSINE:
+        return m_p, m_p
+    if category.method is Method.SIGMOID:
+        logits = policy.logit_scale * m_p + policy.logit_bias
+        return sigmoid(logits), logits
+    against = policy.logit_scale * _pooled(policy, policy.neutral, vectors, category.pooling)
+    if len(category.counter_prompts):
+        m_c = _pooled(policy, category.counter_prompts, vectors, category.pooling)
+        against = np.logaddexp(against, policy.logit_scale * m_c)
+    logits = policy.logit_scale * m_p - against
+    return sigmoid(logits), logits
+
+
+def _pooled(policy: Policy, group: PromptGroup, vectors: Doubles, pooling: Pooling) -> Doubles:
+    if not len(group):
+        return np.zeros(len(vectors))
+    cosines = vectors @ group.vectors.astype(np.float64).T
+    return pool(cosines, pooling=pooling, logit_scale=policy.logit_scale)
+
+
+def _band(score: float, logit: float, review: Threshold | None, block: Threshold | None) -> Band:
+    if block is not None and block.reached(score=score, logit=logit):
+        return Band.BLOCK
+    if review is not None and review.reached(score=score, logit=logit):
+        return Band.REVIEW
+    return Band.CLEAR
+
+
+def _margin(category: Category, logit: float, review: Threshold | None) -> float:
+    if review is None:
+        return -math.inf
+    if category.method is Method.COSINE:
+        return logit - review.value
+    limit = review.value if review.scale is Scale.LOGIT else review.log_odds()
+    return logit - limit
+
+
+def _score_category(
+    policy: Policy,
+    category: Category,
+    vectors: Doubles,
+    neutral: Doubles,
+    rows: npt.NDArray[np.intp],
+    views: Sequence[View],
+) -> CategoryScore:
+    scores, logits = logits_of(policy, category, vectors)
+    bands: list[tuple[Band, Threshold | None, Threshold | None]] = []
+    for position, row in enumerate(rows):
+        view = views[row]
+        first = bool(row == 0) or (view.kind is ViewKind.FRAME and view.frame == 0)
+        limits = category.thresholds_for(view.kind, first=first)
+        band = _band(
+            float(scores[position]), float(logits[position]), limits.review_at, limits.block_at
+        )
+        bands.append((band, limits.review_at, limits.block_at))
+    worst = max(range(len(rows)), key=lambda i: (_BAND_ORDER[bands[i][0]], logits[i]))
+    band, review_at, block_at = bands[worst]
+    return CategoryScore(
+        category=category.id,
+        score=float(scores.max()),
+        log_odds=float(logits.max()),
+        neutral_score=float(neutral[worst]),
+        threshold=review_at,
+        block_threshold=block_at,
+        margin=_margin(category, float(logits[worst]), review_at),
+        band=band,
+        view=int(rows[worst]),
+        severity=category.severity,
+        mode=category.mode,
+    )

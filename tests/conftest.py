@@ -1,0 +1,91 @@
+"""What every test may use: golden files, and markers that need something named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+_DROPPED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add = parser.addoption
+    add("--update-golden", action="store_true", help="rewrite tests/golden from what was produced")
+    add("--all", action="store_true", help="also the heavy tests; any skip is a failure")
+    add("--gpu", action="store_true", help="only the tests marked gpu; fails without a GPU")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)`` asserts that tests/golden/<name> holds exactly this text."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"no golden file {name}; run pytest --update-golden"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def hostile_folder() -> Path:
+    """The folder of hostile files. Tests that use it carry the marker of the same name."""
+    return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
+
+
+_HEAVY = ("torch", "network", "promtool", "wheel")
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what this run cannot do, and say so; nothing is skipped silently."""
+    everything, only_gpu = config.getoption("--all"), config.getoption("--gpu")
+    if only_gpu and not _has_gpu():
+        raise pytest.UsageError("no GPU here, so `make test-gpu` has nothing to prove")
+    dropped: dict[str, list[pytest.Item]] = {}
+    kept = []
+    for item in items:
+        reason = _why_not(item, everything=everything, only_gpu=only_gpu)
+        (dropped.setdefault(reason, []) if reason else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=[item for group in dropped.values() for item in group])
+    config.stash[_DROPPED] = {reason: len(group) for reason, group in dropped.items()}
+
+
+def _why_not(item: pytest.Item, *, everything: bool, only_gpu: bool) -> str:
+    """Why this test is not part of this run, or "" where it is."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if only_gpu:
+        return "" if "gpu" in marks else "not marked gpu"
+    if "gpu" in marks and not _has_gpu():
+        return "gpu: there is none"
+    if "hostile_folder" in marks and not os.environ.get("IMAGESIEVE_HOSTILE_IMAGES"):
+        return "hostile_folder: IMAGESIEVE_HOSTILE_IMAGES is unset"
+    heavy = marks.intersection(_HEAVY)
+    return f"{min(heavy)}: part of `make test-all`" if heavy and not everything else ""
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for reason, count in sorted(config.stash.get(_DROPPED, {}).items()):
+        terminalreporter.write_line(f"not run here: {count} tests ({reason})")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With --all a skip is a failure: what cannot run is deselected by name above."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if session.config.getoption("--all") and skipped and exitstatus == 0:
+        reporter.write_line(f"{len(skipped)} tests were skipped; with --all that is a failure")
+        session.exitstatus = 1

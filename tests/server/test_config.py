@@ -1,0 +1,79 @@
+"""Settings: every mistake is named, and the environment wins over the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagesieve_server import config
+from imagesieve_server.core.errors import ConfigError
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> config.Settings:
+    path = tmp_path / "imagesieve.toml"
+    path.write_text(text)
+    return config.load(path, environ)
+
+
+def test_defaults_need_no_file() -> None:
+    settings = config.load(None, {"HOME": "/home/x"})
+    assert settings.server.address == "127.0.0.1:50051"
+    assert not settings.server.insecure
+
+
+def test_file_then_environment(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        '[server]\naddress = "127.0.0.1:1"\n[model]\nhang_seconds = 5\n',
+        IMAGESIEVE__SERVER__ADDRESS="[::1]:2",
+        IMAGESIEVE__MODEL__THREADS="3",
+        IMAGESIEVE__SERVER__INSECURE="true",
+    )
+    assert settings.server.address == "[::1]:2"
+    assert settings.server.insecure
+    assert settings.model.threads == 3
+    assert settings.model.hang_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[sever]\n", "unknown section 'sever'"),
+        ("[server]\nadress = 'x'\n", "server.adress: unknown setting"),
+        ("[server]\naddress = 7\n", "server.address: must be text"),
+        ("[server]\naddress = 'here'\n", "not host:port"),
+        ("[server]\naddress = 'h:70000'\n", "not host:port"),
+        ("[server]\ninsecure = 1\n", "true or false"),
+        ("[server]\ntls_cert = 'c.pem'\n", "belong together"),
+        ("[model]\nthreads = true\n", "a whole number"),
+        ("[model]\nthreads = -1\n", "must not be negative"),
+        ("[model]\nprovider = 'tpu'\n", "one of auto, cuda, cpu"),
+        ("[images]\nmax_mib = 0\n", "more than 0"),
+        ("[log]\nlevel = 'loud'\n", "log.level"),
+        ("server = 3\n", "must be a table"),
+        ("[server\n", "not valid TOML"),
+    ],
+)
+def test_mistakes_in_the_file(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("IMAGESIEVE__SERVER__PORT", "1", "no such setting"),
+        ("IMAGESIEVE__SEVER__ADDRESS", "1", "no such setting"),
+        ("IMAGESIEVE__MODEL__THREADS", "many", "must be a whole number"),
+        ("IMAGESIEVE__MODEL__THREADS", "1.5", "must be a whole number"),
+    ],
+)
+def test_mistakes_in_the_environment(variable: str, value: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        config.load(None, {variable: value})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
+        config.load(tmp_path / "nowhere.toml", {})
