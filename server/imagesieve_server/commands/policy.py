@@ -1,0 +1,115 @@
+"""``imagesieve-server policy``: check a policy, compile it for a model, show what was compiled."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server.core.policy import Policy, Threshold
+from imagesieve_server.demo_data import DEMO_BUNDLE
+from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.text import OnnxTextEncoder
+from imagesieve_server.offline.compile_policy import compile_policy
+from imagesieve_server.policy_files import compiled
+from imagesieve_server.policy_files.source import parse_policy
+
+
+def add_parser(subparsers: Any) -> None:
+    policy = subparsers.add_parser("policy", help="check, compile and show policies")
+    commands = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    check = commands.add_parser("check", help="read a policy's YAML and report the first mistake")
+    check.add_argument("source", type=Path)
+    check.set_defaults(run=_check)
+
+    make = commands.add_parser(
+        "compile",
+        help="turn a policy's YAML into the artefact that servers load",
+        description="Prompts whose vectors the file at --out already holds are not encoded "
+        "again, so an edit of thresholds alone takes a moment. The file is replaced atomically: "
+        "a running server picks it up.",
+    )
+    make.add_argument("source", type=Path)
+    make.add_argument(
+        "--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)"
+    )
+    make.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: the source's name with .policy.npz"
+    )
+    make.set_defaults(run=_compile)
+
+    show = commands.add_parser("show", help="show a compiled artefact")
+    show.add_argument("artefact", type=Path)
+    show.add_argument("--source", action="store_true", help="print the YAML it was made of")
+    show.set_defaults(run=_show)
+
+
+def _check(args: argparse.Namespace) -> int:
+    source = parse_policy(args.source.read_text(encoding="utf-8"), file=str(args.source))
+    for warning in source.warnings:
+        print(f"warning: {warning}")
+    print(
+        f"{args.source}: policy {source.name!r}, {len(source.categories)} categories, "
+        f"{len(source.prompt_texts())} prompts, no mistakes found"
+    )
+    return 0
+
+
+def _compile(args: argparse.Namespace) -> int:
+    out = args.out or args.source.with_name(args.source.stem + compiled.SUFFIX)
+    bundle = load_bundle(args.model)
+    encoder = OnnxTextEncoder(bundle=bundle)
+    result = compile_policy(
+        source_path=args.source, bundle=bundle, encode_texts=encoder.encode, out=out
+    )
+    for warning in result.warnings:
+        print(f"warning: {warning}")
+    print(
+        f"{out}: policy {result.policy.name!r} version {result.policy.version[:12]} for model "
+        f"{bundle.manifest.name} {bundle.fingerprint[:12]}; "
+        f"{result.encoded} prompts encoded, {result.reused} reused"
+    )
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    policy = compiled.read(args.artefact).policy
+    if args.source:
+        print(policy.source, end="")
+        return 0
+    print(f"policy   {policy.name}\nversion  {policy.version}\nmodel    {policy.model_fingerprint}")
+    print(
+        f"coverage {policy.coverage}, undecodable: {policy.on_undecodable}, "
+        f"partial: {policy.on_partial_coverage}, unavailable: {policy.on_unavailable}"
+    )
+    for line in _rows(policy):
+        print(line)
+    return 0
+
+
+def _rows(policy: Policy) -> list[str]:
+    rows = [("category", "severity", "mode", "method", "review at", "block at", "prompts")]
+    for c in policy.categories:
+        rows.append(
+            (
+                c.id,
+                str(c.severity),
+                c.mode.value,
+                c.method.value,
+                _limit(c.thresholds.review_at),
+                _limit(c.thresholds.block_at),
+                f"{len(c.prompts)} + {len(c.counter_prompts)} counter",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _limit(threshold: Threshold | None) -> str:
+    if threshold is None:
+        return "-"
+    return f"{threshold.value:g}" + (" logit" if threshold.scale == "logit" else "")

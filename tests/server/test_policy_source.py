@@ -1,0 +1,118 @@
+"""A policy person's mistakes: each names file, line and field."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagesieve_server.core.errors import PolicyError
+from imagesieve_server.core.policy import Method, Mode, OnUnavailable, Pooling, Scale
+from imagesieve_server.core.views import Coverage, ViewKind
+from imagesieve_server.policy_files.source import parse_policy
+
+GOOD = """\
+name: demo
+description: a test
+templates: ["a photo of {}", "{}"]
+neutral: [a cat, a plate of food]
+coverage: squash
+pooling: logmeanexp
+categories:
+  - id: weapons
+    title: Weapons
+    severity: 3
+    prompts: [a handgun, a sword]
+    counter_prompts: [a kitchen knife]
+    review_at: 0.6
+    block_at: {logit: 3}
+    views:
+      frame: {review_at: 0.7, block_at: 0.99}
+  - id: hats
+    severity: 1
+    mode: observe
+    method: cosine
+    pooling: max
+    prompts: [a hat]
+    review_at: 0.2
+on_unavailable: review
+"""
+REVIEW_AND_BLOCK = "    review_at: 0.6\n    block_at: {logit: 3}\n"
+
+
+def test_a_whole_policy_is_read() -> None:
+    source = parse_policy(GOOD, file="demo.yaml")
+    weapons, hats = source.categories
+    assert (source.coverage, source.on_unavailable) == (Coverage.SQUASH, OnUnavailable.REVIEW)
+    assert (weapons.method, weapons.pooling, hats.pooling) == (
+        Method.CONTRAST,
+        Pooling.LOGMEANEXP,
+        Pooling.MAX,
+    )
+    assert weapons.thresholds.block_at is not None
+    assert weapons.thresholds.block_at.scale is Scale.LOGIT
+    assert dict(weapons.per_view_kind)[ViewKind.FRAME].review_at is not None
+    assert (hats.mode, hats.title) == (Mode.OBSERVE, "hats")
+    assert source.prompt_texts() == (
+        "a cat",
+        "a plate of food",
+        "a handgun",
+        "a sword",
+        "a kitchen knife",
+        "a hat",
+    )
+    assert source.text == GOOD
+
+
+def test_a_laxer_view_threshold_is_a_warning() -> None:
+    assert "'weapons': the frame thresholds are laxer" in parse_policy(GOOD, file="f").warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "field", "problem"),
+    [
+        ("name: demo", "nam: demo", 1, "nam", "unknown key"),
+        ("name: demo", "name: Demo!", 1, "name", "must be 1 to 64"),
+        ("name: demo", "name: [demo]", 1, "name", "must be text, not a list"),
+        ("neutral: [a cat, a plate of food]", "", None, "neutral", "is missing"),
+        ("[a cat, a plate of food]", "[]", 4, "neutral", "must not be empty"),
+        ("[a cat, a plate of food]", "[a cat, 7]", 4, "neutral[1]", "must be text, not a number"),
+        ("[a cat, a plate of food]", "[a cat, a cat]", 4, "neutral[1]", "twice"),
+        ('"{}"]', '"no place"]', 3, "templates", "exactly once"),
+        ("coverage: squash", "coverage: tile", 5, "coverage", "must be one of tiles"),
+        ("    severity: 3", "    severity: 9", 10, "categories[0].severity", "from 1 to 4"),
+        ("    severity: 3", "    severity: yes", 10, "categories[0].severity", "from 1 to 4"),
+        ("review_at: 0.6", "review_at: 1.5", 13, "categories[0].review_at", "between 0 and 1"),
+        ("review_at: 0.6", "review_at: high", 13, "categories[0].review_at", "must be a number"),
+        ("review_at: 0.6", "review_at: .nan", 13, "categories[0].review_at", "finite"),
+        ("block_at: {logit: 3}", "block_at: 0.1", 14, "categories[0].block_at", "below review_at"),
+        ("{logit: 3}", "{logits: 3}", 14, "categories[0].block_at.logits", "unknown key"),
+        ("frame: {", "still: {", 16, "categories[0].views.still", "unknown key"),
+        ("review_at: 0.2", "review_at: {logit: 1}", 23, "categories[1].review_at", "no logit"),
+        ("id: hats", "id: weapons", 17, "categories[1].id", "stands twice"),
+        ("    prompts: [a hat]", "", 17, "categories[1].prompts", "is missing"),
+        ("method: cosine", "method: probe", 20, "categories[1].method", "cannot be compiled"),
+        (REVIEW_AND_BLOCK, "", 8, "categories[0].review_at", "is missing"),
+        ("name: demo", "name: demo\nname: demo", 2, "", "not valid YAML"),
+        ("categories:", "categories: {", None, "", "not valid YAML"),
+    ],
+)
+def test_mistakes_name_file_line_and_field(
+    old: str, new: str, line: int | None, field: str, problem: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(PolicyError, match=problem) as raised:
+        parse_policy(GOOD.replace(old, new, 1), file="demo.yaml")
+    assert (raised.value.file, raised.value.field) == ("demo.yaml", field)
+    if line is not None:
+        assert raised.value.line == line
+        assert f"demo.yaml:{line}" in raised.value.message
+
+
+@pytest.mark.parametrize("text", ["", "- a", "just text", "a: &x [*x, *x]\nb: *y", "\x00", "{{{"])
+def test_whatever_is_not_a_mapping_is_a_policy_error(text: str) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(text, file="f")
+
+
+def test_a_huge_file_is_refused_unread() -> None:
+    with pytest.raises(PolicyError, match="more than"):
+        parse_policy("a" * (1 << 20) + "b", file="f")
