@@ -1,0 +1,129 @@
+"""Client of imagesieve, the first-pass filter for image moderation.
+
+    from pathlib import Path
+    from imagesieve import Client
+
+    with Client("127.0.0.1:50051") as client:
+        result = client.moderate(Path("upload.jpg"))
+        if result.may_publish:
+            ...
+
+Everything a user needs is named here; ``imagesieve.testing`` has a server for users' tests.
+Needs grpcio, protobuf and googleapis-common-protos, and nothing of the server.
+"""
+
+from imagesieve.async_client import AsyncClient
+from imagesieve.async_review_client import AsyncReviewClient
+from imagesieve.client import Client
+from imagesieve.errors import (
+    CursorExpired,
+    DeadlinePassed,
+    DeadlineUnmeetable,
+    DecisionConflict,
+    EncoderUnavailable,
+    FieldViolation,
+    ImageEmpty,
+    ImageFormatUnsupported,
+    ImagesieveError,
+    ImageTooLarge,
+    ImageUndecodable,
+    InvalidRequest,
+    ItemNotFound,
+    LeaseLost,
+    NotBuilt,
+    Overloaded,
+    PermissionDenied,
+    QuotaExceeded,
+    RequestError,
+    RequestIdReused,
+    ServerFault,
+    ShuttingDown,
+    StateConflict,
+    StoreUnavailable,
+    Unauthenticated,
+    Unavailable,
+    UnknownCategory,
+    UnknownPolicy,
+    Unreachable,
+)
+from imagesieve.policy_results import HealthStatus, Policy, PolicyCategory, PolicyReload
+from imagesieve.results import (
+    Background,
+    Band,
+    CategoryMode,
+    CategoryScore,
+    DecodeInfo,
+    ImageSource,
+    Moderated,
+    ModerationResult,
+    Reason,
+    Threshold,
+    ThresholdScale,
+    Upload,
+    Verdict,
+    View,
+    ViewKind,
+)
+from imagesieve.review_client import ReviewClient
+from imagesieve.review_results import Decision, Item, ItemState, Lease, Outcome, QueueStats
+
+__all__ = [
+    "AsyncClient",
+    "AsyncReviewClient",
+    "Background",
+    "Band",
+    "CategoryMode",
+    "CategoryScore",
+    "Client",
+    "CursorExpired",
+    "DeadlinePassed",
+    "DeadlineUnmeetable",
+    "Decision",
+    "DecisionConflict",
+    "DecodeInfo",
+    "EncoderUnavailable",
+    "FieldViolation",
+    "HealthStatus",
+    "ImageEmpty",
+    "ImageFormatUnsupported",
+    "ImageSource",
+    "ImageTooLarge",
+    "ImageUndecodable",
+    "ImagesieveError",
+    "InvalidRequest",
+    "Item",
+    "ItemNotFound",
+    "ItemState",
+    "Lease",
+    "LeaseLost",
+    "Moderated",
+    "ModerationResult",
+    "NotBuilt",
+    "Outcome",
+    "Overloaded",
+    "PermissionDenied",
+    "Policy",
+    "PolicyCategory",
+    "PolicyReload",
+    "QueueStats",
+    "QuotaExceeded",
+    "Reason",
+    "RequestError",
+    "RequestIdReused",
+    "ReviewClient",
+    "ServerFault",
+    "ShuttingDown",
+    "StateConflict",
+    "StoreUnavailable",
+    "Threshold",
+    "ThresholdScale",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownCategory",
+    "UnknownPolicy",
+    "Unreachable",
+    "Upload",
+    "Verdict",
+    "View",
+    "ViewKind",
+]

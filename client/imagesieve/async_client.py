@@ -1,0 +1,163 @@
+"""The asyncio client. Methods only: what they send is in ``calls.py``.
+
+The methods and parameters are those of ``Client``, which explains them; a test holds the two
+equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+
+import grpc
+
+from imagesieve import calls
+from imagesieve.async_many import run_many
+from imagesieve.async_review_client import AsyncReviewClient
+from imagesieve.async_transport import AsyncTransport
+from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
+from imagesieve.many import MAX_IN_FLIGHT, check_in_flight
+from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
+from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
+from imagesieve.retry import MAX_IMAGE_BYTES
+from imagesieve.sources import read_image
+
+
+class AsyncClient:
+    """As ``Client``, for asyncio. Make it inside a coroutine: it belongs to the running loop.
+
+    Raises RuntimeError where no event loop is running.
+    """
+
+    review: AsyncReviewClient
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        tls: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: Token | None = None,
+        allow_plaintext_token: bool = False,
+        wait_for_ready: bool = False,
+        max_image_bytes: int = MAX_IMAGE_BYTES,
+    ) -> None:
+        asyncio.get_running_loop()  # gRPC would fail later, and differently on each Python
+        self._connection = connection(
+            target,
+            tls=tls,
+            credentials=credentials,
+            token=token,
+            allow_plaintext_token=allow_plaintext_token,
+            wait_for_ready=wait_for_ready,
+            max_image_bytes=max_image_bytes,
+        )
+        self._transport = AsyncTransport(self._connection)
+        self.review = AsyncReviewClient(self._transport)
+
+    async def moderate(
+        self,
+        image: ImageSource,
+        *,
+        request_id: str | None = None,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        surface: str = "",
+        content_ref: str = "",
+        uploader_ref: str = "",
+        labels: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> ModerationResult:
+        """As ``Client.moderate``. Files are read in a thread."""
+        upload = Upload(
+            image=image,
+            request_id=request_id,
+            content_ref=content_ref,
+            uploader_ref=uploader_ref,
+            surface=surface,
+            labels=labels or {},
+        )
+        return await self._moderate(
+            upload, policy=policy, categories=categories, dry_run=dry_run, timeout_s=timeout
+        )
+
+    def moderate_many(
+        self,
+        images: Iterable[ImageSource | Upload],
+        *,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        dry_run: bool = False,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> AsyncIterator[Moderated]:
+        """As ``Client.moderate_many``. Wrap it in ``contextlib.aclosing`` to leave it early."""
+        check_in_flight(max_in_flight)
+
+        async def moderate(upload: Upload) -> ModerationResult:
+            return await self._moderate(
+                upload, policy=policy, categories=categories, dry_run=dry_run, timeout_s=timeout
+            )
+
+        return run_many(moderate, images, max_in_flight=max_in_flight)
+
+    async def get_policy(self, name: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> Policy:
+        """As ``Client.get_policy``."""
+        return await self._transport.run(calls.get_policy(name, timeout_s=timeout))
+
+    async def list_policies(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> tuple[Policy, ...]:
+        """As ``Client.list_policies``."""
+        return await self._transport.run(calls.list_policies(timeout_s=timeout))
+
+    async def reload_policies(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> PolicyReload:
+        """As ``Client.reload_policies``."""
+        return await self._transport.run(calls.reload_policies(timeout_s=timeout))
+
+    async def health(
+        self, service: str = "", *, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> HealthStatus:
+        """As ``Client.health``."""
+        return await self._transport.run(calls.health(service, timeout_s=timeout))
+
+    async def close(self) -> None:
+        """As ``Client.close``."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _moderate(
+        self,
+        upload: Upload,
+        *,
+        policy: str,
+        categories: Sequence[str],
+        dry_run: bool,
+        timeout_s: float,
+    ) -> ModerationResult:
+        return await self._transport.run(
+            calls.moderate(
+                upload,
+                await self._read(upload.image),
+                policy=policy,
+                categories=categories,
+                dry_run=dry_run,
+                timeout_s=timeout_s,
+            )
+        )
+
+    async def _read(self, source: ImageSource) -> bytes:
+        limit = self._connection.max_image_bytes
+        if isinstance(source, bytes | bytearray | memoryview):
+            return read_image(source, max_bytes=limit)
+        return await asyncio.to_thread(read_image, source, max_bytes=limit)

@@ -1,0 +1,153 @@
+"""Every call as a value: what to send, and what to make of the answer. No I/O.
+
+The blocking and the asyncio client differ in how they carry a ``Call``, in nothing else. The
+review queue's calls are in ``review_calls.py``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from imagesieve import wire
+from imagesieve.errors import ImagesieveError, RequestError, Unavailable
+from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
+from imagesieve.results import ModerationResult, Upload, Verdict
+from imagesieve.v1 import moderation_pb2 as pb
+from imagesieve.v1 import policy_pb2 as ppb
+
+Answer = TypeVar("Answer", bound=Message)
+Result = TypeVar("Result", covariant=True)
+
+_MODERATION = "/imagesieve.v1.ModerationService/"
+_POLICY = "/imagesieve.v1.PolicyService/"
+_HEALTH = "/grpc.health.v1.Health/"
+
+
+def _raise(error: ImagesieveError, elapsed_s: float) -> NoReturn:
+    raise error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[Answer, Result]):
+    """One unary call."""
+
+    path: str  # /package.Service/Method
+    request: Message
+    answer: type[Answer]
+    timeout_s: float  # seconds for all attempts together
+    read: Callable[[Answer, float], Result]  # the answer and the seconds it took
+    # What to make of a failure after that many seconds: raise it, unless there is an answer.
+    failed: Callable[[ImagesieveError, float], Result] = _raise
+
+
+def moderate(
+    upload: Upload,
+    image: bytes,
+    *,
+    policy: str,
+    categories: Sequence[str],
+    dry_run: bool,
+    timeout_s: float,
+) -> Call[pb.ModerateResponse, ModerationResult]:
+    """One image. The request_id is fixed here, before the first attempt, so that every attempt
+    is the same request to the server and none is counted or queued twice."""
+    request_id = upload.request_id or uuid.uuid4().hex
+
+    def undecided(error: ImagesieveError, elapsed_s: float) -> ModerationResult:
+        if not isinstance(error, Unavailable):
+            raise error
+        return ModerationResult(
+            request_id=request_id,
+            verdict=Verdict.UNDECIDED,
+            undecided_reason=error.reason,
+            retry_after_s=error.retry_after_s,
+            policy=policy,
+            content_ref=upload.content_ref,
+            uploader_ref=upload.uploader_ref,
+            surface=upload.surface,
+            labels=dict(upload.labels),
+            dry_run=dry_run,
+            elapsed_s=elapsed_s,
+        )
+
+    return Call(
+        path=_MODERATION + "Moderate",
+        request=wire.write_request(
+            upload,
+            image,
+            request_id=request_id,
+            policy=policy,
+            categories=tuple(categories),
+            dry_run=dry_run,
+        ),
+        answer=pb.ModerateResponse,
+        timeout_s=timeout_s,
+        read=lambda answer, elapsed_s: wire.read_result(answer, elapsed_s=elapsed_s),
+        failed=undecided,
+    )
+
+
+def get_policy(name: str, *, timeout_s: float) -> Call[ppb.GetPolicyResponse, Policy]:
+    return Call(
+        path=_POLICY + "GetPolicy",
+        request=ppb.GetPolicyRequest(name=name),
+        answer=ppb.GetPolicyResponse,
+        timeout_s=timeout_s,
+        read=lambda answer, _: wire.POLICY.read(answer.policy),
+    )
+
+
+def list_policies(*, timeout_s: float) -> Call[ppb.ListPoliciesResponse, tuple[Policy, ...]]:
+    return Call(
+        path=_POLICY + "ListPolicies",
+        request=ppb.ListPoliciesRequest(),
+        answer=ppb.ListPoliciesResponse,
+        timeout_s=timeout_s,
+        read=lambda answer, _: tuple(wire.POLICY.read(policy) for policy in answer.policies),
+    )
+
+
+def reload_policies(*, timeout_s: float) -> Call[ppb.ReloadPoliciesResponse, PolicyReload]:
+    return Call(
+        path=_POLICY + "ReloadPolicies",
+        request=ppb.ReloadPoliciesRequest(),
+        answer=ppb.ReloadPoliciesResponse,
+        timeout_s=timeout_s,
+        read=lambda answer, _: wire.RELOAD.read(answer),
+    )
+
+
+_HEALTH_STATUSES = {
+    0: HealthStatus.UNKNOWN,
+    1: HealthStatus.SERVING,
+    2: HealthStatus.NOT_SERVING,
+    3: HealthStatus.SERVICE_UNKNOWN,
+}
+
+
+def health(service: str, *, timeout_s: float) -> Call[Int32Value, HealthStatus]:
+    """The standard health check.
+
+    Its messages are not in this package's dependencies, but a string in field 1 and an enum in
+    field 1 are, byte for byte, protobuf's own StringValue and Int32Value.
+    """
+
+    def unknown_service(error: ImagesieveError, _: float) -> HealthStatus:
+        if isinstance(error, RequestError) and error.reason == "NOT_FOUND":
+            return HealthStatus.SERVICE_UNKNOWN
+        raise error
+
+    return Call(
+        path=_HEALTH + "Check",
+        request=StringValue(value=service),
+        answer=Int32Value,
+        timeout_s=timeout_s,
+        read=lambda answer, _: _HEALTH_STATUSES.get(answer.value, HealthStatus.UNKNOWN),
+        failed=unknown_service,
+    )

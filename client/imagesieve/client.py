@@ -1,0 +1,168 @@
+"""The blocking client. Methods only: what they send is in ``calls.py``.
+
+``AsyncClient`` has the same methods with the same parameters; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+
+import grpc
+
+from imagesieve import calls
+from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
+from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, run_many
+from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
+from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
+from imagesieve.retry import MAX_IMAGE_BYTES
+from imagesieve.review_client import ReviewClient
+from imagesieve.sources import read_image
+from imagesieve.transport import Pending, Transport
+
+
+class Client:
+    """A connection to an imagesieve server. Safe to share between threads; close it once.
+
+    ``target`` is a gRPC target, for example ``127.0.0.1:50051`` or ``dns:///sieve:443``.
+    ``tls=True`` trusts the system's roots; ``credentials`` are for anything else. ``token`` is
+    sent as a bearer token. ``wait_for_ready=True`` makes calls wait for a server that cannot be
+    reached, up to their timeout, instead of failing after a few tries: for backfills.
+    ``max_image_bytes`` is the largest image that is sent.
+
+    Raises ValueError for a token that would travel in the clear (``allow_plaintext_token``).
+    """
+
+    review: ReviewClient
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        tls: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: Token | None = None,
+        allow_plaintext_token: bool = False,
+        wait_for_ready: bool = False,
+        max_image_bytes: int = MAX_IMAGE_BYTES,
+    ) -> None:
+        self._connection = connection(
+            target,
+            tls=tls,
+            credentials=credentials,
+            token=token,
+            allow_plaintext_token=allow_plaintext_token,
+            wait_for_ready=wait_for_ready,
+            max_image_bytes=max_image_bytes,
+        )
+        self._transport = Transport(self._connection)
+        self.review = ReviewClient(self._transport)
+
+    def moderate(
+        self,
+        image: ImageSource,
+        *,
+        request_id: str | None = None,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        surface: str = "",
+        content_ref: str = "",
+        uploader_ref: str = "",
+        labels: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> ModerationResult:
+        """Ask whether an image may be published.
+
+        The answer is UNDECIDED, with ``undecided_reason``, where ``timeout`` (seconds, all
+        attempts together) or the retries are spent without one: the image must not be published
+        yet. Pass your own ``request_id`` where the same upload may be asked about again.
+        ``dry_run`` computes the full answer and stores nothing.
+
+        Raises ImageEmpty or ImageTooLarge before any call, a RequestError for what the server
+        refuses, ServerFault where it fails, and OSError for an unreadable file.
+        """
+        upload = Upload(
+            image=image,
+            request_id=request_id,
+            content_ref=content_ref,
+            uploader_ref=uploader_ref,
+            surface=surface,
+            labels=labels or {},
+        )
+        return self._transport.run(
+            calls.moderate(
+                upload,
+                read_image(image, max_bytes=self._connection.max_image_bytes),
+                policy=policy,
+                categories=categories,
+                dry_run=dry_run,
+                timeout_s=timeout,
+            )
+        )
+
+    def moderate_many(
+        self,
+        images: Iterable[ImageSource | Upload],
+        *,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        dry_run: bool = False,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> Iterator[Moderated]:
+        """Ask about many images; outcomes come in the order in which they arrive.
+
+        At most ``max_in_flight`` images are read and not yet answered. ``timeout`` (seconds) is
+        each image's own. An image's error is in its outcome and never ends the others.
+        Raises ValueError for a bound below 1.
+        """
+        check_in_flight(max_in_flight)
+
+        def start(upload: Upload) -> Pending[ModerationResult]:
+            return self._transport.start(
+                calls.moderate(
+                    upload,
+                    read_image(upload.image, max_bytes=self._connection.max_image_bytes),
+                    policy=policy,
+                    categories=categories,
+                    dry_run=dry_run,
+                    timeout_s=timeout,
+                )
+            )
+
+        return run_many(start, images, max_in_flight=max_in_flight)
+
+    def get_policy(self, name: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> Policy:
+        """One policy in force, with its source; the default one where ``name`` is empty.
+
+        Raises UnknownPolicy.
+        """
+        return self._transport.run(calls.get_policy(name, timeout_s=timeout))
+
+    def list_policies(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> tuple[Policy, ...]:
+        """All policies in force, without their sources."""
+        return self._transport.run(calls.list_policies(timeout_s=timeout))
+
+    def reload_policies(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> PolicyReload:
+        """Make the replica that answers read its policies again."""
+        return self._transport.run(calls.reload_policies(timeout_s=timeout))
+
+    def health(self, service: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> HealthStatus:
+        """Whether the server, or one of its services, serves. Raises Unreachable."""
+        return self._transport.run(calls.health(service, timeout_s=timeout))
+
+    def close(self) -> None:
+        """Close the connection; calls under way end without an answer."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

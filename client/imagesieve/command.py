@@ -1,0 +1,227 @@
+"""The ``imagesieve`` command. Reads the environment, connects, and hands over to one function
+for each subcommand; the only module of the client that prints to a terminal's streams."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+
+from imagesieve.client import Client
+from imagesieve.command_moderate import moderate
+from imagesieve.command_output import listing, record
+from imagesieve.command_parser import (
+    DONE,
+    INCOMPLETE,
+    INTERRUPTED,
+    NOTHING_READY,
+    USAGE,
+    parse,
+)
+from imagesieve.errors import ImagesieveError
+from imagesieve.policy_results import HealthStatus
+from imagesieve.review_results import Item, ItemState, Outcome
+
+_ITEM_COLUMNS = {
+    "ITEM": "item_id",
+    "STATE": "state",
+    "VERDICT": "verdict",
+    "CATEGORY": "category",
+    "SCORE": "score",
+    "SEVERITY": "severity",
+    "UPLOADS": "submissions",
+    "ENQUEUED": "enqueued_at",
+    "DUE": "due_at",
+}
+_POLICY_COLUMNS = {
+    "NAME": "name",
+    "DEFAULT": "is_default",
+    "VERSION": "version",
+    "ON UNAVAILABLE": "on_unavailable",
+    "COVERAGE": "coverage",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code (they are listed in ``imagesieve --help``)."""
+    args = parse(argv, server=os.environ.get("IMAGESIEVE_SERVER"))
+    try:
+        try:
+            client = _connect(args, os.environ)
+        except ValueError as error:  # settings that exclude each other
+            sys.stderr.write(f"imagesieve: {error}\n")
+            return USAGE
+        with client:
+            return _COMMANDS[_name(args)](args, client)
+    except BrokenPipeError:  # the reader of our output has gone, for example head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INCOMPLETE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ImagesieveError as error:
+        sys.stderr.write(f"imagesieve: {error.reason}: {error.message} ({args.server})\n")
+        return INCOMPLETE
+    except OSError as error:
+        sys.stderr.write(f"imagesieve: {error}\n")
+        return INCOMPLETE
+
+
+def _name(args: argparse.Namespace) -> str:
+    verb = getattr(args, "verb", None)
+    return f"{args.command} {verb}" if verb else args.command
+
+
+def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:
+    roots = Path(args.ca_file).read_bytes() if args.ca_file else None
+    credentials = grpc.ssl_channel_credentials(roots) if roots or args.tls else None
+    token = environment.get("IMAGESIEVE_TOKEN") or None
+    if args.token_file:
+        token = Path(args.token_file).read_text(encoding="utf-8").strip()
+    return Client(args.server, credentials=credentials, token=token)
+
+
+def _moderate(args: argparse.Namespace, client: Client) -> int:
+    return moderate(args, client, stdin=sys.stdin.buffer, out=sys.stdout, err=sys.stderr)
+
+
+def _health(args: argparse.Namespace, client: Client) -> int:
+    status = client.health(args.service, timeout=args.timeout)
+    record(sys.stdout, {"status": status}, form=args.format)
+    return DONE if status is HealthStatus.SERVING else INCOMPLETE
+
+
+def _claim(args: argparse.Namespace, client: Client) -> int:
+    lease = client.review.claim(
+        reviewer=args.reviewer,
+        categories=args.categories,
+        tier=args.tier,
+        lease_s=args.lease,
+        include_image=bool(args.image_to),
+        timeout=args.timeout,
+    )
+    if lease is None:
+        sys.stderr.write("imagesieve: nothing is ready\n")
+        return NOTHING_READY
+    _save(lease.item, args.image_to)
+    if args.format == "jsonl":
+        record(sys.stdout, lease, form=args.format)
+    else:
+        head = {"token": lease.token, "lease_until": lease.lease_until}
+        record(sys.stdout, head | _summary(lease.item), form=args.format)
+    return DONE
+
+
+def _decide(args: argparse.Namespace, client: Client) -> int:
+    decision = client.review.decide(
+        args.item_id,
+        args.token,
+        Outcome(args.outcome.upper()),
+        labels=args.labels,
+        note=args.note,
+        reviewer=args.reviewer,
+        timeout=args.timeout,
+    )
+    record(sys.stdout, decision, form=args.format)
+    return DONE
+
+
+def _release(args: argparse.Namespace, client: Client) -> int:
+    return _show_item(args, client.review.release(args.item_id, args.token, timeout=args.timeout))
+
+
+def _extend(args: argparse.Namespace, client: Client) -> int:
+    until = client.review.extend(args.item_id, args.token, lease_s=args.lease, timeout=args.timeout)
+    record(sys.stdout, {"lease_until": until}, form=args.format)
+    return DONE
+
+
+def _list(args: argparse.Namespace, client: Client) -> int:
+    items = client.review.list(
+        states=[ItemState(state.upper()) for state in args.states],
+        category=args.category,
+        page_size=min(args.limit, 100),
+        timeout=args.timeout,
+    )
+    shown = list(itertools.islice(items, args.limit))
+    listing(sys.stdout, shown, _ITEM_COLUMNS, form=args.format)
+    return DONE
+
+
+def _stats(args: argparse.Namespace, client: Client) -> int:
+    record(sys.stdout, client.review.stats(timeout=args.timeout), form=args.format)
+    return DONE
+
+
+def _show(args: argparse.Namespace, client: Client) -> int:
+    item = client.review.get(args.item_id, include_image=bool(args.image_to), timeout=args.timeout)
+    _save(item, args.image_to)
+    return _show_item(args, item)
+
+
+def _requeue(args: argparse.Namespace, client: Client) -> int:
+    return _show_item(args, client.review.requeue(args.item_id, timeout=args.timeout))
+
+
+def _policy_list(args: argparse.Namespace, client: Client) -> int:
+    policies = client.list_policies(timeout=args.timeout)
+    listing(sys.stdout, policies, _POLICY_COLUMNS, form=args.format)
+    return DONE
+
+
+def _policy_show(args: argparse.Namespace, client: Client) -> int:
+    policy = client.get_policy(args.name, timeout=args.timeout)
+    if args.format == "table" and policy.source:
+        sys.stdout.write(policy.source.rstrip("\n") + "\n")
+    else:
+        record(sys.stdout, policy, form=args.format)
+    return DONE
+
+
+def _policy_reload(args: argparse.Namespace, client: Client) -> int:
+    reloaded = client.reload_policies(timeout=args.timeout)
+    listing(sys.stdout, reloaded.policies, _POLICY_COLUMNS, form=args.format)
+    for problem in reloaded.problems:
+        sys.stderr.write(f"imagesieve: {problem}\n")
+    return INCOMPLETE if reloaded.problems else DONE
+
+
+def _show_item(args: argparse.Namespace, item: Item) -> int:
+    shown = item if args.format == "jsonl" else _summary(item)
+    record(sys.stdout, shown, form=args.format)
+    return DONE
+
+
+def _summary(item: Item) -> dict[str, object]:
+    """The item's fields for people: without the whole answer, which jsonl has."""
+    names = (name for name in Item.__dataclass_fields__ if name not in ("answer", "image"))
+    return {name: getattr(item, name) for name in names}
+
+
+def _save(item: Item, file: str | None) -> None:
+    if file:
+        Path(file).write_bytes(item.image)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int]] = {
+    "moderate": _moderate,
+    "health": _health,
+    "review claim": _claim,
+    "review decide": _decide,
+    "review release": _release,
+    "review extend": _extend,
+    "review list": _list,
+    "review stats": _stats,
+    "review show": _show,
+    "review requeue": _requeue,
+    "policy list": _policy_list,
+    "policy show": _policy_show,
+    "policy reload": _policy_reload,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""How the ``imagesieve`` command shows things: aligned columns, or one JSON object a line.
+
+What is shown may come from strangers (file names, an uploader's labels): in tables, characters
+that a terminal would act on are replaced. JSON escapes them by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: no bytes, no infinities, times as ISO 8601."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {name: plain(v) for name, v in fields.items() if not isinstance(v, bytes)}
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def json_line(out: TextIO, value: Any) -> None:
+    """The value as one line of JSON, written at once."""
+    out.write(json.dumps(plain(value), allow_nan=False) + "\n")
+    out.flush()
+
+
+def printable(text: str) -> str:
+    """The text with everything replaced that is not printable."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+class Columns:
+    """Rows under a heading; a cell longer than its column pushes the rest of its row."""
+
+    def __init__(self, out: TextIO, columns: Mapping[str, int]) -> None:
+        """``columns`` are headings and widths in characters."""
+        self._out = out
+        self._widths = [max(len(name), width) for name, width in columns.items()]
+        self.row(*columns)
+
+    def row(self, *cells: str) -> None:
+        padded = [printable(cell).ljust(w) for cell, w in zip(cells, self._widths, strict=True)]
+        self._out.write("  ".join(padded).rstrip() + "\n")
+        self._out.flush()
+
+
+def record(out: TextIO, value: Any, *, form: str) -> None:
+    """One value: a line of JSON, or its fields, one a line, empty ones left out."""
+    if form == "jsonl":
+        json_line(out, value)
+        return
+    fields: dict[str, Any] = plain(value)
+    shown = {name: v for name, v in fields.items() if v not in (None, "", [], {})}
+    width = max((len(name) for name in shown), default=0)
+    for name, inner in shown.items():
+        text = inner if isinstance(inner, str) else json.dumps(inner, allow_nan=False)
+        out.write(f"{name.ljust(width)}  {printable(text)}\n")
+
+
+def listing(out: TextIO, values: Sequence[Any], columns: Mapping[str, str], *, form: str) -> None:
+    """Many values: lines of JSON, or the named fields (heading to field) in columns."""
+    if form == "jsonl":
+        for value in values:
+            json_line(out, value)
+        return
+    rows = [[_cell(getattr(value, name)) for name in columns.values()] for value in values]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(columns))]
+    table = Columns(out, dict(zip(columns, widths, strict=True)))
+    for row in rows:
+        table.row(*row)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    return "" if value is None else str(value)

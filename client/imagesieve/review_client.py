@@ -1,0 +1,134 @@
+"""The review queue, blocking. Methods only: what they send is in ``review_calls.py``.
+
+Every method raises an ``ImagesieveError``; ``timeout`` is in seconds for all attempts
+together. All of them are safe to repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from imagesieve import review_calls
+from imagesieve.connection import DEFAULT_TIMEOUT_S
+from imagesieve.review_results import Decision, Item, ItemState, Lease, Outcome, QueueStats
+from imagesieve.transport import Transport
+
+
+class ReviewClient:
+    """``Client.review``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def claim(
+        self,
+        *,
+        reviewer: str = "",
+        categories: Sequence[str] = (),
+        tier: int = 0,
+        lease_s: int = 0,
+        include_image: bool = False,
+        claim_id: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Lease | None:
+        """Lease the most urgent item; None where nothing is ready.
+
+        ``categories`` and ``tier`` narrow the choice (empty: any; 0: the first tier).
+        ``lease_s`` is in seconds, 0 for the server's default of ten minutes. The same
+        ``claim_id`` returns the same lease while it lives; one is made where it is None.
+        """
+        return self._transport.run(
+            review_calls.claim(
+                reviewer=reviewer,
+                categories=categories,
+                tier=tier,
+                lease_s=lease_s,
+                include_image=include_image,
+                claim_id=claim_id,
+                timeout_s=timeout,
+            )
+        )
+
+    def extend(
+        self, item_id: str, token: str, *, lease_s: int = 0, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> datetime | None:
+        """Prolong a lease by ``lease_s`` seconds; gives its new end. Raises LeaseLost."""
+        return self._transport.run(
+            review_calls.extend(item_id, token, lease_s=lease_s, timeout_s=timeout)
+        )
+
+    def release(self, item_id: str, token: str, *, timeout: float = DEFAULT_TIMEOUT_S) -> Item:
+        """Give a claimed item back undecided. Raises LeaseLost."""
+        return self._transport.run(review_calls.release(item_id, token, timeout_s=timeout))
+
+    def decide(
+        self,
+        item_id: str,
+        token: str,
+        outcome: Outcome,
+        *,
+        labels: Sequence[str] = (),
+        note: str = "",
+        reviewer: str = "",
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Decision:
+        """Record a decision; repeated with the same content it gives the same record.
+
+        Raises LeaseLost, and DecisionConflict where the token decided otherwise before.
+        """
+        return self._transport.run(
+            review_calls.decide(
+                item_id,
+                token,
+                outcome,
+                labels=labels,
+                note=note,
+                reviewer=reviewer,
+                timeout_s=timeout,
+            )
+        )
+
+    def get(
+        self, item_id: str, *, include_image: bool = False, timeout: float = DEFAULT_TIMEOUT_S
+    ) -> Item:
+        """One item, with the original bytes where asked for. Raises ItemNotFound."""
+        return self._transport.run(
+            review_calls.get(item_id, include_image=include_image, timeout_s=timeout)
+        )
+
+    def list(
+        self,
+        *,
+        states: Sequence[ItemState] = (),
+        category: str = "",
+        page_size: int = 50,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Iterator[Item]:
+        """Items, fetched page by page as they are taken; ``timeout`` is for each page.
+
+        Without ``states`` all open ones.
+        """
+        page_token = ""
+        while True:
+            page = self._transport.run(
+                review_calls.list_page(
+                    states=states,
+                    category=category,
+                    page_size=page_size,
+                    page_token=page_token,
+                    timeout_s=timeout,
+                )
+            )
+            yield from page.items
+            page_token = page.next_page_token
+            if not page_token:
+                return
+
+    def stats(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> QueueStats:
+        """How many items stand where."""
+        return self._transport.run(review_calls.stats(timeout_s=timeout))
+
+    def requeue(self, item_id: str, *, timeout: float = DEFAULT_TIMEOUT_S) -> Item:
+        """Put a parked item back into the queue. Raises StateConflict where it is not parked."""
+        return self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))

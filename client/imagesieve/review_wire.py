@@ -1,0 +1,83 @@
+"""The tables of the review queue's messages."""
+
+from __future__ import annotations
+
+from imagesieve import review_results
+from imagesieve.review_results import ItemState, Outcome
+from imagesieve.tables import MAYBE, PAIRS, TEXTS, TIME, EnumField, Many, One, Table, plain
+from imagesieve.v1 import review_pb2 as pb
+from imagesieve.wire import RESULT, VERDICTS
+
+STATES = EnumField(
+    {
+        pb.ITEM_STATE_READY: ItemState.READY,
+        pb.ITEM_STATE_LEASED: ItemState.LEASED,
+        pb.ITEM_STATE_PARKED: ItemState.PARKED,
+        pb.ITEM_STATE_DECIDED: ItemState.DECIDED,
+        pb.ITEM_STATE_EXPIRED: ItemState.EXPIRED,
+    },
+    fallback=ItemState.UNKNOWN,
+)
+OUTCOMES = EnumField(
+    {
+        pb.OUTCOME_APPROVE: Outcome.APPROVE,
+        pb.OUTCOME_REJECT: Outcome.REJECT,
+        pb.OUTCOME_ESCALATE: Outcome.ESCALATE,
+    },
+    fallback=Outcome.UNKNOWN,
+)
+
+DECISION = Table(
+    review_results.Decision,
+    pb.Decision,
+    plain("decision_id", "item_id", "round", "note", "reviewer", "effective", "supersedes")
+    | plain("cause")
+    | {"outcome": OUTCOMES, "labels": TEXTS, "decided_at": TIME},
+)
+ITEM = Table(
+    review_results.Item,
+    pb.Item,
+    plain("item_id", "sha256", "policy", "policy_version", "model_version", "category")
+    | plain("severity", "score", "media_type", "size_bytes", "surface", "content_ref")
+    | plain("uploader_ref", "submissions", "round", "tier", "reviews_needed", "expiries")
+    | plain("claimed_by", "group_id")
+    | {
+        "state": STATES,
+        "verdict": VERDICTS,
+        "reasons": TEXTS,
+        "answer": One(RESULT),
+        "enqueued_at": TIME,
+        "due_at": TIME,
+        "labels": PAIRS,
+        "claimed_at": TIME,
+        "lease_until": TIME,
+        "decisions": Many(DECISION),
+    },
+)
+PAGE = Table(
+    review_results.ItemPage,
+    pb.ListResponse,
+    plain("next_page_token") | {"items": Many(ITEM)},
+)
+
+
+def read_lease(message: pb.ClaimResponse) -> review_results.Lease | None:
+    """The lease, None where nothing is ready."""
+    if not message.HasField("item"):
+        return None
+    return review_results.Lease(
+        item=ITEM.read(message.item, image=message.image),
+        token=message.token,
+        lease_until=TIME.read(message, "lease_until"),
+    )
+
+
+def read_stats(message: pb.StatsResponse) -> review_results.QueueStats:
+    return review_results.QueueStats(
+        ready=message.ready,
+        leased=message.leased,
+        parked=message.parked,
+        decided=message.decided,
+        expired=message.expired,
+        oldest_ready_age_s=MAYBE.read(message, "oldest_ready_age_seconds"),
+    )

@@ -1,0 +1,175 @@
+"""The fake server itself: a socket, the methods, and failures on request."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn
+
+import grpc
+
+from imagesieve.errors import ImagesieveError
+from imagesieve.policy_results import HealthStatus, Policy
+from imagesieve.retry import MESSAGE_BYTES
+from imagesieve.testing.queue import FakeQueue
+from imagesieve.testing.rules import ReceivedRequest, Rule, allow_all
+from imagesieve.testing.services import METHODS, Method, received
+from imagesieve.testing.state import FakeState
+from imagesieve.testing.statuses import PUSHBACK_KEY, code_of, trailers_of
+
+WORKERS = 32
+"""Calls that a FakeServer serves at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ImagesieveError | grpc.StatusCode
+    pushback_ms: int | None
+
+
+class FakeServer:
+    """Serves from the moment it is made until ``stop``; as a context manager, to its end.
+
+    ``rule`` answers Moderate. ``policies`` are what the policy methods show, the first one the
+    default. ``credentials`` make it serve TLS. ``target`` is where to connect.
+    """
+
+    target: str
+
+    def __init__(
+        self,
+        rule: Rule = allow_all,
+        *,
+        policies: Sequence[Policy] = (),
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        self._state = FakeState(rule, policies=policies)
+        self._lock = threading.Lock()
+        self._calls: list[str] = []
+        self._failures: dict[str, deque[_Failure]] = {}
+        self._pool = futures.ThreadPoolExecutor(max_workers=WORKERS)
+        self._server = grpc.server(
+            self._pool,
+            handlers=self._handlers(),
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        if credentials is None:
+            port = self._server.add_insecure_port("127.0.0.1:0")
+        else:
+            port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self.target = f"127.0.0.1:{port}"
+        self._server.start()
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """Every attempt of a Moderate call so far, failed ones included."""
+        with self._state.lock:
+            return tuple(self._state.requests)
+
+    @property
+    def queue(self) -> FakeQueue:
+        """What was flagged. Tests may add items and let leases expire."""
+        return self._state.queue
+
+    def count(self, method: str) -> int:
+        """How many attempts a method has had, by its name, for example ``Claim``."""
+        with self._lock:
+            return self._calls.count(method)
+
+    def fail_next(
+        self,
+        error: ImagesieveError | grpc.StatusCode,
+        *,
+        times: int = 1,
+        method: str = "Moderate",
+        pushback_ms: int | None = None,
+    ) -> None:
+        """Let the next ``times`` attempts of a method fail.
+
+        An error of the tree goes out with its details, a status code bare. ``pushback_ms`` is
+        what gRPC's own retries are told: to wait that long, or at −1 to stop.
+        """
+        with self._lock:
+            failures = self._failures.setdefault(method, deque())
+            failures.extend([_Failure(error, pushback_ms)] * times)
+
+    def set_health(self, status: HealthStatus) -> None:
+        """What the health check answers from now on; SERVING at first."""
+        with self._state.lock:
+            self._state.health = status
+
+    def set_policies(self, *policies: Policy, problems: Sequence[str] = ()) -> None:
+        """What the policy methods show from now on; ``problems`` are those of a reload."""
+        with self._state.lock:
+            self._state.policies = policies
+            self._state.reload_problems = tuple(problems)
+
+    def stop(self) -> None:
+        """Stop at once; calls under way end as if the server had died."""
+        self._server.stop(grace=None).wait()
+        self._pool.shutdown(wait=False)
+
+    def __enter__(self) -> FakeServer:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        services: dict[str, dict[str, Any]] = {}
+        for method in METHODS:
+            services.setdefault(method.service, {})[method.name] = self._handler(method)
+        return [
+            grpc.method_handlers_generic_handler(service, handlers)
+            for service, handlers in services.items()
+        ]
+
+    def _handler(self, method: Method) -> Any:
+        def serve(request: Any, context: grpc.ServicerContext) -> Any:
+            if method.name == "Moderate":
+                request = received(request, dict(context.invocation_metadata()))
+                with self._state.lock:
+                    self._state.requests.append(request)
+            self._fail_if_asked(method.name, context)
+            try:
+                if method.name == "Moderate":  # its rule may take long, and locks for itself
+                    return method.work(self._state, request)
+                with self._state.lock:
+                    return method.work(self._state, request)
+            except ImagesieveError as error:
+                _abort(context, _Failure(error, None))
+
+        return grpc.unary_unary_rpc_method_handler(
+            serve,
+            request_deserializer=method.request.FromString,
+            response_serializer=lambda answer: answer.SerializeToString(),
+        )
+
+    def _fail_if_asked(self, method: str, context: grpc.ServicerContext) -> None:
+        with self._lock:
+            self._calls.append(method)
+            failures = self._failures.get(method)
+            failure = failures.popleft() if failures else None
+        if failure is not None:
+            _abort(context, failure)
+
+
+def _abort(context: grpc.ServicerContext, failure: _Failure) -> NoReturn:
+    if isinstance(failure.error, ImagesieveError):
+        context.set_trailing_metadata(trailers_of(failure.error, pushback_ms=failure.pushback_ms))
+        context.abort(code_of(failure.error), failure.error.message)
+    if failure.pushback_ms is not None:
+        context.set_trailing_metadata(((PUSHBACK_KEY, str(failure.pushback_ms)),))
+    context.abort(failure.error, "")

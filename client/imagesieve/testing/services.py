@@ -1,0 +1,197 @@
+"""The fake server's methods as a table: messages in, the state's answers out. No sockets.
+
+A method that is absent here is UNIMPLEMENTED, as gRPC says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from imagesieve.policy_results import HealthStatus
+from imagesieve.review_wire import DECISION, ITEM, OUTCOMES, PAGE, STATES
+from imagesieve.testing.rules import ReceivedRequest
+from imagesieve.testing.state import FakeState
+from imagesieve.v1 import moderation_pb2 as mpb
+from imagesieve.v1 import policy_pb2 as ppb
+from imagesieve.v1 import review_pb2 as rpb
+from imagesieve.wire import POLICY, RELOAD, RESULT
+
+Metadata: TypeAlias = Mapping[str, str | bytes]
+
+_HEALTH_NUMBERS = {
+    HealthStatus.UNKNOWN: 0,
+    HealthStatus.SERVING: 1,
+    HealthStatus.NOT_SERVING: 2,
+    HealthStatus.SERVICE_UNKNOWN: 3,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One unary method."""
+
+    service: str
+    name: str
+    request: type[Message]
+    work: Callable[[FakeState, Any], Message]
+
+
+def received(request: mpb.ModerateRequest, metadata: Metadata) -> ReceivedRequest:
+    """A Moderate message as a test sees it."""
+    return ReceivedRequest(
+        request_id=request.request_id,
+        image=request.image,
+        policy=request.policy,
+        categories=tuple(request.categories),
+        surface=request.surface,
+        content_ref=request.content_ref,
+        uploader_ref=request.uploader_ref,
+        labels=dict(request.labels),
+        dry_run=request.mode == mpb.MODERATE_MODE_DRY_RUN,
+        metadata=dict(metadata),
+    )
+
+
+def moderate(state: FakeState, request: ReceivedRequest) -> Message:
+    """Moderate: the one method whose work begins from a value, which was recorded before."""
+    answer: Message = RESULT.write(state.moderate(request))
+    return answer
+
+
+def _claim(state: FakeState, request: rpb.ClaimRequest) -> Message:
+    lease = state.queue.claim(
+        claim_id=request.claim_id,
+        reviewer=request.reviewer,
+        categories=tuple(request.categories),
+        tier=request.tier,
+        lease_s=request.lease_seconds,
+    )
+    if lease is None:
+        return rpb.ClaimResponse()
+    return rpb.ClaimResponse(
+        item=ITEM.write(lease.item),
+        token=lease.token,
+        lease_until=_timestamp(lease.lease_until),
+        image=state.image(lease.item.item_id) if request.include_image else b"",
+    )
+
+
+def _extend(state: FakeState, request: rpb.ExtendRequest) -> Message:
+    until = state.queue.extend(request.item_id, request.token, request.lease_seconds)
+    return rpb.ExtendResponse(lease_until=_timestamp(until))
+
+
+def _release(state: FakeState, request: rpb.ReleaseRequest) -> Message:
+    item = state.queue.release(request.item_id, request.token)
+    return rpb.ReleaseResponse(item=ITEM.write(item))
+
+
+def _decide(state: FakeState, request: rpb.DecideRequest) -> Message:
+    decision = state.queue.decide(
+        request.item_id,
+        request.token,
+        OUTCOMES.of(request.outcome),
+        labels=tuple(request.labels),
+        note=request.note,
+        reviewer=request.reviewer,
+    )
+    return rpb.DecideResponse(decision=DECISION.write(decision))
+
+
+def _get(state: FakeState, request: rpb.GetRequest) -> Message:
+    item = state.queue.get(request.item_id)
+    image = state.image(item.item_id) if request.include_image else b""
+    return rpb.GetResponse(item=ITEM.write(item), image=image)
+
+
+def _list(state: FakeState, request: rpb.ListRequest) -> Message:
+    page = state.queue.list(
+        states=tuple(STATES.of(number) for number in request.states),
+        category=request.category,
+        page_size=request.page_size,
+        page_token=request.page_token,
+    )
+    answer: Message = PAGE.write(page)
+    return answer
+
+
+def _stats(state: FakeState, request: rpb.StatsRequest) -> Message:
+    stats = state.queue.stats()
+    return rpb.StatsResponse(
+        ready=stats.ready,
+        leased=stats.leased,
+        parked=stats.parked,
+        decided=stats.decided,
+        expired=stats.expired,
+        oldest_ready_age_seconds=stats.oldest_ready_age_s,
+    )
+
+
+def _requeue(state: FakeState, request: rpb.RequeueRequest) -> Message:
+    return rpb.RequeueResponse(item=ITEM.write(state.queue.requeue(request.item_id)))
+
+
+def _get_policy(state: FakeState, request: ppb.GetPolicyRequest) -> Message:
+    return ppb.GetPolicyResponse(policy=POLICY.write(state.policy(request.name)))
+
+
+def _list_policies(state: FakeState, request: ppb.ListPoliciesRequest) -> Message:
+    return ppb.ListPoliciesResponse(policies=[POLICY.write(p) for p in state.policies])
+
+
+def _reload_policies(state: FakeState, request: ppb.ReloadPoliciesRequest) -> Message:
+    answer: Message = RELOAD.write(state.reload())
+    return answer
+
+
+def _health(state: FakeState, request: StringValue) -> Message:
+    return Int32Value(value=_HEALTH_NUMBERS[state.health])
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def _methods(service: str, *rows: tuple[str, type[Message], Any]) -> tuple[Method, ...]:
+    return tuple(
+        Method(service=service, name=name, request=request, work=work)
+        for name, request, work in rows
+    )
+
+
+METHODS: tuple[Method, ...] = (
+    *_methods(
+        "imagesieve.v1.ModerationService",
+        ("Moderate", mpb.ModerateRequest, moderate),
+    ),
+    *_methods(
+        "imagesieve.v1.ReviewService",
+        ("Claim", rpb.ClaimRequest, _claim),
+        ("Extend", rpb.ExtendRequest, _extend),
+        ("Release", rpb.ReleaseRequest, _release),
+        ("Decide", rpb.DecideRequest, _decide),
+        ("Get", rpb.GetRequest, _get),
+        ("List", rpb.ListRequest, _list),
+        ("Stats", rpb.StatsRequest, _stats),
+        ("Requeue", rpb.RequeueRequest, _requeue),
+    ),
+    *_methods(
+        "imagesieve.v1.PolicyService",
+        ("GetPolicy", ppb.GetPolicyRequest, _get_policy),
+        ("ListPolicies", ppb.ListPoliciesRequest, _list_policies),
+        ("ReloadPolicies", ppb.ReloadPoliciesRequest, _reload_policies),
+    ),
+    # As in the client's own health call, protobuf's wrappers stand for the health messages.
+    *_methods("grpc.health.v1.Health", ("Check", StringValue, _health)),
+)

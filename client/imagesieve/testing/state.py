@@ -1,0 +1,106 @@
+"""What the fake server knows: requests, answers, flagged items. No gRPC and no protobuf."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from imagesieve.errors import RequestIdReused, UnknownPolicy
+from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
+from imagesieve.results import ModerationResult, Verdict
+from imagesieve.review_results import Item, ItemState
+from imagesieve.testing.queue import FakeQueue
+from imagesieve.testing.rules import ReceivedRequest, Rule
+
+
+class FakeState:
+    """Everything behind the fake server's methods. ``lock`` guards all of it but the rule."""
+
+    def __init__(self, rule: Rule, *, policies: Sequence[Policy]) -> None:
+        self.lock = threading.RLock()
+        self.queue = FakeQueue()
+        self.health = HealthStatus.SERVING
+        self.policies = tuple(policies)
+        self.reload_problems: tuple[str, ...] = ()
+        self.requests: list[ReceivedRequest] = []
+        self._rule = rule
+        self._answers: dict[str, tuple[object, ModerationResult]] = {}  # by request_id
+        self._images: dict[str, bytes] = {}  # by item_id
+
+    def moderate(self, received: ReceivedRequest) -> ModerationResult:
+        """The rule's answer, completed; a repeated request_id gets its first answer again."""
+        content = _content(received)
+        with self.lock:
+            known = self._answers.get(received.request_id)
+        if known is not None:
+            if known[0] != content:
+                raise RequestIdReused("the request_id is known with other content")
+            return known[1]
+        answer = _completed(self._rule(received), received)
+        if received.dry_run:
+            return answer
+        with self.lock:
+            if answer.verdict is not Verdict.ALLOW:
+                answer = replace(answer, item_id=self.queue.new_id("item"))
+                self.queue.add(_item(answer, received))
+                self._images[answer.item_id] = received.image
+            self._answers[received.request_id] = (content, answer)
+        return answer
+
+    def image(self, item_id: str) -> bytes:
+        """The original of a flagged item; empty for an item that a test added itself."""
+        return self._images.get(item_id, b"")
+
+    def policy(self, name: str) -> Policy:
+        """The policy of that name; the first one for ""."""
+        for policy in self.policies:
+            if name in ("", policy.name):
+                return policy
+        raise UnknownPolicy("no policy of that name is loaded")
+
+    def reload(self) -> PolicyReload:
+        return PolicyReload(policies=self.policies, problems=self.reload_problems)
+
+
+def _content(received: ReceivedRequest) -> object:
+    """What must not differ under one request_id."""
+    categories = frozenset(received.categories)
+    return (received.sha256, received.policy, categories, received.surface, received.dry_run)
+
+
+def _completed(answer: ModerationResult, received: ReceivedRequest) -> ModerationResult:
+    return replace(
+        answer,
+        request_id=received.request_id,
+        sha256=received.sha256,
+        policy=received.policy or answer.policy or "default",
+        content_ref=received.content_ref,
+        uploader_ref=received.uploader_ref,
+        surface=received.surface,
+        labels=received.labels,
+        dry_run=received.dry_run,
+    )
+
+
+def _item(answer: ModerationResult, received: ReceivedRequest) -> Item:
+    worst = answer.worst
+    return Item(
+        item_id=answer.item_id,
+        sha256=answer.sha256,
+        state=ItemState.READY,
+        verdict=answer.verdict,
+        policy=answer.policy,
+        reasons=tuple(reason.code for reason in answer.reasons),
+        category=answer.worst_category,
+        severity=worst.severity if worst else 1,
+        score=worst.score if worst else 1.0,
+        answer=answer,
+        size_bytes=len(received.image),
+        enqueued_at=datetime.now(UTC),
+        surface=answer.surface,
+        content_ref=answer.content_ref,
+        uploader_ref=answer.uploader_ref,
+        labels=answer.labels,
+    )
