@@ -1,0 +1,139 @@
+"""ReviewService over the ReviewQueue port: claim, look, decide.
+
+It knows messages and tenants; the rules of the queue are the core's and the store's.
+"""
+
+# ruff: noqa: N802 -- the methods are named by the contract
+
+from __future__ import annotations
+
+import logging
+
+from imagesieve.v1 import review_pb2, review_pb2_grpc
+from imagesieve_server.core.errors import ItemNotFound, NotBuilt
+from imagesieve_server.core.ports import ReviewQueue
+from imagesieve_server.core.review import Item
+from imagesieve_server.grpc_api.deadlines import unary_deadline, within
+from imagesieve_server.grpc_api.identity import Authenticator, Context, Identity, caller_of
+from imagesieve_server.grpc_api.wire import review as wire
+
+log = logging.getLogger(__name__)
+
+
+class ReviewService(review_pb2_grpc.ReviewServiceServicer):
+    """The reviewers' side of the queue."""
+
+    def __init__(self, *, queue: ReviewQueue, authenticator: Authenticator) -> None:
+        self._queue = queue
+        self._authenticator = authenticator
+
+    async def Claim(
+        self, request: review_pb2.ClaimRequest, context: Context
+    ) -> review_pb2.ClaimResponse:
+        """Lease the most urgent item; an empty response where none is ready."""
+        deadline = unary_deadline(context)
+        who = await self._identify(context)
+        claim = wire.read_claim(request, tenant=who.tenant, name=who.name)
+        lease = await within(deadline, self._queue.claim(claim))
+        if lease is None:
+            return review_pb2.ClaimResponse()
+        return review_pb2.ClaimResponse(
+            item=wire.item_of(lease.item),
+            token=lease.token,
+            lease_until=wire.timestamp(lease.lease_until),
+            image=await within(deadline, self._image(lease.item, wanted=request.include_image)),
+        )
+
+    async def Extend(
+        self, request: review_pb2.ExtendRequest, context: Context
+    ) -> review_pb2.ExtendResponse:
+        """Prolong a lease."""
+        who = await self._identify(context)
+        work = self._queue.extend(
+            tenant=who.tenant,
+            item_id=wire.item_id(request.item_id),
+            token=wire.token(request.token),
+            lease_s=wire.lease_seconds(request.lease_seconds),
+        )
+        lease = await within(unary_deadline(context), work)
+        return review_pb2.ExtendResponse(lease_until=wire.timestamp(lease.lease_until))
+
+    async def Release(
+        self, request: review_pb2.ReleaseRequest, context: Context
+    ) -> review_pb2.ReleaseResponse:
+        """Give an item back undecided."""
+        who = await self._identify(context)
+        work = self._queue.release(
+            tenant=who.tenant,
+            item_id=wire.item_id(request.item_id),
+            token=wire.token(request.token),
+        )
+        item = await within(unary_deadline(context), work)
+        return review_pb2.ReleaseResponse(item=wire.item_of(item))
+
+    async def Decide(
+        self, request: review_pb2.DecideRequest, context: Context
+    ) -> review_pb2.DecideResponse:
+        """Record a decision."""
+        who = await self._identify(context)
+        decide = wire.read_decide(request, tenant=who.tenant, name=who.name)
+        record = await within(unary_deadline(context), self._queue.decide(decide))
+        return review_pb2.DecideResponse(decision=wire.decision_of(record))
+
+    async def Get(self, request: review_pb2.GetRequest, context: Context) -> review_pb2.GetResponse:
+        """One item, in any state."""
+        deadline = unary_deadline(context)
+        who = await self._identify(context)
+        wanted = wire.item_id(request.item_id)
+        item = await within(deadline, self._queue.get(tenant=who.tenant, item_id=wanted))
+        image = await within(deadline, self._image(item, wanted=request.include_image))
+        return review_pb2.GetResponse(item=wire.item_of(item), image=image)
+
+    async def List(
+        self, request: review_pb2.ListRequest, context: Context
+    ) -> review_pb2.ListResponse:
+        """A page of items."""
+        who = await self._identify(context)
+        work = self._queue.list(wire.read_list(request, tenant=who.tenant))
+        page = await within(unary_deadline(context), work)
+        return review_pb2.ListResponse(
+            items=[wire.item_of(item) for item in page.items], next_page_token=page.next_page_token
+        )
+
+    async def Stats(
+        self, request: review_pb2.StatsRequest, context: Context
+    ) -> review_pb2.StatsResponse:
+        """The caller's own tenant's counts."""
+        who = await self._identify(context)
+        work = self._queue.stats(tenant=who.tenant)
+        return wire.stats_of(await within(unary_deadline(context), work))
+
+    async def Requeue(
+        self, request: review_pb2.RequeueRequest, context: Context
+    ) -> review_pb2.RequeueResponse:
+        """Put a parked item back."""
+        who = await self._identify(context)
+        item_id = wire.item_id(request.item_id)
+        work = self._queue.requeue(tenant=who.tenant, item_id=item_id, actor=who.name)
+        item = await within(unary_deadline(context), work)
+        return review_pb2.RequeueResponse(item=wire.item_of(item))
+
+    async def WatchDecisions(  # type: ignore[override]  # raises before it would write
+        self, request: review_pb2.WatchDecisionsRequest, context: Context
+    ) -> None:
+        """Not of this release."""
+        await self._identify(context)
+        raise NotBuilt("this release does not send decision events; read decisions with Get")
+
+    async def _identify(self, context: Context) -> Identity:
+        return await self._authenticator.authenticate(caller_of(context))
+
+    async def _image(self, item: Item, *, wanted: bool) -> bytes:
+        """The original bytes; none where retention removed them, for the record stays readable."""
+        if not wanted:
+            return b""
+        try:
+            return await self._queue.evidence(tenant=item.tenant, sha256=item.sha256)
+        except ItemNotFound:
+            log.warning("evidence is missing", extra={"item_id": item.item_id, "state": item.state})
+            return b""

@@ -1,0 +1,198 @@
+"""The gRPC server itself: where it listens, how it starts and how it ends.
+
+It knows transport and order of start and stop. What the services do is theirs; who builds
+them is ``assembly``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from imagesieve.v1 import (
+    moderation_pb2,
+    moderation_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
+)
+from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.grpc_api.health import HealthMonitor
+from imagesieve_server.grpc_api.identity import is_loopback
+from imagesieve_server.grpc_api.in_flight import CallsInFlight
+from imagesieve_server.grpc_api.interceptors import MapErrors, ObserveCalls, RpcMetrics
+from imagesieve_server.grpc_api.moderation_service import ModerationService
+from imagesieve_server.grpc_api.policy_service import PolicyService
+from imagesieve_server.grpc_api.review_service import ReviewService
+
+log = logging.getLogger(__name__)
+
+SETTLED_S = 0.1
+"""Without a call for this long a closed port has nothing left to answer."""
+
+SERVICE_NAMES = (
+    moderation_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name,
+    review_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_name,
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+    "grpc.health.v1.Health",
+    reflection.SERVICE_NAME,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """A certificate chain and its key, PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How the server listens."""
+
+    address: str = "127.0.0.1:50051"  # host:port, [v6]:port or unix:path; port 0: a free one
+    tls: TlsFiles | None = None
+    insecure: bool = False  # listen beyond loopback without TLS
+    max_receive_bytes: int = 48 * 2**20  # beyond it gRPC itself answers, without details
+    max_send_bytes: int = 48 * 2**20
+    max_concurrent_streams: int = 64  # per connection; whole messages are held in memory
+    max_concurrent_rpcs: int = 1024  # over all connections; beyond it a bare RESOURCE_EXHAUSTED
+    drain_wait_s: float = 2.0  # from NOT_SERVING to the closed port: balancers look away
+    grace_s: float = 20.0  # for calls in hand once the port is closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the server serves."""
+
+    moderation: ModerationService
+    review: ReviewService
+    policy: PolicyService
+
+
+class GrpcServer:
+    """One listening server. ``start`` once, ``stop`` once."""
+
+    def __init__(
+        self,
+        *,
+        options: ServerOptions,
+        services: Services,
+        health: HealthMonitor,
+        metrics: RpcMetrics,
+        draining: asyncio.Event,
+    ) -> None:
+        """``draining`` is the event that ``services.moderation`` was given; ``stop`` sets it."""
+        self._options = options
+        self._services = services
+        self._health = health
+        self._metrics = metrics
+        self._draining = draining
+        self._in_flight = CallsInFlight()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen, warm the health statuses, and return the port (0 for a unix socket).
+
+        Raises ConfigError where the address is refused or taken, or a TLS file is bad.
+        """
+        credentials = check_listening(self._options)
+        server = self._build()
+        await self._health.prepare()
+        try:
+            port = (
+                server.add_secure_port(self._options.address, credentials)
+                if credentials
+                else server.add_insecure_port(self._options.address)
+            )
+        except RuntimeError:
+            raise ConfigError(f"cannot listen on {self._options.address}") from None
+        await server.start()
+        self._server = server
+        await self._health.start()
+        log.info("listening", extra={"address": self._options.address, "port": port})
+        return 0 if self._options.address.startswith("unix:") else port
+
+    async def stop(self) -> None:
+        """Drain: NOT_SERVING, a short wait, no more calls, the ones in hand finish."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        await self._health.drain()
+        await asyncio.sleep(self._options.drain_wait_s)
+        self._draining.set()
+        closing = asyncio.create_task(server.stop(self._options.grace_s))
+        finished = asyncio.create_task(self._in_flight.wait_idle(settled_s=SETTLED_S))
+        await asyncio.wait({closing, finished}, return_when=asyncio.FIRST_COMPLETED)
+        finished.cancel()
+        await server.stop(None)  # health watches and reflection never end by themselves
+        await closing
+        log.info("stopped")
+
+    def _build(self) -> grpc.aio.Server:
+        options = self._options
+        server = grpc.aio.server(
+            interceptors=[
+                ObserveCalls(metrics=self._metrics, in_flight=self._in_flight),
+                MapErrors(),
+            ],
+            options=[
+                ("grpc.max_receive_message_length", options.max_receive_bytes),
+                ("grpc.max_send_message_length", options.max_send_bytes),
+                ("grpc.max_concurrent_streams", options.max_concurrent_streams),
+                # On, it also refuses the call that takes the place of one just answered:
+                # callers who keep to the limit would see bare UNAVAILABLE by the dozen.
+                ("grpc.http.overload_protection", 0),
+                ("grpc.so_reuseport", 0),  # a taken port is an error, not half of the calls
+            ],
+            maximum_concurrent_rpcs=options.max_concurrent_rpcs,
+        )
+        services = self._services
+        moderation_pb2_grpc.add_ModerationServiceServicer_to_server(services.moderation, server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(services.review, server)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(services.policy, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        reflection.enable_server_reflection(SERVICE_NAMES, server)
+        return server
+
+
+def check_listening(options: ServerOptions) -> grpc.ServerCredentials | None:
+    """The credentials to listen with; None without TLS, which only loopback may be.
+
+    Raises ConfigError.
+    """
+    if options.tls:
+        return _credentials(options.tls)
+    host = _host(options.address)
+    if not options.insecure and host is not None and not is_loopback(host):
+        raise ConfigError(
+            f"{options.address} can be reached from other machines: give a certificate and a key, "
+            "listen on 127.0.0.1, or say insecure if something in front encrypts"
+        )
+    return None
+
+
+def _host(address: str) -> str | None:
+    """The host of an address, None for a unix socket. Raises ConfigError."""
+    if address.startswith("unix:"):
+        return None
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"address {address!r} is not host:port")
+    return host.strip("[]")
+
+
+def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    try:
+        chain, key = files.certificate.read_bytes(), files.key.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, chain)])

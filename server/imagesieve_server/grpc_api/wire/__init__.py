@@ -1,0 +1,1 @@
+"""Messages of ``imagesieve.v1`` to core values and back. Pure; no calls, no I/O."""

@@ -1,0 +1,171 @@
+"""The review queue's requests, items and decisions to messages and back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from imagesieve.v1 import moderation_pb2, review_pb2
+from imagesieve_server.core import answer, review
+from imagesieve_server.core.errors import InvalidRequest
+from imagesieve_server.grpc_api.wire import checks, enums
+from imagesieve_server.grpc_api.wire.moderation import response_of
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 500
+MAX_TIER = 100
+
+log = logging.getLogger(__name__)
+
+
+def read_claim(message: review_pb2.ClaimRequest, *, tenant: str, name: str) -> review.ClaimRequest:
+    """Check and convert; ``name`` is the caller's proved name. Raises InvalidRequest."""
+    return review.ClaimRequest(
+        tenant=tenant,
+        reviewer=_reviewer(message.reviewer, name),
+        claim_id=checks.text("claim_id", message.claim_id, limit=checks.MAX_ID, required=True),
+        categories=checks.texts("categories", message.categories),
+        tier=checks.within("tier", message.tier, low=0, high=MAX_TIER) or 1,
+        lease_s=lease_seconds(message.lease_seconds),
+    )
+
+
+def lease_seconds(value: int) -> float:
+    """A lease's length; 0 is the default. Raises InvalidRequest."""
+    limit = int(review.LEASE_MAX_S)
+    return float(checks.within("lease_seconds", value, low=0, high=limit) or review.LEASE_S)
+
+
+def item_id(value: str) -> str:
+    """Raises InvalidRequest."""
+    return checks.text("item_id", value, limit=checks.MAX_ID, required=True)
+
+
+def token(value: str) -> str:
+    """Raises InvalidRequest."""
+    return checks.text("token", value, limit=checks.MAX_TOKEN, required=True)
+
+
+def read_decide(
+    message: review_pb2.DecideRequest, *, tenant: str, name: str
+) -> review.DecideRequest:
+    """Check and convert; ``name`` is the caller's proved name. Raises InvalidRequest."""
+    return review.DecideRequest(
+        tenant=tenant,
+        item_id=item_id(message.item_id),
+        token=token(message.token),
+        reviewer=_reviewer(message.reviewer, name),
+        outcome=enums.from_wire(enums.OUTCOMES, message.outcome, field="outcome"),
+        labels=checks.texts("labels", message.labels),
+        note=checks.text("note", message.note, limit=checks.MAX_NOTE),
+    )
+
+
+def read_list(message: review_pb2.ListRequest, *, tenant: str) -> review.ListRequest:
+    """Check and convert. Raises InvalidRequest."""
+    size = checks.within("page_size", message.page_size, low=0, high=MAX_PAGE_SIZE)
+    if len(message.states) > len(enums.STATES):
+        raise InvalidRequest("states", "names a state twice")
+    return review.ListRequest(
+        tenant=tenant,
+        states=tuple(
+            enums.from_wire(enums.STATES, state, field=f"states[{index}]")
+            for index, state in enumerate(message.states)
+        ),
+        category=checks.text("category", message.category, limit=checks.MAX_ID),
+        page_size=size or DEFAULT_PAGE_SIZE,
+        page_token=checks.text("page_token", message.page_token, limit=checks.MAX_PAGE_TOKEN),
+    )
+
+
+def item_of(item: review.Item) -> review_pb2.Item:
+    """The whole item as a message."""
+    return review_pb2.Item(
+        item_id=item.item_id,
+        sha256=item.sha256,
+        state=enums.STATES[item.state],
+        verdict=enums.VERDICTS[item.verdict],
+        policy=item.policy,
+        policy_version=item.policy_version,
+        model_version=item.model_version,
+        reasons=[str(reason) for reason in item.reasons],
+        category=item.category,
+        severity=item.severity,
+        score=item.score,
+        answer=_answer(item),
+        media_type=item.media_type,
+        size_bytes=item.size_bytes,
+        enqueued_at=timestamp(item.enqueued_at),
+        due_at=timestamp(item.due_at),
+        surface=item.surface,
+        content_ref=item.content_ref,
+        uploader_ref=item.uploader_ref,
+        labels=item.labels,
+        submissions=item.submissions,
+        round=item.round,
+        tier=item.tier,
+        reviews_needed=item.reviews_needed,
+        expiries=item.expiries,
+        claimed_by=item.claimed_by,
+        claimed_at=timestamp(item.claimed_at),
+        lease_until=timestamp(item.lease_until),
+        decisions=[decision_of(decision) for decision in item.decisions],
+    )
+
+
+def decision_of(record: review.DecisionRecord) -> review_pb2.Decision:
+    """One decision as a message."""
+    return review_pb2.Decision(
+        decision_id=record.decision_id,
+        item_id=record.item_id,
+        round=record.round,
+        outcome=enums.OUTCOMES[record.outcome],
+        labels=record.labels,
+        note=record.note,
+        reviewer=record.reviewer,
+        decided_at=timestamp(record.decided_at),
+        effective=record.effective,
+        supersedes=record.supersedes,
+        cause=record.cause,
+    )
+
+
+def stats_of(stats: review.QueueStats) -> review_pb2.StatsResponse:
+    """The counts as a message; ages by the store's clock."""
+    oldest = stats.oldest_ready_at
+    return review_pb2.StatsResponse(
+        ready=stats.by_state.get(review.State.READY, 0),
+        leased=stats.by_state.get(review.State.LEASED, 0),
+        parked=stats.by_state.get(review.State.PARKED, 0),
+        decided=stats.by_state.get(review.State.DECIDED, 0),
+        expired=stats.by_state.get(review.State.EXPIRED, 0),
+        oldest_ready_age_seconds=None if oldest is None else max(0.0, stats.now - oldest),
+    )
+
+
+def timestamp(seconds: float | None) -> Timestamp | None:
+    """Seconds since the epoch to microseconds' precision; None stays absent."""
+    if seconds is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(round(seconds * 1e6))
+    return stamp
+
+
+def _reviewer(claimed: str, proved: str) -> str:
+    """A proved name wins; without one the caller's word is all there is."""
+    return proved or checks.text("reviewer", claimed, limit=checks.MAX_ID, required=True)
+
+
+def _answer(item: review.Item) -> moderation_pb2.ModerateResponse | None:
+    """The stored answer; absent where it cannot be read, for the item must stay reviewable."""
+    if not item.answer:
+        return None
+    try:
+        stored = answer.from_json(item.answer)
+    except (ValueError, KeyError, TypeError):
+        log.warning("stored answer cannot be read", extra={"item_id": item.item_id})
+        return None
+    return response_of(replace(stored, item_id=item.item_id))

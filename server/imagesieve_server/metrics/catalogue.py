@@ -1,0 +1,168 @@
+"""Every series the server exports: name, type, labels, help and buckets, as one table.
+
+The names are part of the product: dashboards and alerts depend on them. It knows nothing of
+when a series moves (``recorder.py``). Every label has a bounded set of values: codes, states
+and ids from loaded policies, never anything a caller wrote.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """A Prometheus metric type."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One metric family as it is exported."""
+
+    name: str  # as a query writes it; counters end in _total
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()  # upper bounds of a histogram, without +Inf
+
+
+_CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STAGE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+_VIEWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+_LOG_ODDS = (-20.0, -10.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+
+_METHOD = ("grpc_type", "grpc_service", "grpc_method")
+
+
+def _counter(name: str, help: str, *labels: str) -> Series:
+    return Series(name=name, kind=Kind.COUNTER, help=help, labels=labels)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Series:
+    return Series(name=name, kind=Kind.GAUGE, help=help, labels=labels)
+
+
+def _histogram(name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Series:
+    return Series(name=name, kind=Kind.HISTOGRAM, help=help, labels=labels, buckets=buckets)
+
+
+RPC_STARTED = _counter("grpc_server_started_total", "Calls begun.", *_METHOD)
+RPC_HANDLED = _counter(
+    "grpc_server_handled_total", "Calls ended, by status code.", *_METHOD, "grpc_code"
+)
+RPC_SECONDS = _histogram(
+    "grpc_server_handling_seconds",
+    "Seconds from a call's begin to its end.",
+    _CALL_SECONDS,
+    *_METHOD,
+)
+RPC_IN_FLIGHT = _gauge(
+    "imagesieve_rpcs_in_flight", "Calls being handled.", "grpc_service", "grpc_method"
+)
+IMAGES_IN_FLIGHT = _gauge("imagesieve_images_in_flight", "Images admitted and not yet answered.")
+IMAGE_BYTES_IN_FLIGHT = _gauge(
+    "imagesieve_images_in_flight_bytes", "Bytes of the images admitted and not yet answered."
+)
+IMAGES_SHED = _counter("imagesieve_images_shed_total", "Images refused because of load.")
+STAGE_SECONDS = _histogram(
+    "imagesieve_stage_seconds", "Seconds one image spent in a stage.", _STAGE_SECONDS, "stage"
+)
+
+DECODE_FAILURES = _counter(
+    "imagesieve_decode_failures_total", "Images no picture could be made of.", "reason"
+)
+DECODE_WORKERS_BUSY = _gauge("imagesieve_decode_workers_busy", "Decode workers at work.")
+DECODE_WORKERS_ALIVE = _gauge("imagesieve_decode_workers_alive", "Decode worker processes.")
+DECODE_WORKER_DEATHS = _counter(
+    "imagesieve_decode_worker_deaths_total", "Decode workers that ended unasked.", "reason"
+)
+IMAGE_VIEWS = _histogram("imagesieve_image_views", "Views of one decoded image.", _VIEWS)
+
+BATCH_ROWS = _histogram("imagesieve_encoder_batch_rows", "Real rows of one encoder batch.", _ROWS)
+BATCH_CAPACITY = _histogram(
+    "imagesieve_encoder_batch_capacity_rows", "Bucket size of one encoder batch.", _ROWS
+)
+BATCH_SECONDS = _histogram(
+    "imagesieve_encoder_batch_seconds", "Seconds one encoder batch ran.", _STAGE_SECONDS
+)
+ENCODER_QUEUE = _gauge("imagesieve_encoder_queue_views", "Views waiting for the encoder.")
+ENCODER_HEALTHY = _gauge("imagesieve_encoder_healthy", "1 while the encoder answers correctly.")
+ENCODER_DROPPED = _counter(
+    "imagesieve_encoder_dropped_views_total", "Views dropped before the encoder.", "reason"
+)
+
+VERDICTS = _counter(
+    "imagesieve_verdicts_total",
+    "Answers by verdict; degraded is true where the failure table chose it.",
+    "policy",
+    "verdict",
+    "degraded",
+)
+REASONS = _counter("imagesieve_verdict_reasons_total", "Reasons of verdicts.", "policy", "code")
+CATEGORY_LOG_ODDS = _histogram(
+    "imagesieve_category_log_odds",
+    "Log-odds of a category's score (the cosine itself for method cosine).",
+    _LOG_ODDS,
+    "policy",
+    "category",
+)
+CATEGORY_BANDS = _counter(
+    "imagesieve_category_bands_total", "Images by category and band.", "policy", "category", "band"
+)
+
+POLICY_INFO = _gauge(
+    "imagesieve_policy_info",
+    "1 for each policy in force.",
+    "policy",
+    "policy_version",
+    "model_version",
+)
+POLICY_RELOADS = _counter("imagesieve_policy_reloads_total", "Policy reloads.", "result")
+POLICY_RELOADED_AT = _gauge(
+    "imagesieve_policy_last_reload_success_timestamp_seconds",
+    "Unix time of the last reload without a problem; 0 before the first.",
+)
+POLICY_RELOAD_OK = _gauge(
+    "imagesieve_policy_last_reload_successful", "1 where the last reload had no problem."
+)
+MODEL_INFO = _gauge(
+    "imagesieve_model_info",
+    "1 for the model bundle in use.",
+    "model_version",
+    "name",
+    "precision",
+    "provider",
+)
+BUILD_INFO = _gauge("imagesieve_build_info", "1 for the running release.", "version", "python")
+
+STORE_COMMIT_SECONDS = _histogram(
+    "imagesieve_store_commit_seconds", "Seconds one group commit of flags took.", _STAGE_SECONDS
+)
+STORE_FLAGS = _counter("imagesieve_store_flags_total", "Flags kept by group commits.")
+STORE_ERRORS = _counter(
+    "imagesieve_store_errors_total", "Store operations that failed.", "operation"
+)
+REVIEW_ITEMS = _gauge("imagesieve_review_items", "Review items by state.", "state")
+REVIEW_OLDEST_AGE = _gauge(
+    "imagesieve_review_oldest_ready_age_seconds",
+    "Seconds the oldest READY review item has waited; 0 where none is ready.",
+)
+
+ALL_SERIES: tuple[Series, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Series)
+)
+"""Every series, in the order of this file."""
+
+
+def reference_table() -> str:
+    """The series as the Markdown table of the reference."""
+    rows = ["| Series | Type | Labels | Meaning |", "|---|---|---|---|"]
+    for series in ALL_SERIES:
+        labels = ", ".join(f"`{label}`" for label in series.labels)
+        rows.append(f"| `{series.name}` | {series.kind} | {labels} | {series.help} |")
+    return "\n".join(rows) + "\n"

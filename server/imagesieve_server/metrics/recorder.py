@@ -1,0 +1,153 @@
+"""Counts what the parts report into Prometheus series.
+
+Implements the Metrics port of the core and RpcMetrics and AdmissionMetrics of the edge. Names,
+labels and buckets are in ``catalogue.py``; here is which call moves which series. Methods
+are called from the event loop and from worker threads; prometheus_client locks per series.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.ports import EncoderSpec
+from imagesieve_server.core.review import QueueStats, State
+from imagesieve_server.metrics import catalogue
+from imagesieve_server.metrics.catalogue import Kind, Series
+
+
+class PrometheusMetrics:
+    """Every series of the catalogue on ``registry``, plus the ``process_*`` series."""
+
+    def __init__(
+        self,
+        *,
+        registry: CollectorRegistry,
+        version: str,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``version`` is the release's. ``registry`` must be empty of these names."""
+        self.registry = registry
+        self._wall_clock = wall_clock
+        self._counters: dict[Series, Counter] = {}
+        self._gauges: dict[Series, Gauge] = {}
+        self._histograms: dict[Series, Histogram] = {}
+        for series in catalogue.ALL_SERIES:
+            self._register(series)
+        ProcessCollector(registry=registry)
+        self._gauges[catalogue.BUILD_INFO].labels(version, platform.python_version()).set(1)
+        for result in ("ok", "failed"):  # an alert needs the zero before the first failure
+            self._counters[catalogue.POLICY_RELOADS].labels(result)
+        for state in State:
+            self._gauges[catalogue.REVIEW_ITEMS].labels(state)
+
+    def _register(self, series: Series) -> None:
+        name, text, labels, registry = series.name, series.help, series.labels, self.registry
+        if series.kind is Kind.COUNTER:
+            self._counters[series] = Counter(name, text, labels, registry=registry)
+        elif series.kind is Kind.GAUGE:
+            self._gauges[series] = Gauge(name, text, labels, registry=registry)
+        else:
+            self._histograms[series] = Histogram(
+                name, text, labels, registry=registry, buckets=series.buckets
+            )
+
+    # --- the edge (grpc_api) ----------------------------------------------------------
+
+    def rpc_started(self, *, kind: str, service: str, method: str) -> None:
+        self._counters[catalogue.RPC_STARTED].labels(kind, service, method).inc()
+        self._gauges[catalogue.RPC_IN_FLIGHT].labels(service, method).inc()
+
+    def rpc_handled(
+        self, *, kind: str, service: str, method: str, code: str, seconds: float
+    ) -> None:
+        self._gauges[catalogue.RPC_IN_FLIGHT].labels(service, method).dec()
+        self._counters[catalogue.RPC_HANDLED].labels(kind, service, method, code).inc()
+        self._histograms[catalogue.RPC_SECONDS].labels(kind, service, method).observe(seconds)
+
+    def images_in_flight(self, *, images: int, size_bytes: int) -> None:
+        self._gauges[catalogue.IMAGES_IN_FLIGHT].set(images)
+        self._gauges[catalogue.IMAGE_BYTES_IN_FLIGHT].set(size_bytes)
+
+    def images_shed(self, images: int) -> None:
+        self._counters[catalogue.IMAGES_SHED].inc(images)
+
+    # --- the core's Metrics port ------------------------------------------------------
+
+    def stage_seconds(self, stage: str, seconds: float) -> None:
+        self._histograms[catalogue.STAGE_SECONDS].labels(stage).observe(seconds)
+
+    def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
+        self._histograms[catalogue.BATCH_ROWS].observe(rows)
+        self._histograms[catalogue.BATCH_CAPACITY].observe(capacity)
+        self._histograms[catalogue.BATCH_SECONDS].observe(seconds)
+
+    def encoder_queue(self, views: int) -> None:
+        self._gauges[catalogue.ENCODER_QUEUE].set(views)
+
+    def encoder_healthy(self, healthy: bool) -> None:
+        self._gauges[catalogue.ENCODER_HEALTHY].set(healthy)
+
+    def encoder_dropped(self, reason: str, views: int) -> None:
+        self._counters[catalogue.ENCODER_DROPPED].labels(reason).inc(views)
+
+    def decode_failed(self, reason: str) -> None:
+        self._counters[catalogue.DECODE_FAILURES].labels(reason).inc()
+
+    def decode_workers(self, *, busy: int, alive: int) -> None:
+        self._gauges[catalogue.DECODE_WORKERS_BUSY].set(busy)
+        self._gauges[catalogue.DECODE_WORKERS_ALIVE].set(alive)
+
+    def decode_worker_died(self, reason: str) -> None:
+        self._counters[catalogue.DECODE_WORKER_DEATHS].labels(reason).inc()
+
+    def image_views(self, views: int) -> None:
+        self._histograms[catalogue.IMAGE_VIEWS].observe(views)
+
+    def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
+        label = "true" if degraded else "false"
+        self._counters[catalogue.VERDICTS].labels(policy, verdict, label).inc()
+
+    def category_score(self, *, policy: str, category: str, log_odds: float, band: str) -> None:
+        self._counters[catalogue.CATEGORY_BANDS].labels(policy, category, band).inc()
+        if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
+            self._histograms[catalogue.CATEGORY_LOG_ODDS].labels(policy, category).observe(log_odds)
+
+    def reason(self, *, policy: str, code: str) -> None:
+        self._counters[catalogue.REASONS].labels(policy, code).inc()
+
+    def policies(self, policies: Sequence[Policy]) -> None:
+        info = self._gauges[catalogue.POLICY_INFO]
+        info.clear()  # versions no longer in force must go
+        for policy in policies:
+            info.labels(policy.name, policy.version, policy.model_fingerprint).set(1)
+
+    def policy_reload(self, *, ok: bool) -> None:
+        self._counters[catalogue.POLICY_RELOADS].labels("ok" if ok else "failed").inc()
+        self._gauges[catalogue.POLICY_RELOAD_OK].set(ok)
+        if ok:
+            self._gauges[catalogue.POLICY_RELOADED_AT].set(self._wall_clock())
+
+    def model(self, spec: EncoderSpec) -> None:
+        info = self._gauges[catalogue.MODEL_INFO]
+        info.clear()
+        info.labels(spec.fingerprint, spec.name, spec.precision, spec.provider).set(1)
+
+    def store_commit(self, *, flags: int, seconds: float) -> None:
+        self._counters[catalogue.STORE_FLAGS].inc(flags)
+        self._histograms[catalogue.STORE_COMMIT_SECONDS].observe(seconds)
+
+    def store_error(self, operation: str) -> None:
+        self._counters[catalogue.STORE_ERRORS].labels(operation).inc()
+
+    def queue(self, stats: QueueStats) -> None:
+        for state in State:
+            count = stats.by_state.get(state, 0)
+            self._gauges[catalogue.REVIEW_ITEMS].labels(state).set(count)
+        oldest = stats.now if stats.oldest_ready_at is None else stats.oldest_ready_at
+        self._gauges[catalogue.REVIEW_OLDEST_AGE].set(max(0.0, stats.now - oldest))

@@ -1,0 +1,94 @@
+"""A metrics port that remembers what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.ports import EncoderSpec
+from imagesieve_server.core.review import QueueStats
+
+
+class RecordingMetrics:
+    """Every metrics port of the server; remembers the calls in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The arguments of every call of one method."""
+        return [arguments for called, arguments in self.calls if called == name]
+
+    def _note(self, name: str, **arguments: Any) -> None:
+        self.calls.append((name, arguments))
+
+    def stage_seconds(self, stage: str, seconds: float) -> None:
+        self._note("stage_seconds", stage=stage, seconds=seconds)
+
+    def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
+        self._note("batch", rows=rows, capacity=capacity, seconds=seconds)
+
+    def encoder_queue(self, views: int) -> None:
+        self._note("encoder_queue", views=views)
+
+    def encoder_healthy(self, healthy: bool) -> None:
+        self._note("encoder_healthy", healthy=healthy)
+
+    def encoder_dropped(self, reason: str, views: int) -> None:
+        self._note("encoder_dropped", reason=reason, views=views)
+
+    def decode_failed(self, reason: str) -> None:
+        self._note("decode_failed", reason=reason)
+
+    def decode_workers(self, *, busy: int, alive: int) -> None:
+        self._note("decode_workers", busy=busy, alive=alive)
+
+    def decode_worker_died(self, reason: str) -> None:
+        self._note("decode_worker_died", reason=reason)
+
+    def image_views(self, views: int) -> None:
+        self._note("image_views", views=views)
+
+    def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
+        self._note("verdict", policy=policy, verdict=verdict, degraded=degraded)
+
+    def category_score(self, *, policy: str, category: str, log_odds: float, band: str) -> None:
+        self._note("category_score", policy=policy, category=category, log_odds=log_odds, band=band)
+
+    def reason(self, *, policy: str, code: str) -> None:
+        self._note("reason", policy=policy, code=code)
+
+    def policies(self, policies: Sequence[Policy]) -> None:
+        self._note("policies", policies=tuple(policies))
+
+    def policy_reload(self, *, ok: bool) -> None:
+        self._note("policy_reload", ok=ok)
+
+    def model(self, spec: EncoderSpec) -> None:
+        self._note("model", spec=spec)
+
+    def store_commit(self, *, flags: int, seconds: float) -> None:
+        self._note("store_commit", flags=flags, seconds=seconds)
+
+    def store_error(self, operation: str) -> None:
+        self._note("store_error", operation=operation)
+
+    def queue(self, stats: QueueStats) -> None:
+        self._note("queue", stats=stats)
+
+    def rpc_started(self, *, kind: str, service: str, method: str) -> None:
+        self._note("rpc_started", kind=kind, service=service, method=method)
+
+    def rpc_handled(
+        self, *, kind: str, service: str, method: str, code: str, seconds: float
+    ) -> None:
+        self._note(
+            "rpc_handled", kind=kind, service=service, method=method, code=code, seconds=seconds
+        )
+
+    def images_in_flight(self, *, images: int, size_bytes: int) -> None:
+        self._note("images_in_flight", images=images, size_bytes=size_bytes)
+
+    def images_shed(self, images: int) -> None:
+        self._note("images_shed", images=images)

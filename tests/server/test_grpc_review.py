@@ -1,0 +1,190 @@
+"""ReviewService over a real server and queue: claim, look, decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+
+from helpers.grpc_rig import Rig, ask, refused, running
+from imagesieve.v1 import review_pb2 as pb
+from imagesieve_server.testing import BLUE, RED, colour_policy, ppm
+
+Code = grpc.StatusCode
+
+
+async def flag(rig: Rig, name: str = "r-1", image: bytes = ppm(RED)) -> str:
+    item_id: str = (await rig.moderation.Moderate(ask(name, image))).item_id
+    return item_id
+
+
+async def claim(rig: Rig, claim_id: str = "c-1", **fields: Any) -> Any:
+    return await rig.review.Claim(pb.ClaimRequest(claim_id=claim_id, reviewer="ann", **fields))
+
+
+async def test_an_item_is_claimed_with_its_picture_and_decided() -> None:
+    async with running() as rig:
+        item_id = await flag(rig)
+        lease = await claim(rig, include_image=True)
+        got = await rig.review.Decide(
+            pb.DecideRequest(
+                item_id=item_id,
+                token=lease.token,
+                outcome=pb.OUTCOME_REJECT,
+                labels=["weapon"],
+                note="a red one",
+                reviewer="ann",
+            )
+        )
+        item = (await rig.review.Get(pb.GetRequest(item_id=item_id, include_image=True))).item
+    assert lease.item.item_id == item_id
+    assert lease.item.state == pb.ITEM_STATE_LEASED
+    assert lease.image == ppm(RED)
+    assert lease.lease_until.seconds - lease.item.claimed_at.seconds == pytest.approx(600, abs=1)
+    assert got.decision.outcome == pb.OUTCOME_REJECT
+    assert (got.decision.reviewer, got.decision.note) == ("ann", "a red one")
+    assert got.decision.effective
+    assert item.state == pb.ITEM_STATE_DECIDED
+    assert list(item.decisions) == [got.decision]
+
+
+async def test_an_empty_queue_gives_an_empty_claim() -> None:
+    async with running() as rig:
+        got = await claim(rig)
+    assert not got.HasField("item")
+    assert got.token == ""
+
+
+async def test_a_claim_repeats_under_its_id_and_sends_no_picture_unasked() -> None:
+    async with running() as rig:
+        await flag(rig)
+        first, again = await claim(rig), await claim(rig)
+        other = await claim(rig, "c-2")
+    assert first.token == again.token
+    assert first.image == b""
+    assert not other.HasField("item")
+
+
+async def test_a_decision_repeats_under_its_token_but_not_with_other_content() -> None:
+    async with running() as rig:
+        item_id = await flag(rig)
+        lease = await claim(rig)
+        decide = pb.DecideRequest(
+            item_id=item_id, token=lease.token, outcome=pb.OUTCOME_APPROVE, reviewer="ann"
+        )
+        first, again = await rig.review.Decide(decide), await rig.review.Decide(decide)
+        decide.outcome = pb.OUTCOME_REJECT
+        error = await refused(rig.review.Decide(decide))
+    assert first == again
+    assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "DECISION_CONFLICT")
+
+
+async def test_a_lease_is_prolonged_and_given_back_and_then_lost() -> None:
+    async with running() as rig:
+        item_id = await flag(rig)
+        lease = await claim(rig, lease_seconds=60)
+        extend = pb.ExtendRequest(item_id=item_id, token=lease.token, lease_seconds=1800)
+        longer = await rig.review.Extend(extend)
+        released = await rig.review.Release(pb.ReleaseRequest(item_id=item_id, token=lease.token))
+        error = await refused(rig.review.Extend(extend))
+    assert longer.lease_until.seconds - lease.lease_until.seconds == pytest.approx(1740, abs=5)
+    assert released.item.state == pb.ITEM_STATE_READY
+    assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "LEASE_LOST")
+
+
+async def test_an_open_item_is_requeued_as_it_is_and_a_decided_one_is_not() -> None:
+    async with running() as rig:
+        item_id = await flag(rig)
+        requeue = pb.RequeueRequest(item_id=item_id)
+        ready = (await rig.review.Requeue(requeue)).item
+        lease = await claim(rig)
+        await rig.review.Decide(
+            pb.DecideRequest(
+                item_id=item_id, token=lease.token, outcome=pb.OUTCOME_APPROVE, reviewer="ann"
+            )
+        )
+        error = await refused(rig.review.Requeue(requeue))
+    assert ready.state == pb.ITEM_STATE_READY
+    assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATE_CONFLICT")
+
+
+async def test_items_are_listed_in_pages_and_counted() -> None:
+    async with running(policies=[colour_policy(flagged=(("red", RED), ("blue", BLUE)))]) as rig:
+        ids = {await flag(rig, f"r-{side}", ppm(RED, side=side)) for side in range(1, 6)}
+        await claim(rig)
+        pages, token = [], ""
+        while True:
+            page = await rig.review.List(pb.ListRequest(page_size=2, page_token=token))
+            pages.append([item.item_id for item in page.items])
+            token = page.next_page_token
+            if not token:
+                break
+        leased = await rig.review.List(pb.ListRequest(states=[pb.ITEM_STATE_LEASED]))
+        stats = await rig.review.Stats(pb.StatsRequest())
+    assert sorted(len(page) for page in pages if page) == [1, 2, 2]
+    assert {item_id for page in pages for item_id in page} == ids
+    assert len(leased.items) == 1
+    assert (stats.ready, stats.leased) == (4, 1)
+    assert 0 <= stats.oldest_ready_age_seconds < 60
+
+
+UNKNOWN = "00000000000000000000000000000000"
+CASES: list[tuple[str, Any, Code, str]] = [
+    ("Get", pb.GetRequest(item_id=UNKNOWN), Code.NOT_FOUND, "ITEM_NOT_FOUND"),
+    ("Requeue", pb.RequeueRequest(item_id=UNKNOWN), Code.NOT_FOUND, "ITEM_NOT_FOUND"),
+    ("Release", pb.ReleaseRequest(item_id=UNKNOWN, token="t"), Code.NOT_FOUND, "ITEM_NOT_FOUND"),
+    ("Extend", pb.ExtendRequest(item_id=UNKNOWN, token="t"), Code.NOT_FOUND, "ITEM_NOT_FOUND"),
+    (
+        "Decide",
+        pb.DecideRequest(item_id=UNKNOWN, token="t", outcome=pb.OUTCOME_APPROVE, reviewer="a"),
+        Code.NOT_FOUND,
+        "ITEM_NOT_FOUND",
+    ),
+    ("Get", pb.GetRequest(), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("Claim", pb.ClaimRequest(claim_id="c"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("List", pb.ListRequest(page_size=501), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("List", pb.ListRequest(page_token="not ours"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "code", "reason"), CASES, ids=[f"{c[0]} {c[3]}" for c in CASES]
+)
+async def test_a_bad_call_is_refused_by_name(
+    method: str, request_: Any, code: Code, reason: str
+) -> None:
+    async with running() as rig:
+        error = await refused(getattr(rig.review, method)(request_))
+    assert (error.code, error.reason) == (code, reason)
+
+
+async def test_a_store_that_is_down_is_unavailable_to_reviewers() -> None:
+    async with running() as rig:
+        rig.queue.down = True
+        error = await refused(claim(rig))
+    assert (error.code, error.reason) == (Code.UNAVAILABLE, "STORE_UNAVAILABLE")
+
+
+async def test_an_item_whose_picture_is_gone_is_still_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from imagesieve_server.core.errors import ItemNotFound
+
+    async def gone(**_: Any) -> bytes:
+        raise ItemNotFound("no such evidence")
+
+    async with running() as rig:
+        item_id = await flag(rig)
+        monkeypatch.setattr(rig.queue, "evidence", gone, raising=False)
+        got = await rig.review.Get(pb.GetRequest(item_id=item_id, include_image=True))
+        lease = await claim(rig, include_image=True)
+    assert (got.item.item_id, got.image) == (item_id, b"")
+    assert lease.token
+
+
+async def test_decision_events_are_not_of_this_release() -> None:
+    async with running() as rig:
+        call = rig.review.WatchDecisions(pb.WatchDecisionsRequest())
+        error = await refused(call.read())
+    assert (error.code, error.reason) == (Code.UNIMPLEMENTED, "NOT_IMPLEMENTED")

@@ -1,0 +1,247 @@
+"""The order of things: what is known is not done twice, what is flagged is kept, what fails
+follows the failure table."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagesieve_server.core.answer import Answer, from_json
+from imagesieve_server.core.errors import (
+    DeadlinePassed,
+    EncoderUnavailable,
+    ImageFormatUnsupported,
+    ImageUndecodable,
+    RequestIdReused,
+    StoreUnavailable,
+    UnknownCategory,
+)
+from imagesieve_server.core.policy import OnUnavailable, OnUndecodable
+from imagesieve_server.core.request import ModerationRequest
+from imagesieve_server.core.review import Flag, Recorded, State
+from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.core.views import Embeddings, Pixels
+from imagesieve_server.pipeline import Pipeline
+from imagesieve_server.recent_answers import RecentAnswers
+from imagesieve_server.review_queue.evidence import MemoryEvidence
+from imagesieve_server.review_queue.memory import memory_store
+from imagesieve_server.review_queue.writer import QueueWriter
+from imagesieve_server.testing import (
+    GREEN,
+    RED,
+    FakeDecoder,
+    FakeEncoder,
+    RecordingMetrics,
+    StaticPolicies,
+    colour_policy,
+    ppm,
+)
+
+TRUNCATED = b"P6 9 9 255\nshort"
+
+
+class DeadQueue(QueueWriter):
+    """A queue whose disk is full."""
+
+    async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
+        raise StoreUnavailable("the disk is full")
+
+
+class BrokenEncoder(FakeEncoder):
+    """Answers with numbers that are none."""
+
+    async def encode(self, pixels: Pixels, *, deadline: float) -> Embeddings:
+        return np.full((len(pixels), 4), np.nan, dtype=np.float32)
+
+
+class Bench:
+    """A pipeline over fakes, with the fakes in reach."""
+
+    def __init__(self, queue: type[QueueWriter] = QueueWriter, **policy: Any) -> None:
+        self.metrics = RecordingMetrics()
+        self.encoder = FakeEncoder()
+        self.queue = queue(
+            store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=self.metrics
+        )
+        self.policies = StaticPolicies(dataclasses.replace(colour_policy(), **policy))
+        self.pipeline = self.over(self.encoder)
+
+    def over(self, encoder: FakeEncoder) -> Pipeline:
+        return Pipeline(
+            decoder=FakeDecoder(),
+            encoder=encoder,
+            policies=self.policies,
+            queue=self.queue,
+            metrics=self.metrics,
+            recent=RecentAnswers(),
+        )
+
+    async def send(self, image: bytes, request_id: str = "r-1", **fields: Any) -> Answer:
+        request = ModerationRequest(tenant="t", request_id=request_id, image=image, **fields)
+        return await self.pipeline.moderate(request, deadline=time.monotonic() + 5)
+
+    async def ready(self) -> int:
+        stats = await self.queue.stats(tenant="t")
+        return stats.by_state.get(State.READY, 0)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.queue.close()
+
+
+async def test_an_ordinary_picture_is_allowed_and_not_kept(bench: Bench) -> None:
+    answer = await bench.send(ppm(GREEN))
+    assert (answer.judgement.verdict, answer.item_id) == (Verdict.ALLOW, "")
+    assert await bench.ready() == 0
+
+
+async def test_a_flag_is_kept_with_its_picture_and_its_answer(bench: Bench) -> None:
+    answer = await bench.send(ppm(RED), content_ref="post-1", labels={"a": "b"})
+    assert answer.judgement.verdict is not Verdict.ALLOW
+    item = await bench.queue.get(tenant="t", item_id=answer.item_id)
+    assert (item.content_ref, dict(item.labels)) == ("post-1", {"a": "b"})
+    assert from_json(item.answer).judgement == answer.judgement
+    kept = await bench.queue.evidence(tenant="t", sha256=answer.sha256)
+    assert kept == ppm(RED)
+
+
+@pytest.mark.parametrize("colour", [RED, GREEN])
+async def test_a_repeat_gets_the_same_answer_without_work(bench: Bench, colour: Any) -> None:
+    first = await bench.send(ppm(colour))
+    bench.encoder.failure = EncoderUnavailable("must not be asked")
+    assert await bench.send(ppm(colour)) == first
+    with pytest.raises(RequestIdReused):
+        await bench.send(ppm((1, 2, 3)))
+    with pytest.raises(RequestIdReused):
+        await bench.send(ppm(colour), surface="avatar")
+
+
+async def test_a_dry_run_stores_and_remembers_nothing(bench: Bench) -> None:
+    answer = await bench.send(ppm(RED), dry_run=True)
+    assert (answer.judgement.verdict is Verdict.ALLOW, answer.item_id) == (False, "")
+    assert await bench.ready() == 0
+    assert (await bench.send(ppm(GREEN))).judgement.verdict is Verdict.ALLOW
+
+
+async def test_an_unknown_category_is_refused_before_any_work(bench: Bench) -> None:
+    with pytest.raises(UnknownCategory):
+        await bench.send(ppm(RED), categories=("nothing",))
+    assert bench.metrics.named("stage_seconds") == []
+
+
+async def test_undecodable_files_are_reviewed_or_rejected_as_the_policy_says(bench: Bench) -> None:
+    answer = await bench.send(TRUNCATED)
+    assert answer.judgement.reasons[0].code is ReasonCode.UNDECODABLE
+    assert answer.judgement.reasons[0].detail == "TRUNCATED"
+    assert await bench.ready() == 1
+    rejecting = Bench(on_undecodable=OnUndecodable.REJECT)
+    with pytest.raises(ImageUndecodable):
+        await rejecting.send(TRUNCATED)
+    assert rejecting.metrics.named("decode_failed") == [{"reason": "TRUNCATED"}]
+    await rejecting.queue.close()
+
+
+async def test_what_is_no_image_is_always_the_callers_error(bench: Bench) -> None:
+    with pytest.raises(ImageFormatUnsupported):
+        await bench.send(b"hello")
+    assert bench.metrics.named("decode_failed") == [{"reason": "IMAGE_FORMAT_UNSUPPORTED"}]
+
+
+@pytest.mark.parametrize(
+    ("choice", "verdict"),
+    [(OnUnavailable.REVIEW, Verdict.REVIEW), (OnUnavailable.ALLOW, Verdict.ALLOW)],
+)
+async def test_encoder_down_answers_as_the_policy_chose(
+    choice: OnUnavailable, verdict: Verdict
+) -> None:
+    bench = Bench(on_unavailable=choice)
+    bench.encoder.healthy = False
+    answer = await bench.send(ppm(GREEN))
+    assert (answer.judgement.verdict, answer.judgement.degraded) == (verdict, True)
+    assert await bench.ready() == (1 if verdict is Verdict.REVIEW else 0)
+    await bench.queue.close()
+
+
+async def test_an_allow_without_a_look_does_not_outlive_the_failure() -> None:
+    bench = Bench(on_unavailable=OnUnavailable.ALLOW)
+    bench.encoder.healthy = False
+    assert (await bench.send(ppm(RED))).judgement.verdict is Verdict.ALLOW
+    bench.encoder.healthy = True
+    assert (await bench.send(ppm(RED))).judgement.verdict is not Verdict.ALLOW
+    await bench.queue.close()
+
+
+async def test_encoder_down_holds_by_default(bench: Bench) -> None:
+    bench.encoder.healthy = False
+    with pytest.raises(EncoderUnavailable):
+        await bench.send(ppm(GREEN))
+
+
+async def test_store_down_holds_flags_and_lets_the_rest_through() -> None:
+    bench = Bench(queue=DeadQueue)
+    with pytest.raises(StoreUnavailable):
+        await bench.send(ppm(RED))
+    assert (await bench.send(ppm(GREEN), "r-2")).judgement.verdict is Verdict.ALLOW
+    await bench.queue.close()
+
+
+async def test_numbers_that_are_none_go_to_a_person(bench: Bench) -> None:
+    bench.pipeline = bench.over(BrokenEncoder())
+    answer = await bench.send(ppm(GREEN))
+    assert answer.judgement.verdict is Verdict.REVIEW
+    assert answer.judgement.reasons[0].code is ReasonCode.SCORE_INVALID
+    assert await bench.ready() == 1
+
+
+async def test_a_deadline_that_passes_is_said(bench: Bench) -> None:
+    bench.encoder.delay_s = 60
+    request = ModerationRequest(tenant="t", request_id="r", image=ppm(GREEN))
+    with pytest.raises(DeadlinePassed):
+        await bench.pipeline.moderate(request, deadline=time.monotonic() + 0.01)
+
+
+async def test_equal_requests_at_once_become_one_item(bench: Bench) -> None:
+    answers = await asyncio.gather(*(bench.send(ppm(RED)) for _ in range(8)))
+    assert len({answer.item_id for answer in answers}) == 1
+    item = await bench.queue.get(tenant="t", item_id=answers[0].item_id)
+    assert item.submissions == 1
+
+
+async def test_each_stage_is_timed_and_the_verdict_counted(bench: Bench) -> None:
+    await bench.send(ppm(RED))
+    stages = [call["stage"] for call in bench.metrics.named("stage_seconds")]
+    assert stages == ["decode", "encode", "score", "keep"]
+    assert len(bench.metrics.named("verdict")) == 1
+    assert len(bench.metrics.named("category_score")) == len(bench.policies.get("").categories)
+
+
+def test_recent_answers_are_bounded() -> None:
+    recent = RecentAnswers(capacity=2)
+    answers = [
+        Answer(
+            request_id=f"r-{i}",
+            sha256="",
+            judgement=None,  # type: ignore[arg-type]
+            policy="",
+            policy_version="",
+            model_version="",
+        )
+        for i in range(3)
+    ]
+    for answer in answers:
+        recent.remember(tenant="t", request_digest="d", answer=answer)
+    found = [
+        recent.find(tenant="t", request_id=f"r-{i}", request_digest="d") is not None
+        for i in range(3)
+    ]
+    assert found == [False, True, True]
+    assert recent.find(tenant="other", request_id="r-2", request_digest="d") is None
