@@ -106,11 +106,9 @@ class ItemPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """How many items stand where."""
+    """How many open items stand where."""
 
     ready: int = 0
     leased: int = 0
     parked: int = 0
-    decided: int = 0
-    expired: int = 0
     oldest_ready_age_s: float | None = None  # seconds; None where none is ready

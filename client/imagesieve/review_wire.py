@@ -77,7 +77,5 @@ def read_stats(message: pb.StatsResponse) -> review_results.QueueStats:
         ready=message.ready,
         leased=message.leased,
         parked=message.parked,
-        decided=message.decided,
-        expired=message.expired,
         oldest_ready_age_s=MAYBE.read(message, "oldest_ready_age_seconds"),
     )

@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from imagesieve_server.core.answer import Answer, from_json, to_json
-from imagesieve_server.core.errors import EncoderUnavailable, ImageUndecodable, RequestError
+from imagesieve_server.core.errors import (
+    EncoderUnavailable,
+    ImageUndecodable,
+    RequestError,
+    StoreUnavailable,
+)
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
 from imagesieve_server.core.policy import OnUndecodable, Policy
 from imagesieve_server.core.ports import Encoder, ImageDecoder, Metrics, PolicySource, ReviewQueue
@@ -79,7 +84,10 @@ class Pipeline:
         identity = {"tenant": request.tenant, "request_id": request.request_id}
         if answer := self._recent.find(**identity, request_digest=digest):
             return answer
-        stored = await self._queue.answer_of(**identity, request_digest=digest)
+        try:
+            stored = await self._queue.answer_of(**identity, request_digest=digest)
+        except StoreUnavailable:
+            return None  # an ALLOW needs no store; ``submit`` knows a repeated flag anyway
         return None if stored is None else _stored_answer(stored)
 
     async def _judge(

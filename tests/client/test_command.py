@@ -278,7 +278,7 @@ def test_a_flagged_image_goes_through_the_queue(
     assert shown["state"] == "DECIDED"
     assert shown["answer"]["verdict"] == "REVIEW"
     assert "image" not in shown
-    assert json.loads(run("review", "stats", "--format", "jsonl").stdout)["decided"] == 1
+    assert json.loads(run("review", "stats", "--format", "jsonl").stdout)["leased"] == 0
     assert run("review", "list").stdout.splitlines()[1:] == []
     assert len(run("review", "list", "--state", "decided").stdout.splitlines()) == 2
 

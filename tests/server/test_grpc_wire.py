@@ -482,7 +482,7 @@ def test_stats_have_an_age_only_where_something_is_ready() -> None:
     by_state = {state: position for position, state in enumerate(review.State, start=1)}
     stats = review.QueueStats(by_state=by_state, oldest_ready_at=90.0, now=100.0)
     assert review_wire.stats_of(stats) == review_pb2.StatsResponse(
-        ready=1, leased=2, parked=3, decided=4, expired=5, oldest_ready_age_seconds=10.0
+        ready=1, leased=2, parked=3, oldest_ready_age_seconds=10.0
     )
     none = review_wire.stats_of(dataclasses.replace(stats, oldest_ready_at=None))
     assert not none.HasField("oldest_ready_age_seconds")

@@ -47,10 +47,13 @@ TRUNCATED = b"P6 9 9 255\nshort"
 
 
 class DeadQueue(QueueWriter):
-    """A queue whose disk is full."""
+    """A queue whose disk is gone."""
+
+    async def answer_of(self, **asked: str) -> Recorded | None:
+        raise StoreUnavailable("the disk is gone")
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
-        raise StoreUnavailable("the disk is full")
+        raise StoreUnavailable("the disk is gone")
 
 
 class BrokenEncoder(FakeEncoder):

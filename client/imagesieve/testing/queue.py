@@ -155,8 +155,6 @@ class FakeQueue:
             ready=states.count(ItemState.READY),
             leased=states.count(ItemState.LEASED),
             parked=states.count(ItemState.PARKED),
-            decided=states.count(ItemState.DECIDED),
-            expired=states.count(ItemState.EXPIRED),
             oldest_ready_age_s=(datetime.now(UTC) - since).total_seconds() if since else None,
         )
 

@@ -128,8 +128,6 @@ def _stats(state: FakeState, request: rpb.StatsRequest) -> Message:
         ready=stats.ready,
         leased=stats.leased,
         parked=stats.parked,
-        decided=stats.decided,
-        expired=stats.expired,
         oldest_ready_age_seconds=stats.oldest_ready_age_s,
     )
 

@@ -256,20 +256,16 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("ready", "leased", "parked", "decided", "expired", "oldest_ready_age_seconds")
+    __slots__ = ("ready", "leased", "parked", "oldest_ready_age_seconds")
     READY_FIELD_NUMBER: _ClassVar[int]
     LEASED_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
-    DECIDED_FIELD_NUMBER: _ClassVar[int]
-    EXPIRED_FIELD_NUMBER: _ClassVar[int]
     OLDEST_READY_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     ready: int
     leased: int
     parked: int
-    decided: int
-    expired: int
     oldest_ready_age_seconds: float
-    def __init__(self, ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., decided: _Optional[int] = ..., expired: _Optional[int] = ..., oldest_ready_age_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., oldest_ready_age_seconds: _Optional[float] = ...) -> None: ...
 
 class RequeueRequest(_message.Message):
     __slots__ = ("item_id",)

@@ -108,7 +108,7 @@ class ReviewQueue(Protocol):
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         """Keep a flag: when this returns, evidence and row survive a power cut.
 
-        Raises RequestIdReused.
+        Raises RequestIdReused, InvalidRequest.
         """
         ...
 

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import EncoderSpec
-from imagesieve_server.core.review import QueueStats, State
+from imagesieve_server.core.review import OPEN, QueueStats
 from imagesieve_server.metrics import catalogue
 from imagesieve_server.metrics.catalogue import Kind, Series
 
@@ -43,7 +43,7 @@ class PrometheusMetrics:
         self._gauges[catalogue.BUILD_INFO].labels(version, platform.python_version()).set(1)
         for result in ("ok", "failed"):  # an alert needs the zero before the first failure
             self._counters[catalogue.POLICY_RELOADS].labels(result)
-        for state in State:
+        for state in OPEN:
             self._gauges[catalogue.REVIEW_ITEMS].labels(state)
 
     def _register(self, series: Series) -> None:
@@ -146,7 +146,7 @@ class PrometheusMetrics:
         self._counters[catalogue.STORE_ERRORS].labels(operation).inc()
 
     def queue(self, stats: QueueStats) -> None:
-        for state in State:
+        for state in OPEN:
             count = stats.by_state.get(state, 0)
             self._gauges[catalogue.REVIEW_ITEMS].labels(state).set(count)
         oldest = stats.now if stats.oldest_ready_at is None else stats.oldest_ready_at

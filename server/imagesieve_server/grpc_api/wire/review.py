@@ -139,8 +139,6 @@ def stats_of(stats: review.QueueStats) -> review_pb2.StatsResponse:
         ready=stats.by_state.get(review.State.READY, 0),
         leased=stats.by_state.get(review.State.LEASED, 0),
         parked=stats.by_state.get(review.State.PARKED, 0),
-        decided=stats.by_state.get(review.State.DECIDED, 0),
-        expired=stats.by_state.get(review.State.EXPIRED, 0),
         oldest_ready_age_seconds=None if oldest is None else max(0.0, stats.now - oldest),
     )
 

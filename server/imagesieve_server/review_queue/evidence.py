@@ -1,0 +1,172 @@
+"""The original bytes of flagged pictures, by tenant and content hash.
+
+Knows files and hashes. Does not know items: which bytes are still referred to is the store's
+knowledge. Nothing here decodes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from imagesieve_server.core.errors import (
+    InvalidRequest,
+    ItemNotFound,
+    StoreNotUsable,
+    StoreUnavailable,
+)
+from imagesieve_server.review_queue import checks, files
+
+SCRATCH_AGE_S = 3600.0
+"""A temporary file older than this, seconds, was left by a process that died."""
+
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_FOLDER_NAME_MAX = 200
+
+
+class EvidenceStore(Protocol):
+    """Synchronous and safe to call from several threads at once."""
+
+    def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
+        """Keep the bytes; when this returns they are durable. Repeating it is harmless.
+
+        Raises InvalidRequest where ``sha256`` is not theirs, StoreUnavailable.
+        """
+        ...
+
+    def get(self, *, tenant: str, sha256: str) -> bytes:
+        """The bytes, verified against their hash. Raises ItemNotFound, StoreUnavailable."""
+        ...
+
+
+class MemoryEvidence:
+    """Forgets with the process: for tests and demonstrations."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], bytes] = {}
+
+    def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
+        _require_match(sha256, data)
+        self._kept[tenant, sha256] = data
+
+    def get(self, *, tenant: str, sha256: str) -> bytes:
+        try:
+            return self._kept[tenant, sha256]
+        except KeyError:
+            raise _not_found() from None
+
+
+class FolderEvidence:
+    """``<root>/<tenant>/<first two digits>/<sha256>``, one file per tenant and content.
+
+    A file appears whole or not at all: it is written to ``<root>/.scratch``, synced, renamed,
+    and its folder is synced. ``root`` is created where missing and must be writable, else
+    StoreNotUsable. Several servers may share one root.
+    """
+
+    def __init__(self, *, root: Path) -> None:
+        self._root = root
+        self._scratch = root / ".scratch"
+        self._durable: set[Path] = set()  # folders whose names are known to be on the disk
+        self._lock = threading.Lock()
+        try:
+            files.make_folder(self._scratch)
+            self._sweep()
+            probe = self._scratch / f"probe-{secrets.token_hex(8)}"
+            files.write_file(probe, b"probe", scratch=self._new_scratch())
+            probe.unlink()
+        except OSError as problem:
+            raise StoreNotUsable(
+                f"the evidence folder {root} is not writable: {problem.strerror}"
+            ) from problem
+
+    def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
+        _require_match(sha256, data)
+        target = self._path(tenant, sha256)
+        try:
+            self._make_durable(target.parent)
+            if _holds(target, data):
+                # Its data were synced before it got this name; the name itself may be the
+                # work of a process that died before the folder was synced. The new time
+                # keeps it from whoever removes old files that no row refers to.
+                os.utime(target)
+                files.sync_folder(target.parent)
+            else:
+                files.write_file(target, data, scratch=self._new_scratch())
+        except OSError as problem:
+            with self._lock:
+                self._durable.discard(target.parent)
+            raise StoreUnavailable("the evidence cannot be written") from problem
+
+    def get(self, *, tenant: str, sha256: str) -> bytes:
+        checks.sha256("sha256", sha256)
+        try:
+            data = self._path(tenant, sha256).read_bytes()
+        except FileNotFoundError:
+            raise _not_found() from None
+        except OSError as problem:
+            raise StoreUnavailable("the evidence cannot be read") from problem
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise StoreUnavailable("the evidence on the disk is damaged")
+        return data
+
+    def _path(self, tenant: str, sha256: str) -> Path:
+        return self._root / folder_name(tenant) / sha256[:2] / sha256
+
+    def _new_scratch(self) -> Path:
+        return self._scratch / secrets.token_hex(16)
+
+    def _make_durable(self, folder: Path) -> None:
+        with self._lock:
+            if folder in self._durable:
+                return
+        for each in (folder.parent, folder):
+            files.make_folder(each)
+        with self._lock:
+            self._durable.add(folder)
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left; another server's living files are young."""
+        for path in self._scratch.iterdir():
+            try:
+                if time.time() - path.stat().st_mtime > SCRATCH_AGE_S:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+
+def folder_name(tenant: str) -> str:
+    """A safe file name for a tenant; different tenants never share one.
+
+    Lower-case letters, digits, ``_`` and ``-`` stand for themselves and every other byte of
+    the UTF-8 for ``%`` and two digits, so that neither case-insensitive file systems nor
+    ``..`` confuse two tenants. Very long names become ``%h`` and their sha256.
+    """
+    encoded = tenant.encode("utf-8", "surrogatepass")
+    name = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in encoded)
+    if len(name) > _FOLDER_NAME_MAX:
+        return "%h" + hashlib.sha256(encoded).hexdigest()
+    return name or "%"
+
+
+def _holds(target: Path, data: bytes) -> bool:
+    """Whether the file exists with exactly this content."""
+    try:
+        return target.stat().st_size == len(data) and target.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+def _require_match(sha256: str, data: bytes) -> None:
+    checks.sha256("sha256", sha256)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise InvalidRequest("sha256", "is not the hash of the bytes")
+
+
+def _not_found() -> ItemNotFound:
+    return ItemNotFound("there is no evidence with that hash")

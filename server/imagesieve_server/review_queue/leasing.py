@@ -1,0 +1,141 @@
+"""Claim, extend, release, expire, requeue: who may work on an item, and until when.
+
+Knows the rules of leases. A token is fresh for each claim and is compared, never
+interpreted; that a lease has ended is judged by the store's clock alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from imagesieve_server.core.errors import InvalidRequest, LeaseLost
+from imagesieve_server.core.review import LEASE_MAX_S, OPEN, Cause, ClaimRequest, Item, Lease, State
+from imagesieve_server.core.review_rules import after_expiry, extended_until
+from imagesieve_server.review_queue import checks, moves, reading
+from imagesieve_server.review_queue.rows import ClaimRow, ItemRow, Transaction
+
+LEASE_MIN_S = 1.0
+KEEP_CLAIMS_S = 24 * 3600.0
+"""How long an ended claim is remembered, seconds, so that a repeated release is recognised."""
+
+
+def claim(tx: Transaction, request: ClaimRequest) -> Lease | None:
+    """Lease the first ready item by rank, or return the lease this claim_id already has."""
+    _check_claim(request)
+    now = tx.now()
+    expire(tx, request.tenant)
+    live = tx.live_claim(request.tenant, request.claim_id)
+    if live is not None:
+        if live.reviewer != request.reviewer:
+            raise InvalidRequest("claim_id", "belongs to another reviewer's claim")
+        return _lease(tx, moves.require_item(tx, request.tenant, live.item_id))
+    ready = tx.next_ready(
+        request.tenant,
+        tier=request.tier,
+        categories=request.categories,
+        reviewer=request.reviewer,
+    )
+    if ready is None:
+        return None
+    tx.drop_claims(request.tenant, ended_before=now - KEEP_CLAIMS_S)
+    token = secrets.token_urlsafe(24)
+    fields = {
+        "token": token,
+        "claimed_by": request.reviewer,
+        "claimed_at": now,
+        "lease_until": now + request.lease_s,
+    }
+    leased = moves.move(tx, ready, Cause.CLAIM, now=now, actor=request.reviewer, changes=fields)
+    tx.add_claim(
+        ClaimRow(
+            tenant=request.tenant,
+            token=token,
+            claim_id=request.claim_id,
+            item_id=leased.item_id,
+            reviewer=request.reviewer,
+            claimed_at=now,
+        )
+    )
+    return _lease(tx, leased)
+
+
+def extend(tx: Transaction, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
+    """Prolong a living lease to now + lease_s, within the limit."""
+    checks.within("lease_s", lease_s, low=LEASE_MIN_S, high=LEASE_MAX_S)
+    now = tx.now()
+    row = moves.require_item(tx, tenant, item_id)
+    moves.require_lease(row, token, now)
+    assert row.claimed_at is not None  # it is leased
+    assert row.lease_until is not None
+    until = extended_until(
+        now=now, claimed_at=row.claimed_at, lease_until=row.lease_until, lease_s=lease_s
+    )
+    after = replace(row, lease_until=until, version=row.version + 1)
+    moves.save(tx, row, after)
+    return _lease(tx, after)
+
+
+def release(tx: Transaction, *, tenant: str, item_id: str, token: str) -> Item:
+    """Give an item back. Repeated, or after the lease's expiry, the present state.
+
+    Raises ItemNotFound; LeaseLost where the token never was the item's, was used up by a
+    decision, or expired and somebody else holds the item by now.
+    """
+    now = tx.now()
+    expire(tx, tenant)
+    row = moves.require_item(tx, tenant, item_id)
+    if moves.holds(row, token, now):
+        actor = row.claimed_by
+        row = moves.move(tx, row, Cause.RELEASE, now=now, actor=actor, token=token)
+    elif not _given_back(tx, row, token):
+        raise LeaseLost("the token is not the item's present lease")
+    return reading.item_of(tx, row)
+
+
+def requeue(tx: Transaction, *, tenant: str, item_id: str, actor: str) -> Item:
+    """Put a parked item back with its expiry count reset; an open one stays as it is.
+
+    Raises ItemNotFound; ArrowNotAllowed where the item is decided.
+    """
+    row = moves.require_item(tx, tenant, item_id)
+    if row.state not in OPEN or row.state is State.PARKED:
+        row = moves.move(tx, row, Cause.REQUEUE, now=tx.now(), actor=actor, changes={"expiries": 0})
+    return reading.item_of(tx, row)
+
+
+def expire(tx: Transaction, tenant: str | None) -> int:
+    """End every lease that is over; returns how many. None: of all tenants."""
+    now = tx.now()
+    due = tx.due_leases(tenant, now)
+    for row in due:
+        expiries = row.expiries + 1
+        moves.move(
+            tx, row, after_expiry(expiries), now=now, actor="", changes={"expiries": expiries}
+        )
+    return len(due)
+
+
+def _given_back(tx: Transaction, row: ItemRow, token: str) -> bool:
+    """Whether the token's lease ended without a decision and nobody else needs to know."""
+    claimed = tx.claim(row.tenant, token)
+    if claimed is None or claimed.item_id != row.item_id:
+        return False
+    if claimed.ended_by is Cause.RELEASE:
+        return True
+    expired = claimed.ended_by in (Cause.LEASE_EXPIRED, Cause.PARK)
+    return expired and row.state is not State.LEASED
+
+
+def _lease(tx: Transaction, row: ItemRow) -> Lease:
+    assert row.token is not None  # it is leased
+    assert row.lease_until is not None
+    return Lease(item=reading.item_of(tx, row), token=row.token, lease_until=row.lease_until)
+
+
+def _check_claim(request: ClaimRequest) -> None:
+    checks.text("claim_id", request.claim_id, required=True)
+    checks.text("reviewer", request.reviewer, required=True)
+    checks.texts("categories", request.categories)
+    checks.within("tier", request.tier, low=1, high=99)
+    checks.within("lease_s", request.lease_s, low=LEASE_MIN_S, high=LEASE_MAX_S)

@@ -1,0 +1,293 @@
+"""A store that forgets with the process: for tests and demonstrations, never for service.
+
+Keeps rows in dictionaries behind one lock. A transaction that fails is undone row by row.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
+
+from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.review import OPEN, Cause, State
+from imagesieve_server.review_queue.rows import (
+    AuditRow,
+    ClaimRow,
+    DecisionRow,
+    EventRow,
+    EvidenceRow,
+    ItemRow,
+    PayloadRow,
+    SubmissionRow,
+    Transaction,
+)
+from imagesieve_server.review_queue.store import RuledStore
+
+Key = tuple[str, str]  # (tenant, id)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class _Tables:
+    items: dict[Key, ItemRow] = field(default_factory=dict)
+    submissions: dict[Key, SubmissionRow] = field(default_factory=dict)
+    payloads: dict[Key, PayloadRow] = field(default_factory=dict)
+    evidence: dict[Key, EvidenceRow] = field(default_factory=dict)
+    claims: dict[Key, ClaimRow] = field(default_factory=dict)
+    decisions: dict[Key, tuple[DecisionRow, ...]] = field(default_factory=dict)
+    audit: dict[Key, tuple[AuditRow, ...]] = field(default_factory=dict)
+    events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+
+
+class MemoryBackend:
+    """Transactions over dictionaries, one at a time.
+
+    ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tables = _Tables()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with self._lock:
+            transaction = MemoryTransaction(tables=self._tables, clock=self._clock)
+            try:
+                yield transaction
+            except BaseException:
+                transaction.undo()
+                raise
+
+    read = write
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def memory_store(*, clock: Callable[[], float]) -> RuledStore:
+    """A ``ReviewStore`` in memory."""
+    return RuledStore(backend=MemoryBackend(clock=clock))
+
+
+class MemoryTransaction:
+    """The rows, with a note of how to undo each write."""
+
+    def __init__(self, *, tables: _Tables, clock: Callable[[], float]) -> None:
+        self._t = tables
+        self._clock = clock
+        self._undo: list[Callable[[], None]] = []
+
+    def undo(self) -> None:
+        for step in reversed(self._undo):
+            step()
+
+    def now(self) -> float:
+        return self._clock()
+
+    # --- reads ---
+
+    def submissions(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, SubmissionRow]:
+        return _known(self._t.submissions, tenant, request_ids)
+
+    def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]:
+        return _known(self._t.payloads, tenant, request_ids)
+
+    def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
+        return _known(self._t.evidence, tenant, sha256s)
+
+    def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:
+        wanted = set(sha256s)
+        return {
+            row.sha256: row
+            for row in self._items(tenant)
+            if row.sha256 in wanted and row.state in OPEN
+        }
+
+    def item(self, tenant: str, item_id: str) -> ItemRow | None:
+        return self._t.items.get((tenant, item_id))
+
+    def next_ready(
+        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+    ) -> ItemRow | None:
+        ready = [
+            row
+            for row in self._items(tenant)
+            if row.state is State.READY
+            and row.tier == tier
+            and (not categories or row.category in categories)
+            and not self._reviewed(row, reviewer)
+        ]
+        return min(ready, key=lambda row: (row.rank, row.item_id), default=None)
+
+    def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
+        return [
+            row
+            for row in self._items(tenant)
+            if row.lease_until is not None and row.lease_until <= now
+        ]
+
+    def page(
+        self,
+        tenant: str,
+        state: State,
+        *,
+        category: str,
+        after: tuple[float, str] | None,
+        limit: int,
+    ) -> Sequence[ItemRow]:
+        rows = [
+            row
+            for row in self._items(tenant)
+            if row.state is state
+            and (not category or row.category == category)
+            and (after is None or (row.enqueued_at, row.item_id) > after)
+        ]
+        return sorted(rows, key=lambda row: (row.enqueued_at, row.item_id))[:limit]
+
+    def open_counts(self, tenant: str | None) -> Mapping[State, int]:
+        return Counter(row.state for row in self._items(tenant) if row.state in OPEN)
+
+    def oldest_ready_at(self, tenant: str | None) -> float | None:
+        ready = (row for row in self._items(tenant) if row.state is State.READY)
+        return min((row.enqueued_at for row in ready), default=None)
+
+    def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
+        rows = [
+            row
+            for row in self._t.submissions.values()
+            if (row.tenant, row.item_id) == (tenant, item_id)
+        ]
+        rows.sort(key=lambda row: (row.received_at, row.request_id))
+        return [row.request_id for row in rows]
+
+    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None:
+        for row in self._t.claims.values():
+            if (row.tenant, row.claim_id) == (tenant, claim_id) and row.ended_at is None:
+                return row
+        return None
+
+    def claim(self, tenant: str, token: str) -> ClaimRow | None:
+        return self._t.claims.get((tenant, token))
+
+    def decisions(self, tenant: str, item_ids: Sequence[str]) -> Sequence[DecisionRow]:
+        return [row for item_id in item_ids for row in self._t.decisions.get((tenant, item_id), ())]
+
+    def closed_decisions(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, DecisionRow]:
+        wanted = set(sha256s)
+        closed = [
+            (row.sha256, decision)
+            for row in self._items(tenant)
+            if row.sha256 in wanted and row.state is State.DECIDED
+            for decision in self._t.decisions.get((tenant, row.item_id), ())
+            if decision.effective
+        ]
+        closed.sort(key=lambda pair: (pair[1].decided_at, pair[1].decision_id))
+        return dict(closed)
+
+    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
+        return self._t.audit.get((tenant, item_id), ())
+
+    def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
+        rows = self._t.events.get(tenant, ())
+        return [row for row in rows if row.position > after][:limit]
+
+    # --- writes ---
+
+    def add_items(self, rows: Sequence[ItemRow]) -> None:
+        for row in rows:
+            if row.state in OPEN and self.open_items(row.tenant, [row.sha256]):
+                raise StoreUnavailable("another item with these bytes is open")
+            self._insert(self._t.items, (row.tenant, row.item_id), row)
+
+    def add_submissions(self, rows: Sequence[SubmissionRow]) -> None:
+        for row in rows:
+            self._insert(self._t.submissions, (row.tenant, row.request_id), row)
+
+    def add_payloads(self, rows: Sequence[PayloadRow]) -> None:
+        for row in rows:
+            self._insert(self._t.payloads, (row.tenant, row.request_id), row)
+
+    def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
+        for row in rows:
+            known = self._t.evidence.get((row.tenant, row.sha256))
+            if known is None or known.removed_at is not None:
+                self._put(self._t.evidence, (row.tenant, row.sha256), row)
+
+    def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        for row in rows:
+            key = (row.tenant, row.item_id)
+            self._put(self._t.audit, key, (*self._t.audit.get(key, ()), row))
+
+    def add_decision(self, row: DecisionRow) -> None:
+        key = (row.tenant, row.item_id)
+        self._put(self._t.decisions, key, (*self._t.decisions.get(key, ()), row))
+
+    def add_claim(self, row: ClaimRow) -> None:
+        self._insert(self._t.claims, (row.tenant, row.token), row)
+
+    def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None:
+        ended = replace(self._t.claims[tenant, token], ended_at=at, ended_by=cause)
+        self._put(self._t.claims, (tenant, token), ended)
+
+    def drop_claims(self, tenant: str, *, ended_before: float) -> None:
+        for key, row in list(self._t.claims.items()):
+            if row.tenant == tenant and row.ended_at is not None and row.ended_at < ended_before:
+                self._undo.append(partial(self._t.claims.__setitem__, key, row))
+                del self._t.claims[key]
+
+    def next_positions(self, tenant: str, count: int) -> int:
+        last = self._t.positions.get(tenant, 0)
+        self._put(self._t.positions, tenant, last + count)
+        return last + 1
+
+    def add_events(self, rows: Sequence[EventRow]) -> None:
+        for row in rows:
+            self._put(self._t.events, row.tenant, (*self._t.events.get(row.tenant, ()), row))
+
+    def change_item(self, before: ItemRow, after: ItemRow) -> bool:
+        key = (before.tenant, before.item_id)
+        seen = self._t.items[key]
+        unchanged = (seen.state, seen.token, seen.version) == (
+            before.state,
+            before.token,
+            before.version,
+        )
+        if unchanged:
+            self._put(self._t.items, key, after)
+        return unchanged
+
+    # --- inside ---
+
+    def _items(self, tenant: str | None) -> Iterator[ItemRow]:
+        return (row for row in self._t.items.values() if tenant is None or row.tenant == tenant)
+
+    def _reviewed(self, item: ItemRow, reviewer: str) -> bool:
+        return any(
+            row.reviewer == reviewer and (row.round, row.tier) == (item.round, item.tier)
+            for row in self._t.decisions.get((item.tenant, item.item_id), ())
+        )
+
+    def _insert(self, table: dict[K, V], key: K, value: V) -> None:
+        if key in table:
+            raise StoreUnavailable("a row with this key exists")
+        self._put(table, key, value)
+
+    def _put(self, table: dict[K, V], key: K, value: V) -> None:
+        if key in table:
+            self._undo.append(partial(table.__setitem__, key, table[key]))
+        else:
+            self._undo.append(partial(table.__delitem__, key))
+        table[key] = value
+
+
+def _known(table: Mapping[Key, V], tenant: str, ids: Sequence[str]) -> dict[str, V]:
+    return {name: table[tenant, name] for name in ids if (tenant, name) in table}

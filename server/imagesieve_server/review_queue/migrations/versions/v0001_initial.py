@@ -1,0 +1,262 @@
+"""The first tables: items, submissions, evidence, claims, decisions, audit, events."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _item()
+    _submission()
+    _submission_payload()
+    _evidence()
+    _claim()
+    _decision()
+    _audit()
+    _event_position()
+    _decision_event()
+
+
+def _item() -> None:
+    op.create_table(
+        "item",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Integer(), nullable=False),
+        sa.Column("audit", sa.Boolean(), nullable=False),
+        sa.Column("rank", sa.Double(), nullable=False),
+        sa.Column("enqueued_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("submissions", sa.Integer(), nullable=False),
+        sa.Column("shown_request_id", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("tier", sa.Integer(), nullable=False),
+        sa.Column("reviews_needed", sa.Integer(), nullable=False),
+        sa.Column("expiries", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=False),
+        sa.Column("claimed_at", sa.Double(), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("group_id", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.Double(), nullable=True),
+        sa.Column("decisions", sa.Integer(), nullable=False),
+        sa.Column("chain_head", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "(state = 'LEASED') = (lease_until IS NOT NULL)", name=op.f("ck_item_lease")
+        ),
+        sa.CheckConstraint("(state = 'LEASED') = (token IS NOT NULL)", name=op.f("ck_item_token")),
+        sa.CheckConstraint(
+            "state IN ('READY', 'LEASED', 'PARKED', 'DECIDED', 'EXPIRED')",
+            name=op.f("ck_item_state"),
+        ),
+        sa.CheckConstraint("verdict IN ('ALLOW', 'REVIEW', 'BLOCK')", name=op.f("ck_item_verdict")),
+        sa.PrimaryKeyConstraint("tenant", "item_id", name=op.f("pk_item")),
+    )
+    op.create_index("ix_item_bytes", "item", ["tenant", "sha256"], unique=False)
+    op.create_index("ix_item_group", "item", ["tenant", "group_id"], unique=False)
+    op.create_index(
+        "ix_item_leased",
+        "item",
+        ["tenant", "lease_until"],
+        unique=False,
+        sqlite_where=sa.text("state = 'LEASED'"),
+        postgresql_where=sa.text("state = 'LEASED'"),
+    )
+    op.create_index(
+        "ix_item_listed", "item", ["tenant", "state", "enqueued_at", "item_id"], unique=False
+    )
+    op.create_index(
+        "ix_item_ready", "item", ["tenant", "state", "tier", "rank", "item_id"], unique=False
+    )
+    op.create_index(
+        "uq_item_open",
+        "item",
+        ["tenant", "sha256"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('LEASED', 'PARKED', 'READY')"),
+        postgresql_where=sa.text("state IN ('LEASED', 'PARKED', 'READY')"),
+    )
+
+
+def _submission() -> None:
+    op.create_table(
+        "submission",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("model_version", sa.Text(), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("category", sa.Text(), nullable=False),
+        sa.Column("severity", sa.Integer(), nullable=False),
+        sa.Column("score", sa.Double(), nullable=False),
+        sa.Column("audit", sa.Boolean(), nullable=False),
+        sa.Column("inclusion_probability", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant", "item_id"], ["item.tenant", "item.item_id"], name=op.f("fk_submission_item")
+        ),
+        sa.PrimaryKeyConstraint("tenant", "request_id", name=op.f("pk_submission")),
+    )
+    op.create_index(
+        "ix_submission_item", "submission", ["tenant", "item_id", "received_at"], unique=False
+    )
+
+
+def _submission_payload() -> None:
+    op.create_table(
+        "submission_payload",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("surface", sa.Text(), nullable=False),
+        sa.Column("content_ref", sa.Text(), nullable=False),
+        sa.Column("uploader_ref", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "request_id"],
+            ["submission.tenant", "submission.request_id"],
+            name=op.f("fk_submission_payload_submission"),
+        ),
+        sa.PrimaryKeyConstraint("tenant", "request_id", name=op.f("pk_submission_payload")),
+    )
+
+
+def _evidence() -> None:
+    op.create_table(
+        "evidence",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("stored_at", sa.Double(), nullable=False),
+        sa.Column("removed_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "sha256", name=op.f("pk_evidence")),
+    )
+
+
+def _claim() -> None:
+    op.create_table(
+        "claim",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("claim_id", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("reviewer", sa.Text(), nullable=False),
+        sa.Column("claimed_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("ended_by", sa.Text(), nullable=True),
+        sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name=op.f("ck_claim_ended")),
+        sa.ForeignKeyConstraint(
+            ["tenant", "item_id"], ["item.tenant", "item.item_id"], name=op.f("fk_claim_item")
+        ),
+        sa.PrimaryKeyConstraint("tenant", "token", name=op.f("pk_claim")),
+    )
+    op.create_index("ix_claim_ended", "claim", ["tenant", "ended_at"], unique=False)
+    op.create_index(
+        "uq_claim_live",
+        "claim",
+        ["tenant", "claim_id"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+
+
+def _decision() -> None:
+    op.create_table(
+        "decision",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("tier", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("reviewer", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.Double(), nullable=False),
+        sa.Column("effective", sa.Boolean(), nullable=False),
+        sa.Column("supersedes", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("prev_hash", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.CheckConstraint(
+            "outcome IN ('APPROVE', 'REJECT', 'ESCALATE')", name=op.f("ck_decision_outcome")
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "item_id"], ["item.tenant", "item.item_id"], name=op.f("fk_decision_item")
+        ),
+        sa.PrimaryKeyConstraint("tenant", "item_id", "seq", name=op.f("pk_decision")),
+        sa.UniqueConstraint("tenant", "decision_id", name=op.f("uq_decision_tenant_decision_id")),
+        sa.UniqueConstraint(
+            "tenant", "item_id", "token", name=op.f("uq_decision_tenant_item_id_token")
+        ),
+    )
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "item_id"], ["item.tenant", "item.item_id"], name=op.f("fk_audit_item")
+        ),
+        sa.PrimaryKeyConstraint("tenant", "item_id", "version", name=op.f("pk_audit")),
+    )
+
+
+def _event_position() -> None:
+    op.create_table(
+        "event_position",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", name=op.f("pk_event_position")),
+    )
+
+
+def _decision_event() -> None:
+    op.create_table(
+        "decision_event",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.Text(), nullable=False),
+        sa.Column("decision_id", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant", "decision_id"],
+            ["decision.tenant", "decision.decision_id"],
+            name=op.f("fk_decision_event_decision"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant", "item_id"],
+            ["item.tenant", "item.item_id"],
+            name=op.f("fk_decision_event_item"),
+        ),
+        sa.PrimaryKeyConstraint("tenant", "position", name=op.f("pk_decision_event")),
+    )

@@ -1,0 +1,205 @@
+"""Rows become the values that cross the port: items with their decisions, pages, figures.
+
+Knows how the tables fit together; changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from imagesieve_server.core.errors import InvalidRequest
+from imagesieve_server.core.review import (
+    OPEN,
+    DecisionRecord,
+    Item,
+    ItemPage,
+    ListRequest,
+    QueueStats,
+    State,
+)
+from imagesieve_server.review_queue import chain, checks, moves
+from imagesieve_server.review_queue.rows import (
+    AuditRow,
+    DecisionRow,
+    EvidenceRow,
+    ItemRow,
+    PayloadRow,
+    SubmissionRow,
+    Transaction,
+)
+
+PAGE_MAX = 500
+"""Items on one page at most; a larger wish is cut, not refused."""
+
+
+def get(tx: Transaction, *, tenant: str, item_id: str) -> Item:
+    """Raises ItemNotFound."""
+    return item_of(tx, moves.require_item(tx, tenant, item_id))
+
+
+def page(tx: Transaction, request: ListRequest) -> ItemPage:
+    """Items by time of arrival, which never changes: each item is on exactly one page."""
+    checks.within("page_size", request.page_size, low=1, high=checks.MAX_INT)
+    checks.text("category", request.category)
+    size = min(request.page_size, PAGE_MAX)
+    after = _key_of(request) if request.page_token else None
+    rows: list[ItemRow] = []
+    for state in sorted(set(request.states) or OPEN):
+        rows += tx.page(
+            request.tenant, state, category=request.category, after=after, limit=size + 1
+        )
+    rows.sort(key=_place)
+    shown = rows[:size]
+    token = _token_of(request, shown[-1]) if len(rows) > size else ""
+    return ItemPage(items=tuple(items_of(tx, request.tenant, shown)), next_page_token=token)
+
+
+def stats(tx: Transaction, tenant: str | None) -> QueueStats:
+    counts = tx.open_counts(tenant)
+    return QueueStats(
+        by_state={state: counts.get(state, 0) for state in State if state in OPEN},
+        oldest_ready_at=tx.oldest_ready_at(tenant),
+        now=tx.now(),
+    )
+
+
+def chain_problems(tx: Transaction, *, tenant: str, item_id: str) -> tuple[str, ...]:
+    """What is wrong with the item's decisions; empty where all is as recorded.
+
+    Raises ItemNotFound.
+    """
+    row = moves.require_item(tx, tenant, item_id)
+    return chain.problems(row, tx.decisions(tenant, [item_id]))
+
+
+def history(tx: Transaction, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
+    """Every arrow the item took, oldest first. Raises ItemNotFound."""
+    moves.require_item(tx, tenant, item_id)
+    return tuple(tx.audit(tenant, item_id))
+
+
+def item_of(tx: Transaction, row: ItemRow) -> Item:
+    return items_of(tx, row.tenant, [row])[0]
+
+
+def items_of(tx: Transaction, tenant: str, rows: Sequence[ItemRow]) -> list[Item]:
+    """The items of one tenant's rows, with a fixed number of reads for all of them."""
+    shown = [row.shown_request_id for row in rows]
+    sha256s = sorted({row.sha256 for row in rows})
+    submissions = tx.submissions(tenant, shown)
+    payloads = tx.payloads(tenant, shown)
+    evidence = tx.evidence(tenant, sha256s)
+    decisions: dict[str, list[DecisionRecord]] = {}
+    for decision in tx.decisions(tenant, [row.item_id for row in rows]):
+        decisions.setdefault(decision.item_id, []).append(decision_of(decision))
+    closed = tx.closed_decisions(tenant, sha256s)
+    return [
+        _item(
+            row,
+            submissions[row.shown_request_id],
+            payloads[row.shown_request_id],
+            evidence[row.sha256],
+            decisions=tuple(decisions.get(row.item_id, ())),
+            earlier=_earlier(row, closed),
+        )
+        for row in rows
+    ]
+
+
+def decision_of(row: DecisionRow) -> DecisionRecord:
+    return DecisionRecord(
+        decision_id=row.decision_id,
+        item_id=row.item_id,
+        round=row.round,
+        outcome=row.outcome,
+        labels=row.labels,
+        note=row.note,
+        reviewer=row.reviewer,
+        decided_at=row.decided_at,
+        effective=row.effective,
+        supersedes=row.supersedes,
+        cause=row.cause,
+    )
+
+
+def _earlier(row: ItemRow, closed: Mapping[str, DecisionRow]) -> DecisionRecord | None:
+    found = closed.get(row.sha256)
+    return None if found is None or found.item_id == row.item_id else decision_of(found)
+
+
+def _item(
+    row: ItemRow,
+    submission: SubmissionRow,
+    payload: PayloadRow,
+    evidence: EvidenceRow,
+    *,
+    decisions: tuple[DecisionRecord, ...],
+    earlier: DecisionRecord | None,
+) -> Item:
+    return Item(
+        item_id=row.item_id,
+        tenant=row.tenant,
+        sha256=row.sha256,
+        state=row.state,
+        verdict=row.verdict,
+        policy=submission.policy,
+        policy_version=submission.policy_version,
+        model_version=submission.model_version,
+        reasons=submission.reasons,
+        category=row.category,
+        severity=row.severity,
+        score=submission.score,
+        answer=payload.answer,
+        media_type=evidence.media_type,
+        size_bytes=evidence.size_bytes,
+        enqueued_at=row.enqueued_at,
+        due_at=row.due_at,
+        rank=row.rank,
+        surface=payload.surface,
+        content_ref=payload.content_ref,
+        uploader_ref=payload.uploader_ref,
+        labels=payload.labels,
+        submissions=row.submissions,
+        round=row.round,
+        tier=row.tier,
+        reviews_needed=row.reviews_needed,
+        expiries=row.expiries,
+        claimed_by=row.claimed_by,
+        claimed_at=row.claimed_at,
+        lease_until=row.lease_until,
+        decisions=decisions,
+        earlier=earlier,
+    )
+
+
+def _place(row: ItemRow) -> tuple[float, str]:
+    return row.enqueued_at, row.item_id
+
+
+def _question(request: ListRequest) -> str:
+    """What a page token is good for: the same question of the same tenant."""
+    asked = [request.tenant, sorted(set(request.states)), request.category]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _token_of(request: ListRequest, last: ItemRow) -> str:
+    text = json.dumps([_question(request), *_place(last)])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _key_of(request: ListRequest) -> tuple[float, str]:
+    """Raises InvalidRequest for a token that is not ours or of another question."""
+    try:
+        question, enqueued_at, item_id = json.loads(
+            base64.urlsafe_b64decode(request.page_token.encode())
+        )
+        key = (float(enqueued_at), str(item_id))
+    except (ValueError, TypeError):
+        raise InvalidRequest("page_token", "was not made by this server") from None
+    checks.text("page_token", key[1])
+    if question != _question(request):
+        raise InvalidRequest("page_token", "belongs to another tenant or filter")
+    return key

@@ -1,0 +1,246 @@
+"""Flags become submissions and items: idempotence, joining, and nothing else.
+
+Knows the rules of arrival. A group of flags is looked up in a few bulk reads, folded in
+memory in the order given, and written in a few bulk writes; a flag that must be refused is
+answered with its error and leaves its mates alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from imagesieve_server.core.errors import InvalidRequest, RequestError, RequestIdReused
+from imagesieve_server.core.review import Cause, Flag, Recorded, State
+from imagesieve_server.core.review_rules import Urgency, urgency_of
+from imagesieve_server.review_queue import checks, moves
+from imagesieve_server.review_queue.rows import (
+    EvidenceRow,
+    ItemRow,
+    PayloadRow,
+    SubmissionRow,
+    Transaction,
+)
+
+Answer = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Fold:
+    """One tenant's part of a group while it is folded."""
+
+    now: float
+    submissions: dict[str, SubmissionRow]  # by request_id: known ones, then this group's
+    payloads: dict[str, PayloadRow]
+    found: dict[str, ItemRow]  # open items as the store has them, by sha256
+    items: dict[str, ItemRow]  # open items as they shall be, by sha256
+    new_requests: list[str] = field(default_factory=list)
+    evidence: dict[str, EvidenceRow] = field(default_factory=dict)
+
+
+def record(tx: Transaction, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
+    """Record a group; the result at each place is that flag's."""
+    results: dict[int, Recorded | RequestError] = {}
+    by_tenant: dict[str, list[tuple[int, Flag, Answer]]] = {}
+    for place, flag in enumerate(flags):
+        try:
+            answer = _checked(flag)
+        except InvalidRequest as problem:
+            results[place] = problem
+        else:
+            by_tenant.setdefault(flag.tenant, []).append((place, flag, answer))
+    for tenant, placed in by_tenant.items():
+        fold = _look_up(tx, tenant, [flag for _, flag, _ in placed])
+        for place, flag, answer in placed:
+            results[place] = _add(fold, flag, answer)
+        _write(tx, fold)
+    return [results[place] for place in range(len(flags))]
+
+
+def answers_of(
+    tx: Transaction, tenant: str, asked: Sequence[tuple[str, str]]
+) -> list[Recorded | RequestIdReused | None]:
+    """What is kept for each (request_id, digest), None where it is not known."""
+    request_ids = [request_id for request_id, _ in asked]
+    known = tx.submissions(tenant, request_ids)
+    payloads = tx.payloads(tenant, list(known))
+    results: list[Recorded | RequestIdReused | None] = []
+    for request_id, digest in asked:
+        row = known.get(request_id)
+        if row is None:
+            results.append(None)
+        elif row.digest != digest:
+            results.append(_reused())
+        else:
+            results.append(_repeated(row, payloads[request_id]))
+    return results
+
+
+def new_id(now: float) -> str:
+    """32 hex digits that sort by time: 12 of milliseconds, 20 random."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
+
+
+def _checked(flag: Flag) -> Answer:
+    """The flag's answer, parsed. Raises InvalidRequest where the flag cannot be kept."""
+    checks.text("tenant", flag.tenant, required=True)
+    checks.text("request_id", flag.request_id, required=True)
+    checks.sha256("sha256", flag.sha256)
+    checks.within("size_bytes", flag.size_bytes, low=0, high=checks.MAX_INT)
+    checks.within("severity", flag.severity, low=1, high=4)
+    checks.within("reviews_needed", flag.reviews_needed, low=1, high=9)
+    if flag.inclusion_probability is not None:
+        checks.within("inclusion_probability", flag.inclusion_probability, low=0, high=1)
+    for name in ("request_digest", "media_type", "policy", "policy_version", "category"):
+        checks.text(name, getattr(flag, name))
+    for name in ("model_version", "answer", "surface", "content_ref", "uploader_ref"):
+        checks.text(name, getattr(flag, name))
+    checks.texts("labels", (*flag.labels.keys(), *flag.labels.values()))
+    try:
+        answer = json.loads(flag.answer)
+    except ValueError:
+        raise InvalidRequest("answer", "is not JSON") from None
+    if not isinstance(answer, dict):
+        raise InvalidRequest("answer", "is not a JSON object")
+    return answer
+
+
+def _look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> _Fold:
+    known = dict(tx.submissions(tenant, sorted({flag.request_id for flag in flags})))
+    new = sorted({flag.sha256 for flag in flags if flag.request_id not in known})
+    found = dict(tx.open_items(tenant, new))
+    return _Fold(
+        now=tx.now(),
+        submissions=known,
+        payloads=dict(tx.payloads(tenant, list(known))),
+        found=found,
+        items=dict(found),
+    )
+
+
+def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
+    known = fold.submissions.get(flag.request_id)
+    if known is not None:
+        if known.digest != flag.request_digest:
+            return _reused()
+        return _repeated(known, fold.payloads[flag.request_id])
+    present = fold.items.get(flag.sha256)
+    if present is None:
+        fold.items[flag.sha256] = row = _new_item(flag, fold.now)
+    else:
+        fold.items[flag.sha256] = row = _joined(present, flag, fold.now)
+    payload = _payload(flag, answer, row.item_id)
+    fold.submissions[flag.request_id] = _submission(flag, row.item_id, fold.now)
+    fold.payloads[flag.request_id] = payload
+    fold.new_requests.append(flag.request_id)
+    fold.evidence[flag.sha256] = EvidenceRow(
+        tenant=flag.tenant,
+        sha256=flag.sha256,
+        size_bytes=flag.size_bytes,
+        media_type=flag.media_type,
+        stored_at=fold.now,
+    )
+    return Recorded(item_id=row.item_id, answer=payload.answer, joined=present is not None)
+
+
+def _write(tx: Transaction, fold: _Fold) -> None:
+    new = [row for sha256, row in fold.items.items() if sha256 not in fold.found]
+    tx.put_evidence(list(fold.evidence.values()))
+    tx.add_items(new)
+    tx.add_audit([moves.created(row, Cause.ENQUEUE, actor="") for row in new])
+    for sha256, before in fold.found.items():
+        if fold.items[sha256] != before:
+            moves.save(tx, before, fold.items[sha256])
+    tx.add_submissions([fold.submissions[request_id] for request_id in fold.new_requests])
+    tx.add_payloads([fold.payloads[request_id] for request_id in fold.new_requests])
+
+
+def _new_item(flag: Flag, now: float) -> ItemRow:
+    urgency = urgency_of(now=now, severity=flag.severity, score=flag.score)
+    return ItemRow(
+        tenant=flag.tenant,
+        item_id=new_id(now),
+        sha256=flag.sha256,
+        state=State.READY,
+        verdict=flag.verdict,
+        category=flag.category,
+        severity=flag.severity,
+        audit=flag.audit,
+        rank=urgency.rank,
+        enqueued_at=now,
+        due_at=urgency.due_at,
+        shown_request_id=flag.request_id,
+        reviews_needed=flag.reviews_needed,
+    )
+
+
+def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
+    """The open item with one more submission: it only ever rises. An audit sample that a
+    real flag joins becomes that flag, and shows what the flag's uploader was told."""
+    urgency = Urgency(rank=item.rank, due_at=item.due_at).improved_by(
+        urgency_of(now=now, severity=flag.severity, score=flag.score)
+    )
+    raised = replace(
+        item,
+        submissions=item.submissions + 1,
+        verdict=max(item.verdict, flag.verdict, key=lambda verdict: verdict.strength),
+        rank=urgency.rank,
+        due_at=urgency.due_at,
+        reviews_needed=max(item.reviews_needed, flag.reviews_needed),
+        version=item.version + 1,
+    )
+    if not item.audit or flag.audit:
+        return raised
+    return replace(
+        raised,
+        audit=False,
+        category=flag.category,
+        severity=flag.severity,
+        shown_request_id=flag.request_id,
+    )
+
+
+def _submission(flag: Flag, item_id: str, now: float) -> SubmissionRow:
+    return SubmissionRow(
+        tenant=flag.tenant,
+        request_id=flag.request_id,
+        digest=flag.request_digest,
+        item_id=item_id,
+        received_at=now,
+        verdict=flag.verdict,
+        policy=flag.policy,
+        policy_version=flag.policy_version,
+        model_version=flag.model_version,
+        reasons=flag.reasons,
+        category=flag.category,
+        severity=flag.severity,
+        # No number means no knowledge, which ranks as the worst; NaN is NULL to a database.
+        score=flag.score if math.isfinite(flag.score) else 1.0,
+        audit=flag.audit,
+        inclusion_probability=flag.inclusion_probability,
+    )
+
+
+def _payload(flag: Flag, answer: Answer, item_id: str) -> PayloadRow:
+    return PayloadRow(
+        tenant=flag.tenant,
+        request_id=flag.request_id,
+        # The item's id is all that the store adds to the answer.
+        answer=json.dumps({**answer, "item_id": item_id}, separators=(",", ":"), sort_keys=True),
+        surface=flag.surface,
+        content_ref=flag.content_ref,
+        uploader_ref=flag.uploader_ref,
+        labels=dict(flag.labels),
+    )
+
+
+def _repeated(row: SubmissionRow, payload: PayloadRow) -> Recorded:
+    return Recorded(item_id=row.item_id, answer=payload.answer, repeated=True)
+
+
+def _reused() -> RequestIdReused:
+    return RequestIdReused("the request_id is known with other content")

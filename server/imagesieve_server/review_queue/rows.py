@@ -1,0 +1,269 @@
+"""One row of each table, as frozen values, and the transaction both stores offer over them.
+
+The rules (``recording``, ``leasing``, ``deciding``, ``reading``) are written once, against
+``Transaction``. A store knows how to keep rows and how to find them; it knows no rule except
+the guard on a change: the row must still be what the rule saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from imagesieve_server.core.review import Cause, Outcome, State
+from imagesieve_server.core.verdict import ReasonCode, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """The hot row of an item; columns as in ``schema.item``."""
+
+    tenant: str
+    item_id: str
+    sha256: str
+    state: State
+    verdict: Verdict
+    category: str
+    severity: int
+    audit: bool
+    rank: float
+    enqueued_at: float
+    due_at: float
+    shown_request_id: str
+    submissions: int = 1
+    round: int = 1
+    tier: int = 1
+    reviews_needed: int = 1
+    expiries: int = 0
+    token: str | None = None
+    claimed_by: str = ""
+    claimed_at: float | None = None
+    lease_until: float | None = None
+    group_id: str | None = None
+    decided_at: float | None = None
+    decisions: int = 0
+    chain_head: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionRow:
+    tenant: str
+    request_id: str
+    digest: str
+    item_id: str
+    received_at: float
+    verdict: Verdict
+    policy: str
+    policy_version: str
+    model_version: str
+    reasons: tuple[ReasonCode, ...]
+    category: str
+    severity: int
+    score: float
+    audit: bool
+    inclusion_probability: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadRow:
+    tenant: str
+    request_id: str
+    answer: str
+    surface: str
+    content_ref: str
+    uploader_ref: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRow:
+    tenant: str
+    sha256: str
+    size_bytes: int
+    media_type: str
+    stored_at: float
+    removed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRow:
+    tenant: str
+    token: str
+    claim_id: str
+    item_id: str
+    reviewer: str
+    claimed_at: float
+    ended_at: float | None = None
+    ended_by: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    tenant: str
+    item_id: str
+    seq: int  # 1, 2, … within the item
+    decision_id: str
+    round: int
+    tier: int
+    outcome: Outcome
+    labels: tuple[str, ...]
+    note: str
+    reviewer: str
+    token: str | None
+    decided_at: float
+    effective: bool
+    supersedes: str
+    cause: Cause
+    prev_hash: str
+    hash: str = ""  # over all the above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    tenant: str
+    item_id: str
+    version: int  # the item's, after the change
+    at: float
+    actor: str
+    cause: Cause
+    source: State | None
+    target: State
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One submission's share of one effective decision."""
+
+    tenant: str
+    position: int  # 1, 2, … within the tenant, in commit order, without gaps
+    item_id: str
+    decision_id: str
+    request_id: str
+    created_at: float
+
+
+class Transaction(Protocol):
+    """What the rules ask of a store. All reads see the writes of the same transaction."""
+
+    def now(self) -> float:
+        """The store's clock, seconds since the epoch."""
+        ...
+
+    # --- reads: lists in the order stated, mappings without the keys that are unknown ---
+
+    def submissions(
+        self, tenant: str, request_ids: Sequence[str]
+    ) -> Mapping[str, SubmissionRow]: ...
+
+    def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]: ...
+
+    def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]: ...
+
+    def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:
+        """The open item of each of these bytes, by sha256."""
+        ...
+
+    def item(self, tenant: str, item_id: str) -> ItemRow | None: ...
+
+    def next_ready(
+        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+    ) -> ItemRow | None:
+        """First by (rank, item_id) of the tier, without those this reviewer has reviewed in
+        their present round and tier. No category named: any."""
+        ...
+
+    def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
+        """Leased items whose lease ended at ``now`` or before."""
+        ...
+
+    def page(
+        self,
+        tenant: str,
+        state: State,
+        *,
+        category: str,
+        after: tuple[float, str] | None,
+        limit: int,
+    ) -> Sequence[ItemRow]:
+        """Items of one state by (enqueued_at, item_id), behind the key ``after``."""
+        ...
+
+    def open_counts(self, tenant: str | None) -> Mapping[State, int]: ...
+
+    def oldest_ready_at(self, tenant: str | None) -> float | None: ...
+
+    def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
+        """An item's submissions by (received_at, request_id)."""
+        ...
+
+    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None: ...
+
+    def claim(self, tenant: str, token: str) -> ClaimRow | None: ...
+
+    def decisions(self, tenant: str, item_ids: Sequence[str]) -> Sequence[DecisionRow]:
+        """By item and seq."""
+        ...
+
+    def closed_decisions(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, DecisionRow]:
+        """The last effective decision on a DECIDED item of each of these bytes, by sha256."""
+        ...
+
+    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
+        """By version."""
+        ...
+
+    def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
+        """By position."""
+        ...
+
+    # --- writes ---
+
+    def add_items(self, rows: Sequence[ItemRow]) -> None: ...
+
+    def add_submissions(self, rows: Sequence[SubmissionRow]) -> None: ...
+
+    def add_payloads(self, rows: Sequence[PayloadRow]) -> None: ...
+
+    def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
+        """Insert, or mark evidence that was removed as stored again."""
+        ...
+
+    def add_audit(self, rows: Sequence[AuditRow]) -> None: ...
+
+    def add_decision(self, row: DecisionRow) -> None: ...
+
+    def add_claim(self, row: ClaimRow) -> None: ...
+
+    def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None: ...
+
+    def drop_claims(self, tenant: str, *, ended_before: float) -> None: ...
+
+    def next_positions(self, tenant: str, count: int) -> int:
+        """Reserve ``count`` event positions of the tenant; returns the first. Whoever holds
+        reserved positions commits before anyone else gets later ones."""
+        ...
+
+    def add_events(self, rows: Sequence[EventRow]) -> None: ...
+
+    def change_item(self, before: ItemRow, after: ItemRow) -> bool:
+        """Replace the row if its state, token and version are still those of ``before``."""
+        ...
+
+
+class Backend(Protocol):
+    """Where transactions come from. Left by an exception, a transaction leaves no trace."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """When the block has been left without an exception, what it wrote is durable.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def read(self) -> AbstractContextManager[Transaction]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,166 @@
+"""The rows in SQL: SQLAlchemy Core, every dialect alike.
+
+Knows statements. What differs between databases — how a connection is set up, how a
+transaction begins, whose clock counts — is the engine's and the clock's business and is
+handed in (``sqlite.py``). Every error of the database becomes StoreUnavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.review import Cause
+from imagesieve_server.review_queue import schema as t
+from imagesieve_server.review_queue.rows import (
+    AuditRow,
+    ClaimRow,
+    DecisionRow,
+    EventRow,
+    EvidenceRow,
+    ItemRow,
+    PayloadRow,
+    SubmissionRow,
+    Transaction,
+)
+from imagesieve_server.review_queue.sql_reads import SqlReads
+from imagesieve_server.review_queue.sql_rows import columns_of
+
+
+class SqlBackend:
+    """Transactions on an engine.
+
+    ``clock`` is the store's: given the open connection, seconds since the epoch. The engine
+    must honour the execution option ``imagesieve_write``: False promises not to write.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: sa.Engine,
+        clock: Callable[[sa.Connection], float],
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reading = engine.execution_options(imagesieve_write=False)
+        self._writing = engine.execution_options(imagesieve_write=True)
+        self._engine = engine
+        self._clock = clock
+        self._on_close = on_close
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with self._transaction(self._writing) as transaction:
+            yield transaction
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        with self._transaction(self._reading) as transaction:
+            yield transaction
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._on_close()
+
+    @contextmanager
+    def _transaction(self, engine: sa.Engine) -> Iterator[Transaction]:
+        try:
+            with engine.begin() as connection:
+                yield SqlTransaction(connection=connection, clock=self._clock)
+        except SQLAlchemyError as problem:
+            # After an I/O error a connection's cache may hold what the disk does not: the
+            # next transaction starts on a fresh connection.
+            self._engine.dispose()
+            raise StoreUnavailable("the review queue cannot be read or written") from problem
+
+
+class SqlTransaction(SqlReads):
+    """One open transaction, reads and writes."""
+
+    def add_items(self, rows: Sequence[ItemRow]) -> None:
+        self._insert(t.item, rows)
+
+    def add_submissions(self, rows: Sequence[SubmissionRow]) -> None:
+        self._insert(t.submission, rows)
+
+    def add_payloads(self, rows: Sequence[PayloadRow]) -> None:
+        self._insert(t.submission_payload, rows)
+
+    def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
+        known: dict[tuple[str, str], EvidenceRow] = {}
+        for tenant in {row.tenant for row in rows}:
+            sha256s = [row.sha256 for row in rows if row.tenant == tenant]
+            for found in self.evidence(tenant, sha256s).values():
+                known[found.tenant, found.sha256] = found
+        self._insert(t.evidence, [row for row in rows if (row.tenant, row.sha256) not in known])
+        for row in rows:
+            before = known.get((row.tenant, row.sha256))
+            if before is not None and before.removed_at is not None:
+                self._connection.execute(
+                    sa.update(t.evidence)
+                    .where(t.evidence.c.tenant == row.tenant, t.evidence.c.sha256 == row.sha256)
+                    .values(stored_at=row.stored_at, removed_at=None)
+                )
+
+    def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        self._insert(t.audit, rows)
+
+    def add_decision(self, row: DecisionRow) -> None:
+        self._insert(t.decision, [row])
+
+    def add_claim(self, row: ClaimRow) -> None:
+        self._insert(t.claim, [row])
+
+    def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None:
+        self._connection.execute(
+            sa.update(t.claim)
+            .where(t.claim.c.tenant == tenant, t.claim.c.token == token)
+            .values(ended_at=at, ended_by=cause.value)
+        )
+
+    def drop_claims(self, tenant: str, *, ended_before: float) -> None:
+        claim = t.claim.c
+        self._connection.execute(
+            sa.delete(t.claim).where(claim.tenant == tenant, claim.ended_at < ended_before)
+        )
+
+    def next_positions(self, tenant: str, count: int) -> int:
+        # The counter's row stays locked until the commit, so that positions become visible
+        # in their order; a sequence of the database would not promise that.
+        counter = t.event_position.c
+        moved = self._connection.execute(
+            sa.update(t.event_position)
+            .where(counter.tenant == tenant)
+            .values(position=counter.position + count)
+        )
+        if not moved.rowcount:
+            self._connection.execute(
+                sa.insert(t.event_position).values(tenant=tenant, position=count)
+            )
+            return 1
+        query = sa.select(counter.position).where(counter.tenant == tenant)
+        last: int = self._connection.execute(query).scalar_one()
+        return last - count + 1
+
+    def add_events(self, rows: Sequence[EventRow]) -> None:
+        self._insert(t.decision_event, rows)
+
+    def change_item(self, before: ItemRow, after: ItemRow) -> bool:
+        item = t.item.c
+        changed = self._connection.execute(
+            sa.update(t.item)
+            .where(item.tenant == before.tenant, item.item_id == before.item_id)
+            .where(item.state == before.state.value, item.version == before.version)
+            .where(item.token.is_not_distinct_from(before.token))
+            .values(**columns_of(after))
+        )
+        return changed.rowcount == 1
+
+    def _insert(self, table: sa.Table, rows: Iterable[Any]) -> None:
+        values = [columns_of(row) for row in rows]
+        if values:
+            self._connection.execute(sa.insert(table), values)

@@ -1,0 +1,216 @@
+"""How rows are found in SQL: the reading half of a transaction.
+
+Rows that a rule is about to change are locked where the database has row locks
+(``with_for_update``; SQLite has none and needs none, its writers take turns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from imagesieve_server.core.review import State
+from imagesieve_server.review_queue import schema as t
+from imagesieve_server.review_queue.rows import (
+    AuditRow,
+    ClaimRow,
+    DecisionRow,
+    EventRow,
+    EvidenceRow,
+    ItemRow,
+    PayloadRow,
+    SubmissionRow,
+)
+from imagesieve_server.review_queue.sql_rows import value_of
+
+R = TypeVar("R")
+
+
+class SqlReads:
+    """One open transaction, its reads."""
+
+    def __init__(
+        self, *, connection: sa.Connection, clock: Callable[[sa.Connection], float]
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock(self._connection)
+
+    def submissions(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, SubmissionRow]:
+        if not request_ids:
+            return {}
+        query = _among(t.submission, tenant, t.submission.c.request_id, request_ids)
+        return {row.request_id: row for row in self._rows(SubmissionRow, query)}
+
+    def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]:
+        if not request_ids:
+            return {}
+        query = _among(t.submission_payload, tenant, t.submission_payload.c.request_id, request_ids)
+        return {row.request_id: row for row in self._rows(PayloadRow, query)}
+
+    def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
+        if not sha256s:
+            return {}
+        query = _among(t.evidence, tenant, t.evidence.c.sha256, sha256s)
+        return {row.sha256: row for row in self._rows(EvidenceRow, query)}
+
+    def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:
+        if not sha256s:
+            return {}
+        query = (
+            _among(t.item, tenant, t.item.c.sha256, sha256s)
+            .where(t.item.c.state.in_(t.OPEN_STATES))
+            .with_for_update()
+        )
+        return {row.sha256: row for row in self._rows(ItemRow, query)}
+
+    def item(self, tenant: str, item_id: str) -> ItemRow | None:
+        query = _among(t.item, tenant, t.item.c.item_id, [item_id])
+        return self._row(ItemRow, query)
+
+    def next_ready(
+        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+    ) -> ItemRow | None:
+        item = t.item.c
+        query = (
+            sa.select(t.item)
+            .where(item.tenant == tenant, item.state == State.READY.value, item.tier == tier)
+            .where(sa.or_(item.reviews_needed == 1, ~_reviewed_by(reviewer)))
+            .order_by(item.rank, item.item_id)
+            .limit(1)
+            .with_for_update(skip_locked=True, of=t.item)
+        )
+        if categories:
+            query = query.where(item.category.in_(categories))
+        return self._row(ItemRow, query)
+
+    def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
+        query = sa.select(t.item).where(
+            t.item.c.state == State.LEASED.value, t.item.c.lease_until <= now
+        )
+        query = query.with_for_update(skip_locked=True)
+        return self._rows(ItemRow, _of_tenant(query, tenant))
+
+    def page(
+        self,
+        tenant: str,
+        state: State,
+        *,
+        category: str,
+        after: tuple[float, str] | None,
+        limit: int,
+    ) -> Sequence[ItemRow]:
+        item = t.item.c
+        query = (
+            sa.select(t.item)
+            .where(item.tenant == tenant, item.state == state.value)
+            .order_by(item.enqueued_at, item.item_id)
+            .limit(limit)
+        )
+        if category:
+            query = query.where(item.category == category)
+        if after is not None:
+            query = query.where(sa.tuple_(item.enqueued_at, item.item_id) > sa.tuple_(*after))
+        return self._rows(ItemRow, query)
+
+    def open_counts(self, tenant: str | None) -> Mapping[State, int]:
+        query = (
+            sa.select(t.item.c.state, sa.func.count())
+            .where(t.item.c.state.in_(t.OPEN_STATES))
+            .group_by(t.item.c.state)
+        )
+        found = self._connection.execute(_of_tenant(query, tenant))
+        return {State(state): count for state, count in found}
+
+    def oldest_ready_at(self, tenant: str | None) -> float | None:
+        query = sa.select(sa.func.min(t.item.c.enqueued_at)).where(
+            t.item.c.state == State.READY.value
+        )
+        found: float | None = self._connection.execute(_of_tenant(query, tenant)).scalar()
+        return found
+
+    def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
+        submission = t.submission.c
+        query = (
+            sa.select(submission.request_id)
+            .where(submission.tenant == tenant, submission.item_id == item_id)
+            .order_by(submission.received_at, submission.request_id)
+        )
+        return self._connection.execute(query).scalars().all()
+
+    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None:
+        query = _among(t.claim, tenant, t.claim.c.claim_id, [claim_id])
+        return self._row(ClaimRow, query.where(t.claim.c.ended_at.is_(None)))
+
+    def claim(self, tenant: str, token: str) -> ClaimRow | None:
+        return self._row(ClaimRow, _among(t.claim, tenant, t.claim.c.token, [token]))
+
+    def decisions(self, tenant: str, item_ids: Sequence[str]) -> Sequence[DecisionRow]:
+        if not item_ids:
+            return []
+        decision = t.decision.c
+        query = _among(t.decision, tenant, decision.item_id, item_ids)
+        return self._rows(DecisionRow, query.order_by(decision.item_id, decision.seq))
+
+    def closed_decisions(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, DecisionRow]:
+        if not sha256s:
+            return {}
+        item, decision = t.item.c, t.decision.c
+        same = sa.and_(decision.tenant == item.tenant, decision.item_id == item.item_id)
+        query = (
+            sa.select(item.sha256.label("of_bytes"), *decision)
+            .select_from(t.item.join(t.decision, same))
+            .where(item.tenant == tenant, item.sha256.in_(sha256s))
+            .where(item.state == State.DECIDED.value, decision.effective.is_(sa.true()))
+            .order_by(decision.decided_at, decision.decision_id)
+        )
+        found = self._connection.execute(query).mappings()
+        return {row["of_bytes"]: value_of(DecisionRow, row) for row in found}
+
+    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
+        query = _among(t.audit, tenant, t.audit.c.item_id, [item_id])
+        return self._rows(AuditRow, query.order_by(t.audit.c.version))
+
+    def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
+        event = t.decision_event.c
+        query = (
+            sa.select(t.decision_event)
+            .where(event.tenant == tenant, event.position > after)
+            .order_by(event.position)
+            .limit(limit)
+        )
+        return self._rows(EventRow, query)
+
+    def _rows(self, row_class: type[R], query: sa.Select[Any]) -> list[R]:
+        found = self._connection.execute(query).mappings()
+        return [value_of(row_class, row) for row in found]
+
+    def _row(self, row_class: type[R], query: sa.Select[Any]) -> R | None:
+        found = self._connection.execute(query).mappings().first()
+        return None if found is None else value_of(row_class, found)
+
+
+def _among(
+    table: sa.Table, tenant: str, column: sa.ColumnElement[str], values: Sequence[str]
+) -> sa.Select[Any]:
+    return sa.select(table).where(table.c.tenant == tenant, column.in_(values))
+
+
+def _of_tenant(query: sa.Select[Any], tenant: str | None) -> sa.Select[Any]:
+    return query if tenant is None else query.where(t.item.c.tenant == tenant)
+
+
+def _reviewed_by(reviewer: str) -> sa.Exists:
+    """Whether this reviewer has reviewed the item in its present round and tier."""
+    item, decision = t.item.c, t.decision.c
+    return sa.exists().where(
+        decision.tenant == item.tenant,
+        decision.item_id == item.item_id,
+        decision.round == item.round,
+        decision.tier == item.tier,
+        decision.reviewer == reviewer,
+    )

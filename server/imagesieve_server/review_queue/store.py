@@ -1,0 +1,144 @@
+"""The queue's store: what it promises, and the rules bound to a backend.
+
+Every method is one transaction and is synchronous; ``writer.py`` makes it awaitable. When a
+method that writes returns, its result is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from imagesieve_server.core.errors import RequestError, RequestIdReused
+from imagesieve_server.core.review import (
+    ClaimRequest,
+    DecideRequest,
+    DecisionRecord,
+    Flag,
+    Item,
+    ItemPage,
+    Lease,
+    ListRequest,
+    QueueStats,
+    Recorded,
+)
+from imagesieve_server.review_queue import deciding, leasing, reading, recording
+from imagesieve_server.review_queue.rows import AuditRow, Backend, EventRow
+
+
+class ReviewStore(Protocol):
+    """Every method raises StoreUnavailable where the store does not answer."""
+
+    def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
+        """Keep a group of flags in one transaction; a bad one is answered with its error
+        (InvalidRequest, RequestIdReused) at its place and leaves the others alone."""
+        ...
+
+    def answers_of(
+        self, tenant: str, asked: Sequence[tuple[str, str]]
+    ) -> list[Recorded | RequestIdReused | None]:
+        """What is kept for these (request_id, request_digest) pairs, None where nothing is."""
+        ...
+
+    def claim(self, request: ClaimRequest) -> Lease | None: ...
+
+    def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease: ...
+
+    def release(self, *, tenant: str, item_id: str, token: str) -> Item: ...
+
+    def decide(self, request: DecideRequest) -> DecisionRecord: ...
+
+    def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item: ...
+
+    def get(self, *, tenant: str, item_id: str) -> Item: ...
+
+    def list(self, request: ListRequest) -> ItemPage: ...
+
+    def stats(self, *, tenant: str | None) -> QueueStats: ...
+
+    def expire_leases(self) -> int:
+        """End every lease that is over, of all tenants; returns how many. (A claim does so
+        for its tenant by itself; this keeps figures and lists true while nobody claims.)"""
+        ...
+
+    def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
+
+    def decision_events(self, *, tenant: str, after: int, limit: int) -> tuple[EventRow, ...]:
+        """The tenant's events behind position ``after`` (0: from the first), in order."""
+        ...
+
+    def chain_problems(self, *, tenant: str, item_id: str) -> tuple[str, ...]: ...
+
+    def close(self) -> None: ...
+
+
+class RuledStore:
+    """The one implementation of ``ReviewStore``: the rules over a backend's transactions.
+
+    ``backend`` is public for maintenance that needs rows; whoever writes through it answers
+    for the rules.
+    """
+
+    def __init__(self, *, backend: Backend) -> None:
+        self.backend = backend
+
+    def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
+        with self.backend.write() as tx:
+            return recording.record(tx, flags)
+
+    def answers_of(
+        self, tenant: str, asked: Sequence[tuple[str, str]]
+    ) -> list[Recorded | RequestIdReused | None]:
+        with self.backend.read() as tx:
+            return recording.answers_of(tx, tenant, asked)
+
+    def claim(self, request: ClaimRequest) -> Lease | None:
+        with self.backend.write() as tx:
+            return leasing.claim(tx, request)
+
+    def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
+        with self.backend.write() as tx:
+            return leasing.extend(tx, tenant=tenant, item_id=item_id, token=token, lease_s=lease_s)
+
+    def release(self, *, tenant: str, item_id: str, token: str) -> Item:
+        with self.backend.write() as tx:
+            return leasing.release(tx, tenant=tenant, item_id=item_id, token=token)
+
+    def decide(self, request: DecideRequest) -> DecisionRecord:
+        with self.backend.write() as tx:
+            return deciding.decide(tx, request)
+
+    def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item:
+        with self.backend.write() as tx:
+            return leasing.requeue(tx, tenant=tenant, item_id=item_id, actor=actor)
+
+    def get(self, *, tenant: str, item_id: str) -> Item:
+        with self.backend.read() as tx:
+            return reading.get(tx, tenant=tenant, item_id=item_id)
+
+    def list(self, request: ListRequest) -> ItemPage:
+        with self.backend.read() as tx:
+            return reading.page(tx, request)
+
+    def stats(self, *, tenant: str | None) -> QueueStats:
+        with self.backend.read() as tx:
+            return reading.stats(tx, tenant)
+
+    def expire_leases(self) -> int:
+        with self.backend.write() as tx:
+            return leasing.expire(tx, None)
+
+    def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
+        with self.backend.read() as tx:
+            return reading.history(tx, tenant=tenant, item_id=item_id)
+
+    def decision_events(self, *, tenant: str, after: int, limit: int) -> tuple[EventRow, ...]:
+        with self.backend.read() as tx:
+            return tuple(tx.events(tenant, after=after, limit=limit))
+
+    def chain_problems(self, *, tenant: str, item_id: str) -> tuple[str, ...]:
+        with self.backend.read() as tx:
+            return reading.chain_problems(tx, tenant=tenant, item_id=item_id)
+
+    def close(self) -> None:
+        self.backend.close()

@@ -1,0 +1,57 @@
+"""Stores for the contract suite: each test runs over every backend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.review_queue import Desk, ManualClock
+from imagesieve_server.review_queue.memory import memory_store
+from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+from imagesieve_server.review_queue.store import RuledStore
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the present tables and no rows, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "queue.db"
+    migrate_sqlite(path=path)
+    return path
+
+
+@pytest.fixture
+def sqlite_path(migrated: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "queue.db"
+    shutil.copyfile(migrated, path)
+    return path
+
+
+@pytest.fixture
+def memory(clock: ManualClock) -> RuledStore:
+    return memory_store(clock=clock)
+
+
+@pytest.fixture
+def sqlite(sqlite_path: Path, clock: ManualClock) -> Iterator[RuledStore]:
+    store = open_sqlite(path=sqlite_path, clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest) -> RuledStore:
+    found: RuledStore = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def desk(store: RuledStore, clock: ManualClock) -> Desk:
+    return Desk(store=store, clock=clock)
