@@ -1,0 +1,221 @@
+"""The files of deploy/ agree with the code: settings, series, ports, files that are copied."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from imagesieve import HealthStatus
+from imagesieve.testing import FakeServer
+from imagesieve_server import config
+from imagesieve_server.metrics import catalogue
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+RULES = DEPLOY / "prometheus" / "rules.yaml"
+RULES_TEST = DEPLOY / "prometheus" / "rules_test.yaml"
+RUNBOOK = ROOT / "docs" / "how-to" / "operate.md"
+
+
+def _yaml(path: Path) -> Any:
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
+def _alerts() -> list[dict[str, Any]]:
+    return [rule for group in _yaml(RULES)["groups"] for rule in group["rules"]]
+
+
+def _instructions() -> list[tuple[str, str]]:
+    """(instruction, rest) of the Dockerfile, continued lines joined."""
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]  # type: ignore[misc]
+
+
+def _environment(text: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in shlex.split(text))
+
+
+# --- alerts -----------------------------------------------------------------------------------
+
+
+def test_every_series_in_a_rule_is_exported() -> None:
+    known = {"up"}
+    for series in catalogue.ALL_SERIES:
+        known |= {series.name, *(f"{series.name}_{end}" for end in ("bucket", "sum", "count"))}
+    for alert in _alerts():
+        named = set(re.findall(r"\b((?:imagesieve|grpc|process)_\w+|up)(?=[{\[\s>=]|$)",
+                               re.sub(r"\(([\w, ]+)\)", "", alert["expr"])))  # fmt: skip
+        named -= {"grpc_service", "grpc_code", "grpc_method", "grpc_type"}
+        assert named, alert["alert"]
+        assert named <= known, alert["alert"]
+
+
+def test_every_label_in_a_rule_exists() -> None:
+    labels = {label for series in catalogue.ALL_SERIES for label in series.labels}
+    for alert in _alerts():
+        used = set(re.findall(r"(\w+)\s*=~?\s*\"", alert["expr"]))
+        assert used <= labels | {"job", "instance"}, alert["alert"]
+
+
+def test_every_code_in_a_rule_is_one_the_server_writes() -> None:
+    from imagesieve_server.grpc_api.interceptors import LABELS
+
+    for alert in _alerts():
+        for codes in re.findall(r'grpc_code=~?"([^"]+)"', alert["expr"]):
+            assert set(codes.split("|")) <= set(LABELS.values())
+
+
+def test_the_latency_threshold_is_a_bucket_so_that_it_is_exact() -> None:
+    (expr,) = (a["expr"] for a in _alerts() if a["alert"] == "ImagesieveLatencyHigh")
+    threshold = float(expr.rsplit(">", 1)[1])
+    assert threshold in catalogue.RPC_SECONDS.buckets
+
+
+def test_every_alert_has_a_runbook() -> None:
+    headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE))
+    for alert in _alerts():
+        assert alert["alert"] in headings
+        anchor = f"docs/how-to/operate.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["runbook"] == anchor
+    assert headings == {alert["alert"] for alert in _alerts()}
+
+
+def test_every_alert_is_tested_firing_and_quiet() -> None:
+    tested: dict[str, set[bool]] = {}
+    for case in _yaml(RULES_TEST)["tests"]:
+        for check in case["alert_rule_test"]:
+            tested.setdefault(check["alertname"], set()).add(bool(check["exp_alerts"]))
+    assert tested == {alert["alert"]: {True, False} for alert in _alerts()}
+
+
+@pytest.mark.promtool
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "rules", str(RULES)),
+        ("test", "rules", str(RULES_TEST)),
+        ("check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")),
+    ],
+    ids=" ".join,
+)
+def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
+    tool = shutil.which("promtool")
+    assert tool, "promtool is missing; Debian's and Ubuntu's package is prometheus"
+    done = subprocess.run([tool, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- settings ---------------------------------------------------------------------------------
+
+
+def test_the_example_file_is_read_and_changes_nothing() -> None:
+    assert config.load(DEPLOY / "imagesieve.example.toml", {}) == config.Settings()
+
+
+def test_the_example_file_with_every_setting_taken_in_is_the_default(tmp_path: Path) -> None:
+    text = (DEPLOY / "imagesieve.example.toml").read_text(encoding="utf-8")
+    taken_in = tmp_path / "all.toml"
+    taken_in.write_text(re.sub(r"^#(\w+ = )", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
+    assert "\n#" not in re.sub(r"\n# .*", "", taken_in.read_text(encoding="utf-8"))
+    assert config.load(taken_in, {}) == config.Settings()
+
+
+def test_environments_of_image_and_compose_file_are_settings() -> None:
+    image = {
+        key: value
+        for instruction, rest in _instructions()
+        if instruction == "ENV"
+        for key, value in _environment(rest).items()
+    }
+    compose = _yaml(DEPLOY / "compose.yaml")["services"]["imagesieve"]["environment"]
+    assert config.load(None, image) != config.Settings()
+    settings = config.load(None, {**image, **compose})
+    assert settings.server.insecure
+    assert settings.queue.database.startswith("/var/lib/imagesieve/")
+    assert settings.queue.evidence.startswith("/var/lib/imagesieve/")
+
+
+# --- image and compose file ---------------------------------------------------------------------
+
+
+def test_everything_the_image_copies_exists_and_is_in_the_context() -> None:
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    let_in = {line[1:] for line in ignored if line.startswith("!")}
+    copied = [
+        source
+        for instruction, rest in _instructions()
+        if instruction == "COPY" and "--from=" not in rest
+        for source in rest.split()[:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists(), source
+    assert set(copied) == let_in
+
+
+def test_the_image_runs_as_nobody_in_particular_and_names_its_ports() -> None:
+    instructions = _instructions()
+    names = [name for name, _ in instructions]
+    last = dict(instructions)
+    assert last["USER"].split(":")[0].isdigit()
+    assert last["USER"].split(":")[0] != "0"
+    assert names.index("USER") < names.index("ENTRYPOINT")
+    defaults = config.Settings()
+    ports = {
+        defaults.server.address.rpartition(":")[2],
+        defaults.metrics.address.rpartition(":")[2],
+    }
+    assert set(last["EXPOSE"].split()) == ports
+    assert last["ENTRYPOINT"] == '["imagesieve-server"]'
+    assert not [rest for name, rest in instructions if name == "RUN" and "torch" in rest]
+    assert [rest for name, rest in instructions if name == "FROM"][-1] == "python:3.12-slim"
+
+
+def test_the_compose_file_publishes_on_this_machine_only() -> None:
+    compose = _yaml(DEPLOY / "compose.yaml")
+    for service in compose["services"].values():
+        assert [port for port in service["ports"] if not port.startswith("127.0.0.1:")] == []
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            known = source in compose["volumes"] or (DEPLOY / source).exists()
+            assert known, volume
+    grace = int(compose["services"]["imagesieve"]["stop_grace_period"].removesuffix("s"))
+    assert grace > config.Settings().server.drain_seconds
+
+
+def test_prometheus_scrapes_the_service_of_the_compose_file() -> None:
+    (job,) = _yaml(DEPLOY / "prometheus" / "prometheus.yml")["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    host, _, port = target.partition(":")
+    assert job["job_name"] == "imagesieve"
+    assert host in _yaml(DEPLOY / "compose.yaml")["services"]
+    assert port == config.Settings().metrics.address.rpartition(":")[2]
+
+
+def _health_check(target: str) -> int:
+    command = [sys.executable, str(DEPLOY / "healthcheck.py"), target]
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode
+
+
+def test_the_health_check_tells_a_serving_server_from_none() -> None:
+    with FakeServer() as server:
+        assert _health_check(server.target) == 0
+        target = server.target
+    assert _health_check(target) == 1
+
+
+def test_the_health_check_fails_where_the_server_does_not_serve() -> None:
+    with FakeServer() as server:
+        server.set_health(HealthStatus.NOT_SERVING)
+        assert _health_check(server.target) == 1

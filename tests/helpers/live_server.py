@@ -1,0 +1,90 @@
+"""A real server in a process of its own, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveServer:
+    process: subprocess.Popen[bytes]
+    target: str
+    metrics_url: str
+    log: Path
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of /metrics by name and labels."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.metrics_url, timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+def launch(
+    *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
+) -> LiveServer:
+    """Start a server whose queue lives in ``folder`` and wait until it listens."""
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("IMAGESIEVE__")},
+        "IMAGESIEVE__SERVER__ADDRESS": "127.0.0.1:0",
+        "IMAGESIEVE__METRICS__ADDRESS": "127.0.0.1:0",
+        "IMAGESIEVE__QUEUE__DATABASE": str(folder / "queue.sqlite3"),
+        "IMAGESIEVE__QUEUE__EVIDENCE": str(folder / "evidence"),
+        "IMAGESIEVE__SERVER__DRAIN_SECONDS": "2",
+        "IMAGESIEVE__LOG__LEVEL": "warning",
+        **settings,
+    }
+    if bundle is not None:
+        environment["IMAGESIEVE__MODEL__BUNDLE"] = str(bundle)
+    if policies is not None:
+        environment["IMAGESIEVE__POLICIES__FOLDER"] = str(policies)
+    log = folder / f"server-{time.monotonic_ns()}.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imagesieve_server", "serve"], env=environment, stderr=sink
+        )
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := _STARTED.search(log.read_text(errors="replace")):
+            host, port, metrics = found.groups()
+            return LiveServer(
+                process=process,
+                target=f"{host}:{port}",
+                metrics_url=f"http://127.0.0.1:{metrics}/metrics",
+                log=log,
+            )
+        time.sleep(0.02)
+    process.kill()
+    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
+
+
+@contextmanager
+def start_server(
+    *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
+) -> Iterator[LiveServer]:
+    """A server for the length of a block; a failing exit is an error."""
+    server = launch(folder=folder, bundle=bundle, policies=policies, **settings)
+    try:
+        yield server
+    finally:
+        code = server.stop() if server.process.poll() is None else server.process.returncode
+    if code != 0:
+        raise RuntimeError(f"the server ended with {code}:\n{server.log.read_text()}")
