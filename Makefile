@@ -87,9 +87,11 @@ bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's o
 
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
+	@PYTHONPATH=tests $(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
-	@$(PY) -m imagesieve_server model train-demo --seed $(SEED)
+	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
+	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
 
 clean: ## Remove environments and caches
 	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -149,7 +149,10 @@ class Client:
         return self._transport.run(calls.reload_policies(timeout_s=timeout))
 
     def health(self, service: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> HealthStatus:
-        """Whether the server, or one of its services, serves. Raises Unreachable."""
+        """Whether the server, or one of its services, serves.
+
+        Raises Unavailable where no answer came in time.
+        """
         return self._transport.run(calls.health(service, timeout_s=timeout))
 
     def close(self) -> None:

@@ -130,5 +130,8 @@ class ReviewClient:
         return self._transport.run(review_calls.stats(timeout_s=timeout))
 
     def requeue(self, item_id: str, *, timeout: float = DEFAULT_TIMEOUT_S) -> Item:
-        """Put a parked item back into the queue. Raises StateConflict where it is not parked."""
+        """Put a parked item back into the queue; one that is open already stays as it is.
+
+        Raises StateConflict where it is decided.
+        """
         return self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))

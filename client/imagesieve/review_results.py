@@ -48,6 +48,8 @@ class Decision:
     effective: bool = False  # False for an escalation and for one of several needed reviews
     supersedes: str = ""  # decision_id of the decision this one replaces
     cause: str = ""  # DECIDE, LEGAL_DELETE, GROUP_CLOSE or REUSE_DECISION
+    policy_version: str = ""  # of the answer the reviewer was shown
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

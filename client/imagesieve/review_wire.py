@@ -31,7 +31,7 @@ DECISION = Table(
     review_results.Decision,
     pb.Decision,
     plain("decision_id", "item_id", "round", "note", "reviewer", "effective", "supersedes")
-    | plain("cause")
+    | plain("cause", "policy_version", "model_version")
     | {"outcome": OUTCOMES, "labels": TEXTS, "decided_at": TIME},
 )
 ITEM = Table(

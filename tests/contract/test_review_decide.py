@@ -40,6 +40,12 @@ def test_a_decision_closes_the_item(desk: Desk) -> None:
     assert item.decisions == (record,)
 
 
+def test_a_decision_names_the_versions_behind_what_was_shown(desk: Desk) -> None:
+    desk.keep("r1", policy_version="p7", model_version="m7")
+    record = desk.decide(desk.lease(), REJECT)
+    assert (record.policy_version, record.model_version) == ("p7", "m7")
+
+
 def test_a_repeated_decision_returns_the_same_record(desk: Desk) -> None:
     desk.keep("r1")
     lease = desk.lease()

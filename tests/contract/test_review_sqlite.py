@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.core.errors import StoreNotUsable, StoreUnavailable
 from imagesieve_server.core.review import ListRequest, Outcome, State
+from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.sql import SqlBackend
 from imagesieve_server.review_queue.sqlite import (
@@ -92,6 +93,14 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> Non
             FileLock(path=path)
         other.kill()
     FileLock(path=path).release()
+
+
+def test_only_the_servers_user_can_read_what_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "queue.sqlite3"
+    migrate_sqlite(path=path)
+    FolderEvidence(root=tmp_path / "evidence")
+    modes = [p.stat().st_mode & 0o777 for p in (path, path.parent, tmp_path / "evidence")]
+    assert modes == [0o600, 0o700, 0o700]
 
 
 def test_a_closed_store_can_be_opened_again_with_all_it_had(

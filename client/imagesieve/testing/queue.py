@@ -115,6 +115,8 @@ class FakeQueue:
             decided_at=datetime.now(UTC),
             effective=outcome is not Outcome.ESCALATE,
             cause="DECIDE",
+            policy_version=item.policy_version,
+            model_version=item.model_version,
         )
         self._decided[token] = decision
         item = self._back(item)

@@ -39,7 +39,7 @@ OUTCOME_REJECT: Outcome
 OUTCOME_ESCALATE: Outcome
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "item_id", "round", "outcome", "labels", "note", "reviewer", "decided_at", "effective", "supersedes", "cause")
+    __slots__ = ("decision_id", "item_id", "round", "outcome", "labels", "note", "reviewer", "decided_at", "effective", "supersedes", "cause", "policy_version", "model_version")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,8 @@ class Decision(_message.Message):
     EFFECTIVE_FIELD_NUMBER: _ClassVar[int]
     SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     item_id: str
     round: int
@@ -62,7 +64,9 @@ class Decision(_message.Message):
     effective: bool
     supersedes: str
     cause: str
-    def __init__(self, decision_id: _Optional[str] = ..., item_id: _Optional[str] = ..., round: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., reviewer: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective: bool = ..., supersedes: _Optional[str] = ..., cause: _Optional[str] = ...) -> None: ...
+    policy_version: str
+    model_version: str
+    def __init__(self, decision_id: _Optional[str] = ..., item_id: _Optional[str] = ..., round: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., reviewer: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective: bool = ..., supersedes: _Optional[str] = ..., cause: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("item_id", "sha256", "state", "verdict", "policy", "policy_version", "model_version", "reasons", "category", "severity", "score", "answer", "media_type", "size_bytes", "enqueued_at", "due_at", "surface", "content_ref", "uploader_ref", "labels", "submissions", "round", "tier", "reviews_needed", "expiries", "claimed_by", "claimed_at", "lease_until", "decisions", "group_id")

@@ -10,9 +10,8 @@ from imagesieve_server.core.policy import Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.text import OnnxTextEncoder
-from imagesieve_server.offline.compile_policy import compile_policy
+from imagesieve_server.offline.compile_policy import compile_policy, read_source
 from imagesieve_server.policy_files import compiled
-from imagesieve_server.policy_files.source import parse_policy
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
     commands = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     check = commands.add_parser("check", help="read a policy's YAML and report the first mistake")
-    check.add_argument("source", type=Path)
+    check.add_argument("source", type=Path, help="the policy's YAML")
     check.set_defaults(run=_check)
 
     make = commands.add_parser(
@@ -30,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         "again, so an edit of thresholds alone takes a moment. The file is replaced atomically: "
         "a running server picks it up.",
     )
-    make.add_argument("source", type=Path)
+    make.add_argument("source", type=Path, help="the policy's YAML")
     make.add_argument(
         "--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)"
     )
@@ -40,13 +39,13 @@ def add_parser(subparsers: Any) -> None:
     make.set_defaults(run=_compile)
 
     show = commands.add_parser("show", help="show a compiled artefact")
-    show.add_argument("artefact", type=Path)
+    show.add_argument("artefact", type=Path, help="a .policy.npz file")
     show.add_argument("--source", action="store_true", help="print the YAML it was made of")
     show.set_defaults(run=_show)
 
 
 def _check(args: argparse.Namespace) -> int:
-    source = parse_policy(args.source.read_text(encoding="utf-8"), file=str(args.source))
+    source = read_source(args.source)
     for warning in source.warnings:
         print(f"warning: {warning}")
     print(

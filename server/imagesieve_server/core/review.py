@@ -184,6 +184,8 @@ class DecisionRecord:
     effective: bool  # False for an ESCALATE and for one of several needed reviews
     supersedes: str = ""  # decision_id
     cause: Cause = Cause.DECIDE
+    policy_version: str = ""  # of the answer the reviewer was shown
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

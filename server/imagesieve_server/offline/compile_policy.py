@@ -39,7 +39,7 @@ def compile_policy(
     *, source_path: Path, bundle: Bundle, encode_texts: EncodeTexts, out: Path
 ) -> Compiled:
     """Compile one file; ``out`` is replaced atomically. Raises PolicyError."""
-    source = _read(source_path)
+    source = read_source(source_path)
     _check_fits(source, bundle, str(source_path))
     known = _known_vectors(out, source, bundle)
     missing = [text for text in source.prompt_texts() if text not in known]
@@ -78,7 +78,8 @@ def ensemble(
     return vectors
 
 
-def _read(path: Path) -> PolicySource:
+def read_source(path: Path) -> PolicySource:
+    """Read and check a policy's YAML. Raises PolicyError."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

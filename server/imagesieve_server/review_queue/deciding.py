@@ -12,7 +12,13 @@ from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord
 from imagesieve_server.core.review_rules import Review, after_review
 from imagesieve_server.review_queue import chain, checks, moves, reading
 from imagesieve_server.review_queue.recording import new_id
-from imagesieve_server.review_queue.rows import DecisionRow, EventRow, ItemRow, Transaction
+from imagesieve_server.review_queue.rows import (
+    DecisionRow,
+    EventRow,
+    ItemRow,
+    SubmissionRow,
+    Transaction,
+)
 
 
 def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
@@ -35,7 +41,8 @@ def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
         before=_reviews(item, before),
         needed=item.reviews_needed,
     )
-    row = chain.sealed(_row(request, item, before, cause=cause, now=now))
+    shown = tx.submissions(item.tenant, [item.shown_request_id])[item.shown_request_id]
+    row = chain.sealed(_row(request, item, shown, before, cause=cause, now=now))
     tx.add_decision(row)
     _move(tx, item, row, token=request.token)
     if row.effective:
@@ -62,6 +69,7 @@ def _reviews(item: ItemRow, decisions: Sequence[DecisionRow]) -> list[Review]:
 def _row(
     request: DecideRequest,
     item: ItemRow,
+    shown: SubmissionRow,
     before: Sequence[DecisionRow],
     *,
     cause: Cause,
@@ -85,6 +93,8 @@ def _row(
         effective=effective,
         supersedes=in_force[-1] if effective and in_force else "",
         cause=cause,
+        policy_version=shown.policy_version,
+        model_version=shown.model_version,
         prev_hash=item.chain_head,
     )
 

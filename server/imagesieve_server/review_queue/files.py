@@ -28,7 +28,7 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         if folder.parent != folder:
             make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)  # uploads are nobody else's to read
     if os.access(folder.parent, os.W_OK):
         sync_folder(folder.parent)
 

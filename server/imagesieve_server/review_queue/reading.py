@@ -122,6 +122,8 @@ def decision_of(row: DecisionRow) -> DecisionRecord:
         effective=row.effective,
         supersedes=row.supersedes,
         cause=row.cause,
+        policy_version=row.policy_version,
+        model_version=row.model_version,
     )
 
 

@@ -117,6 +117,8 @@ class DecisionRow:
     effective: bool
     supersedes: str
     cause: Cause
+    policy_version: str  # of the submission the reviewer was shown, as is the next
+    model_version: str
     prev_hash: str
     hash: str = ""  # over all the above
 

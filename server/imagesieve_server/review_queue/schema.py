@@ -199,6 +199,8 @@ decision = sa.Table(
     sa.Column("effective", sa.Boolean, nullable=False),
     _text("supersedes"),
     _text("cause"),
+    _text("policy_version"),  # of the submission the reviewer was shown
+    _text("model_version"),
     _text("prev_hash"),
     _text("hash"),
     _of_item(),

@@ -66,8 +66,14 @@ def migrate_sqlite(*, path: Path) -> None:
     lock = FileLock(path=_lock_path(path))
     engine = sqlite_engine(path=path, busy_timeout_s=BUSY_TIMEOUT_S)
     try:
+        # SQLite would create it for everybody to read, and gives its journal the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with engine.begin() as connection:
             upgrade(connection)
+    except OSError as problem:
+        raise StoreNotUsable(
+            f"the database {path} cannot be created: {problem.strerror}"
+        ) from problem
     except SQLAlchemyError as problem:
         raise StoreNotUsable(f"the database {path} cannot be used: {_said(problem)}") from problem
     finally:

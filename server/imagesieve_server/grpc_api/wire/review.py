@@ -129,6 +129,8 @@ def decision_of(record: review.DecisionRecord) -> review_pb2.Decision:
         effective=record.effective,
         supersedes=record.supersedes,
         cause=record.cause,
+        policy_version=record.policy_version,
+        model_version=record.model_version,
     )
 
 

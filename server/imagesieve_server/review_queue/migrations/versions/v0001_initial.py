@@ -195,6 +195,8 @@ def _decision() -> None:
         sa.Column("effective", sa.Boolean(), nullable=False),
         sa.Column("supersedes", sa.Text(), nullable=False),
         sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("model_version", sa.Text(), nullable=False),
         sa.Column("prev_hash", sa.Text(), nullable=False),
         sa.Column("hash", sa.Text(), nullable=False),
         sa.CheckConstraint(
