@@ -74,7 +74,9 @@ class ImageSettings:
     workers: int = _setting(0, "decode worker processes; 0 is one per core")
     max_mib: int = _setting(20, "largest image accepted, MiB")
     max_megapixels: int = _setting(64, "largest picture decoded, million pixels")
-    wall_seconds: float = _setting(10.0, "time one image may take in a worker")
+    wall_seconds: float = _setting(
+        15.0, "time one image may take in a worker, two thirds of it on the processor"
+    )
     worker_memory_mib: int = _setting(1536, "address space of a worker, MiB")
 
 

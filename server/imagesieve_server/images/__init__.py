@@ -1,0 +1,1 @@
+"""Bytes to views: sniffing, limits, decoding, preprocessing, and the worker processes."""

@@ -1,0 +1,218 @@
+"""A pool of decode workers: images in, views out, whatever the images do to the workers.
+
+Knows lanes (one per worker), a bounded queue, deaths and quarantine. It refuses to decode in
+the server's own process, to let one image fail another, and to keep anybody waiting past the
+deadline. Implements ``core.ports.ImageDecoder``; one event loop, no threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import Final
+
+from imagesieve_server.core.errors import (
+    DeadlinePassed,
+    ImageUndecodable,
+    ShuttingDown,
+    StartupError,
+    UndecodableDetail,
+)
+from imagesieve_server.core.ports import Metrics
+from imagesieve_server.core.views import DecodedImage, Preprocessing, ViewPlan
+from imagesieve_server.images.admission import ALL_FORMATS, admit
+from imagesieve_server.images.job_queue import Job, JobQueue
+from imagesieve_server.images.limits import Limits
+from imagesieve_server.images.quarantine import Quarantine
+from imagesieve_server.images.sniff import ImageFormat
+from imagesieve_server.images.undecodable import undecodable
+from imagesieve_server.images.worker_messages import Setup
+from imagesieve_server.images.worker_process import Death, WorkerDied, WorkerProcess, start_worker
+
+_log = logging.getLogger(__name__)
+
+_OUT_OF_TIME: Final = frozenset([Death.TIMED_OUT, Death.CPU])
+_RESTART_PAUSE_S: Final = 1.0  # after a worker that did not start
+_RETRY_AFTER_S: Final = (0.1, 30.0)  # bounds of what a refused caller is told
+
+
+class DecoderPool:
+    """Decodes images in worker processes. ``start`` before use, ``close`` after."""
+
+    def __init__(
+        self,
+        *,
+        preprocessing: Preprocessing,
+        metrics: Metrics,
+        limits: Limits | None = None,
+        workers: int = 2,
+        queue_capacity: int = 64,
+        max_views: int = 32,
+        formats: frozenset[ImageFormat] = ALL_FORMATS,
+        frame_key: bytes = b"",
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        """Nothing is started yet.
+
+        ``queue_capacity`` images may wait beyond those in the workers. ``max_views`` sizes the
+        output slots: a plan that asks for more gets that many. ``frame_key`` is the secret of
+        the frame choice, the same on all servers.
+        """
+        self._limits = limits or Limits()
+        self._setup = Setup(
+            preprocessing=preprocessing, limits=self._limits, frame_key=frame_key.hex()
+        )
+        self._metrics = metrics
+        self._workers = workers
+        self._max_views = max_views
+        self._formats = formats
+        self._start_timeout_s = start_timeout_s
+        self._queue = JobQueue(capacity=queue_capacity)
+        self._quarantine = Quarantine()
+        self._lanes: list[asyncio.Task[None]] = []
+        self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._alive: set[WorkerProcess] = set()
+        self._busy: set[Job] = set()
+        self._mean_s = 0.02  # of one image in a worker, moving average
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start every worker and one spare. Raises StartupError where they do not start."""
+        starts = [asyncio.create_task(self._start_one()) for _ in range(self._workers)]
+        try:
+            workers = await asyncio.gather(*starts)
+        except OSError as error:
+            await asyncio.gather(*starts, return_exceptions=True)
+            await self.close()
+            raise StartupError(f"decode workers do not start: {error}") from error
+        self._spare = asyncio.create_task(self._start_one())
+        self._lanes = [asyncio.create_task(self._lane(worker)) for worker in workers]
+
+    async def close(self) -> None:
+        """End every worker; whoever still waits gets ShuttingDown. Repeats safely."""
+        self._closed = True
+        for job in [*self._queue.drain(), *self._busy]:
+            job.fail(ShuttingDown("the server is shutting down"))
+        tasks = [*self._lanes, *([self._spare] if self._spare else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for worker in list(self._alive):
+            await self._retire(worker)
+        await asyncio.sleep(0)  # lets the loop close the control sockets
+
+    @property
+    def worker_pids(self) -> frozenset[int]:
+        """The process ids of all workers, the spare included."""
+        return frozenset(worker.process.pid for worker in self._alive)
+
+    async def decode(self, data: bytes, *, plan: ViewPlan, deadline: float) -> DecodedImage:
+        """Decode one image; see ``core.ports.ImageDecoder``. Raises ShuttingDown after close."""
+        if self._closed:
+            raise ShuttingDown("the server is shutting down")
+        admit(data, limits=self._limits, formats=self._formats)
+        if self._quarantine.holds(data):
+            raise undecodable(UndecodableDetail.QUARANTINED)
+        plan = replace(plan, max_views=min(plan.max_views, self._max_views))
+        job = Job(data=data, plan=plan, deadline=deadline)
+        if job.dead:
+            raise DeadlinePassed("the deadline passed before decoding began")
+        self._queue.put(job, retry_after_s=self._retry_after_s())
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await job.answer
+        except TimeoutError:
+            raise DeadlinePassed("the deadline passed while the image was decoded") from None
+
+    async def _lane(self, worker: WorkerProcess) -> None:
+        """One image after the other, for ever, in this worker and those that replace it."""
+        while True:
+            job = await self._queue.take()
+            self._busy.add(job)
+            self._report()
+            begun = time.monotonic()
+            try:
+                worker = await self._serve(worker, job)
+            except Exception as error:  # noqa: BLE001
+                # Nothing is known to come here; were it to, the caller must hear of it and
+                # the lane must go on with a worker in a known state.
+                _log.exception("a decode lane failed")
+                job.fail(error)
+                await self._retire(worker)
+                worker = await self._fresh_worker()
+            finally:
+                self._busy.discard(job)
+                self._report()
+            self._mean_s += 0.1 * (time.monotonic() - begun - self._mean_s)
+
+    async def _serve(self, worker: WorkerProcess, job: Job) -> WorkerProcess:
+        """Answer one job. Returns the worker for the next one.
+
+        An image whose worker died is tried once more, alone in a fresh worker: the first may
+        have been worn by others, or taken by a kernel short of memory.
+        """
+        for fresh in (False, True):
+            if not worker.running:  # it died idle, which says nothing about this image
+                await self._buried(worker, Death.KILLED)
+                worker = await self._fresh_worker()
+            try:
+                job.finish(await worker.decode(job.data, job.plan))
+            except ImageUndecodable as error:
+                job.fail(error)
+            except WorkerDied as died:
+                await self._buried(worker, died.death)
+                if died.death in _OUT_OF_TIME:  # a second try would take as long
+                    self._quarantine.strike(job.data)
+                    job.fail(undecodable(UndecodableDetail.TIMED_OUT))
+                elif fresh:
+                    self._quarantine.strike(job.data)
+                    job.fail(undecodable(UndecodableDetail.WORKER_KILLED))
+                worker = await self._fresh_worker()
+            if job.dead:
+                break
+        return worker
+
+    async def _fresh_worker(self) -> WorkerProcess:
+        """The spare, which is replaced at once; another try each second where none starts."""
+        while True:
+            spare = self._spare or asyncio.create_task(self._start_one())
+            self._spare = None
+            try:
+                worker = await spare
+            except OSError as error:
+                _log.error("a decode worker does not start: %s", error)
+                await asyncio.sleep(_RESTART_PAUSE_S)
+                continue
+            if self._spare is None:
+                self._spare = asyncio.create_task(self._start_one())
+            if worker.running:
+                return worker
+            await self._buried(worker, Death.KILLED)
+
+    async def _start_one(self) -> WorkerProcess:
+        worker = await start_worker(
+            setup=self._setup, max_views=self._max_views, timeout_s=self._start_timeout_s
+        )
+        self._alive.add(worker)
+        self._report()
+        return worker
+
+    async def _buried(self, worker: WorkerProcess, death: Death) -> None:
+        _log.warning("a decode worker died: %s", death.value)
+        self._metrics.decode_worker_died(death.value)
+        await self._retire(worker)
+
+    async def _retire(self, worker: WorkerProcess) -> None:
+        await worker.end()
+        self._alive.discard(worker)
+        self._report()
+
+    def _report(self) -> None:
+        self._metrics.decode_workers(busy=len(self._busy), alive=len(self._alive))
+
+    def _retry_after_s(self) -> float:
+        """When the queue as it stands should be done."""
+        least, most = _RETRY_AFTER_S
+        return min(max(self._mean_s * len(self._queue) / self._workers, least), most)

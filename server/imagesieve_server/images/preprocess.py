@@ -1,0 +1,105 @@
+"""The bundle's own transform from an upright RGB picture to the square the encoder sees.
+
+Knows how open_clip resizes and crops, to the bit: the same Pillow filter, the same rounding.
+It refuses to know where pictures come from and what is done with them; mean, standard
+deviation and the division by 255 are inside the encoder's graph.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from imagesieve_server.core.views import Pixels, Preprocessing
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+
+# Resizing a 65535×1 strip to a short side of 224 px would make 3 Gpx to keep 50 000 of them.
+# Beyond this aspect ratio only the part that the crop keeps is resized; the box is in float32
+# there, so that a value may differ by one level from the full resize.
+_FULL_RESIZE_ASPECT = 16
+
+
+def bundle_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """The picture as the bundle's encoder was trained to see it.
+
+    ``image`` is RGB and upright, of any size. Returns uint8 [S, S, 3], the bits that
+    ``open_clip.image_transform`` gives before it scales and normalises. Raises ValueError
+    for another mode or an unknown resize mode.
+    """
+    filter_ = _checked_filter(image, preprocessing)
+    if preprocessing.resize == "shortest":
+        return _pixels(_shortest(image, preprocessing.size, filter_))
+    if preprocessing.resize == "longest":
+        return _pixels(_longest(image, preprocessing.size, filter_, preprocessing.fill))
+    if preprocessing.resize == "squash":
+        return squash_view(image, preprocessing)
+    raise ValueError(f"unknown resize mode {preprocessing.resize!r}")
+
+
+def squash_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """The whole picture in one square, its aspect ratio lost: uint8 [S, S, 3].
+
+    Raises ValueError for a picture that is not RGB.
+    """
+    filter_ = _checked_filter(image, preprocessing)
+    size = (preprocessing.size, preprocessing.size)
+    return _pixels(image if image.size == size else image.resize(size, filter_))
+
+
+def crop_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int, int, int]:
+    """The part of a width × height picture (px) that ``bundle_view`` shows.
+
+    Left, upper, right, lower, rounded to whole px; everything unless the mode is "shortest".
+    """
+    if preprocessing.resize != "shortest":
+        return (0, 0, width, height)
+    short = min(width, height)
+    left, upper = round((width - short) / 2), round((height - short) / 2)
+    return (left, upper, left + short, upper + short)
+
+
+def _checked_filter(image: Image.Image, preprocessing: Preprocessing) -> Image.Resampling:
+    if image.mode != "RGB":
+        raise ValueError(f"expected an RGB picture, got mode {image.mode!r}")
+    try:
+        return _FILTERS[preprocessing.interpolation]
+    except KeyError:
+        raise ValueError(f"unknown interpolation {preprocessing.interpolation!r}") from None
+
+
+def _shortest(image: Image.Image, size: int, filter_: Image.Resampling) -> Image.Image:
+    """Short side to ``size``, then the centre: torchvision's Resize and CenterCrop."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    new_long = int(size * long / short)  # torchvision truncates here
+    new_width, new_height = (size, new_long) if width <= height else (new_long, size)
+    left = round((new_width - size) / 2.0)  # and rounds half to even here
+    upper = round((new_height - size) / 2.0)
+    if new_long > _FULL_RESIZE_ASPECT * size:
+        x_scale, y_scale = width / new_width, height / new_height
+        right, lower = min((left + size) * x_scale, width), min((upper + size) * y_scale, height)
+        box = (left * x_scale, upper * y_scale, right, lower)
+        return image.resize((size, size), filter_, box=box)
+    if (width, height) != (new_width, new_height):
+        image = image.resize((new_width, new_height), filter_)
+    return image.crop((left, upper, left + size, upper + size))
+
+
+def _longest(image: Image.Image, size: int, filter_: Image.Resampling, fill: int) -> Image.Image:
+    """Long side to ``size``, the rest padded: open_clip's ResizeKeepRatio and CenterCropOrPad."""
+    ratio = max(image.width / size, image.height / size)
+    # open_clip fails where a side would round to 0 px; here it stays one.
+    new_width, new_height = (max(1, round(side / ratio)) for side in image.size)
+    if image.size != (new_width, new_height):
+        image = image.resize((new_width, new_height), filter_)
+    canvas = Image.new("RGB", (size, size), (fill, fill, fill))
+    canvas.paste(image, ((size - new_width) // 2, (size - new_height) // 2))
+    return canvas
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    return np.asarray(image)

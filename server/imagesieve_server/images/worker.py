@@ -1,0 +1,108 @@
+"""A decode worker: a process that turns the bytes in one slot into the pixels in another.
+
+Knows one loop: read a request, decode under limits, answer. It refuses to do anything else:
+no files, no network, nothing of the server is imported but ``images`` and the pure core. Run
+as ``python -m imagesieve_server.images.worker CONTROL INPUT OUTPUT PARENT`` (three inherited
+file descriptors and the parent's process id).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import BinaryIO
+
+import numpy as np
+from PIL import AvifImagePlugin
+
+from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
+from imagesieve_server.core.views import DecodedImage
+from imagesieve_server.images.decode import decode_image
+from imagesieve_server.images.shared_slots import Slot, attach_slot
+from imagesieve_server.images.worker_limits import (
+    allow_cpu,
+    follow_only_the_parent,
+    limit_memory_and_files,
+)
+from imagesieve_server.images.worker_messages import (
+    LINE_MAX,
+    READY,
+    Done,
+    Failed,
+    Request,
+    Setup,
+    dump,
+    load_request,
+    load_setup,
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the parent closes the control socket."""
+    control_fd, input_fd, output_fd, parent = (int(word) for word in arguments)
+    follow_only_the_parent(parent)
+    sys.dont_write_bytecode = True
+    # The pool has one worker per core; AVIF's own threads would only fight over them.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    control = socket.socket(fileno=control_fd)
+    lines = control.makefile("rb")
+    setup = load_setup(lines.readline(LINE_MAX))
+    source, target = attach_slot(input_fd), attach_slot(output_fd)
+    limit_memory_and_files(setup.limits.memory_bytes)
+    _silence()
+    control.sendall(READY)
+    _serve(lines, control, setup, source, target)
+
+
+def _silence() -> None:
+    """Codecs write to standard error what hostile files make them say."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+
+
+def _serve(
+    lines: BinaryIO, control: socket.socket, setup: Setup, source: Slot, target: Slot
+) -> None:
+    while line := lines.readline(LINE_MAX):
+        request = load_request(line)
+        allow_cpu(setup.limits.cpu_s)
+        control.sendall(dump(_answer(request, setup, source, target)))
+
+
+def _answer(request: Request, setup: Setup, source: Slot, target: Slot) -> Done | Failed:
+    data = source.memory[: request.size]
+    try:
+        decoded = decode_image(
+            data,
+            plan=request.plan,
+            preprocessing=setup.preprocessing,
+            limits=setup.limits,
+            frame_key=bytes.fromhex(setup.frame_key),
+        )
+    except ImageUndecodable as error:
+        return Failed(generation=request.generation, detail=error.detail)
+    except RequestError:
+        # The server checks size and magic before it sends; only another limit of its own
+        # could bring such bytes here.
+        return Failed(generation=request.generation, detail=UndecodableDetail.DECODE_ERROR)
+    return _place(request.generation, decoded, target)
+
+
+def _place(generation: int, decoded: DecodedImage, target: Slot) -> Done:
+    """Copy the pixels into the output slot."""
+    flat = decoded.pixels.reshape(-1)
+    np.frombuffer(target.memory, dtype=np.uint8, count=flat.size)[:] = flat
+    return Done(
+        generation=generation,
+        views=decoded.views,
+        info=decoded.info,
+        coverage=decoded.coverage,
+        crop_fraction=decoded.crop_fraction,
+        truncated=decoded.truncated,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

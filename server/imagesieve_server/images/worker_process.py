@@ -1,0 +1,219 @@
+"""The server's side of one decode worker: start it, give it an image, kill and reap it.
+
+Knows one process, its two slots and its control socket. It refuses to decide what a death
+means for an image; ``decoder_pool`` does. A slot never serves a second process, and a second
+image only after the worker answered the first by its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from imagesieve_server.core.views import DecodedImage, ViewPlan
+from imagesieve_server.images.shared_slots import Slot, create_slot
+from imagesieve_server.images.undecodable import undecodable
+from imagesieve_server.images.worker_messages import (
+    LINE_MAX,
+    READY,
+    BadMessage,
+    Done,
+    Failed,
+    Request,
+    Setup,
+    dump,
+    load_answer,
+)
+
+# A worker needs nothing of the server's environment, least of all its secrets.
+_PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+
+_GONE_WITHIN_S: Final = 5.0  # a killed process; longer, and the server waits for it
+
+
+class Death(enum.StrEnum):
+    """Why a worker ended; also the label of the metric."""
+
+    TIMED_OUT = "timed_out"  # killed by the clock
+    CPU = "cpu"  # used up its processor time
+    KILLED = "killed"  # by a signal: a crash in a codec, or the kernel short of memory
+    EXITED = "exited"  # by itself
+    PROTOCOL = "protocol"  # it answered nonsense and was killed
+
+
+class WorkerDied(Exception):
+    """The worker ended before it answered."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.value)
+        self.death = death
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class WorkerProcess:
+    """One running worker. Made by ``start_worker``; not for two images at a time."""
+
+    setup: Setup
+    process: subprocess.Popen[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    source: Slot  # bytes in
+    target: Slot  # pixels out
+    max_views: int
+    generation: int = field(default=0)  # of the latest image; its answer repeats it
+
+    @property
+    def running(self) -> bool:
+        """False where the process has ended, for example killed while it was idle."""
+        return self.process.poll() is None
+
+    async def decode(self, data: bytes, plan: ViewPlan) -> DecodedImage:
+        """Decode one admitted image within the limits.
+
+        Raises ImageUndecodable, and WorkerDied: then the process has been reaped.
+        """
+        self.generation += 1
+        self.source.memory[: len(data)] = data
+        request = Request(generation=self.generation, size=len(data), plan=plan)
+        try:
+            async with asyncio.timeout(self.setup.limits.wall_s):
+                line = await self._ask(dump(request))
+            answer = load_answer(line, generation=self.generation, max_views=self.max_views)
+        except TimeoutError:
+            raise await self._died(Death.TIMED_OUT) from None
+        except BadMessage:
+            raise await self._died(Death.PROTOCOL) from None
+        if isinstance(answer, Failed):
+            raise undecodable(answer.detail)
+        return self._result(answer)
+
+    async def _ask(self, message: bytes) -> bytes:
+        try:
+            self.writer.write(message)
+            line = await self.reader.readline()
+        except (ConnectionError, ValueError):  # ValueError: a line without end
+            line = b""
+        if not line.endswith(b"\n"):
+            raise await self._died(None)
+        return line
+
+    async def _died(self, death: Death | None) -> WorkerDied:
+        code = await self.end()
+        if death is None:
+            by_cpu, by_signal = code == -signal.SIGXCPU, code < 0
+            death = Death.CPU if by_cpu else Death.KILLED if by_signal else Death.EXITED
+        return WorkerDied(death)
+
+    def _result(self, answer: Done) -> DecodedImage:
+        side = self.setup.preprocessing.size
+        shape = (len(answer.views), side, side, 3)
+        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=int(np.prod(shape)))
+        return DecodedImage(
+            pixels=shared.reshape(shape).copy(),
+            views=answer.views,
+            info=answer.info,
+            coverage=answer.coverage,
+            crop_fraction=answer.crop_fraction,
+            truncated=answer.truncated,
+        )
+
+    async def end(self) -> int:
+        """Kill the process, reap it, free its slots. Returns the exit code. Repeats safely."""
+        if self.process.poll() is None:
+            self.process.kill()
+            await self._until_gone()
+            self.process.wait()
+        self.writer.transport.abort()
+        self.source.close()
+        self.target.close()
+        return self.process.returncode
+
+    async def _until_gone(self) -> None:
+        """Until the kernel closed the killed worker's socket, which it does last of all.
+
+        Taking back a gigabyte lasts a tenth of a second, in which the server has other things
+        to do than to wait for it.
+        """
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_GONE_WITHIN_S):
+                while await self.reader.read(LINE_MAX):
+                    pass
+
+
+async def start_worker(*, setup: Setup, max_views: int, timeout_s: float) -> WorkerProcess:
+    """Start a worker and wait until it is ready.
+
+    Call it from the thread that runs the event loop: on Linux a worker dies with the thread
+    that started it. Raises OSError where it does not become ready within ``timeout_s``.
+    """
+    side = setup.preprocessing.size
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with contextlib.ExitStack() as undo:
+        undo.callback(ours.close)
+        source = create_slot(setup.limits.bytes)
+        undo.callback(source.close)
+        target = create_slot(max_views * side * side * 3)
+        undo.callback(target.close)
+        with theirs:
+            process = _spawn(theirs.fileno(), source.fd, target.fd)
+        undo.callback(_end, process)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_MAX)
+        undo.callback(writer.transport.abort)
+        await _until_ready(reader, writer, setup, timeout_s)
+        undo.pop_all()
+    return WorkerProcess(
+        setup=setup,
+        process=process,
+        reader=reader,
+        writer=writer,
+        source=source,
+        target=target,
+        max_views=max_views,
+    )
+
+
+async def _until_ready(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, setup: Setup, timeout_s: float
+) -> None:
+    writer.write(dump(setup))
+    try:
+        async with asyncio.timeout(timeout_s):
+            line = await reader.readline()
+    except TimeoutError:
+        raise OSError(f"a decode worker was not ready after {timeout_s:g} s") from None
+    if line != READY:
+        raise OSError("a decode worker ended before it was ready; its error is on stderr")
+
+
+def _spawn(control: int, source: int, target: int) -> subprocess.Popen[bytes]:
+    """A fresh interpreter, never a fork: the server has threads and a model in memory.
+
+    The module is run by name, so that the server's own main script is not imported again.
+    """
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # threads of a library that is not used here
+    numbers = [str(number) for number in (control, source, target, os.getpid())]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "imagesieve_server.images.worker", *numbers],
+        pass_fds=(control, source, target),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
