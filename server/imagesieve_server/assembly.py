@@ -1,0 +1,256 @@
+"""The only place that builds the object graph: settings in, a server that can start out.
+
+Order of start: model, policies, queue, decoders, then the ports; a server that listens is
+ready. Order of stop is the reverse, so nothing is taken away from a call in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from imagesieve_server.config import Settings, parse_address
+from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
+from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
+from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, refuse_two_runtimes
+from imagesieve_server.grpc_api.admission import Admission
+from imagesieve_server.grpc_api.health import HealthMonitor
+from imagesieve_server.grpc_api.identity import LoopbackAuthenticator
+from imagesieve_server.grpc_api.moderation_service import ModerationService
+from imagesieve_server.grpc_api.policy_service import PolicyService
+from imagesieve_server.grpc_api.review_service import ReviewService
+from imagesieve_server.grpc_api.server import (
+    GrpcServer,
+    ServerOptions,
+    Services,
+    TlsFiles,
+    check_listening,
+)
+from imagesieve_server.images.decoder_pool import DecoderPool
+from imagesieve_server.images.limits import MEBI, Limits
+from imagesieve_server.metrics.http import MetricsServer
+from imagesieve_server.metrics.recorder import PrometheusMetrics
+from imagesieve_server.pipeline import Pipeline
+from imagesieve_server.policy_files.reload import PolicyFolder
+from imagesieve_server.recent_answers import RecentAnswers
+from imagesieve_server.review_queue.evidence import FolderEvidence
+from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+from imagesieve_server.review_queue.writer import QueueWriter
+
+log = logging.getLogger(__name__)
+
+LEASE_SWEEP_S = 15.0
+"""Time between looks for leases that are over, so that figures are true while nobody claims."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that answers."""
+
+    port: int  # of gRPC
+    metrics_port: int | None  # of /metrics; None where it is turned off
+    bundle: str  # the model's name
+    policies: tuple[str, ...]
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Start a server and stop it on leaving. Raises StartupError subclasses."""
+    refuse_two_runtimes()
+    options = server_options(settings)
+    check_listening(options)  # a refused address should not cost a warm-up first
+    metrics = PrometheusMetrics(
+        registry=CollectorRegistry(), version=metadata.version("imagesieve")
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        encoder = await _encoder(settings, metrics, stack)
+        policies = PolicyFolder(
+            folder=Path(settings.policies.folder or DEMO_POLICIES),
+            default=settings.policies.default,
+            spec=encoder.spec,
+            metrics=metrics,
+        )
+        policies.load()
+        queue = await _queue(settings, metrics, stack)
+        decoder = await _decoder(settings, encoder, metrics, stack)
+        pipeline = Pipeline(
+            decoder=decoder,
+            encoder=encoder,
+            policies=policies,
+            queue=queue,
+            metrics=metrics,
+            recent=RecentAnswers(),
+        )
+        draining = asyncio.Event()
+        server = GrpcServer(
+            options=options,
+            services=_services(settings, pipeline, policies, queue, metrics, draining),
+            health=HealthMonitor(encoder=encoder, policies=policies, queue=queue, metrics=metrics),
+            metrics=metrics,
+            draining=draining,
+        )
+        _background(stack, policies.watch(every_s=settings.policies.watch_seconds))
+        _background(stack, _sweep_leases(queue))
+        metrics_port = _metrics_port(settings, metrics, stack)
+        port = await server.start()
+        stack.push_async_callback(server.stop)
+        yield Running(
+            port=port,
+            metrics_port=metrics_port,
+            bundle=encoder.spec.name,
+            policies=tuple(policy.name for policy in policies.all()),
+        )
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """The gRPC port's options; waits of a drain are shared out of one budget."""
+    server = settings.server
+    wait = min(5.0, server.drain_seconds / 4)
+    tls = None
+    if server.tls_cert:
+        tls = TlsFiles(certificate=Path(server.tls_cert), key=Path(server.tls_key))
+    return ServerOptions(
+        address=server.address,
+        tls=tls,
+        insecure=server.insecure,
+        drain_wait_s=wait,
+        grace_s=server.drain_seconds - wait,
+    )
+
+
+async def _encoder(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> Batcher:
+    model = settings.model
+    bundle = await asyncio.to_thread(load_bundle, Path(model.bundle or DEMO_BUNDLE))
+    encoder = OnnxImageEncoder(
+        bundle=bundle,
+        options=RuntimeOptions(
+            provider=Provider(model.provider), threads=model.threads, spinning=model.spinning
+        ),
+    )
+    if encoder.note:
+        log.warning("provider", extra={"problem": encoder.note})
+    batcher = Batcher(
+        encoder=encoder,
+        metrics=metrics,
+        options=BatcherOptions(
+            max_waiting_views=model.max_queue_views,
+            hang_timeout_s=model.hang_seconds,
+            canary_interval_s=model.canary_seconds,
+        ),
+    )
+    stack.push_async_callback(batcher.close)
+    await batcher.start()
+    metrics.model(batcher.spec)
+    return batcher
+
+
+async def _queue(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> QueueWriter:
+    database = Path(settings.queue.database)
+    evidence = FolderEvidence(root=Path(settings.queue.evidence))
+    await asyncio.to_thread(migrate_sqlite, path=database)
+    store = open_sqlite(path=database, clock=time.time)
+    queue = QueueWriter(store=store, evidence=evidence, metrics=metrics)
+    stack.push_async_callback(queue.close)
+    return queue
+
+
+async def _decoder(
+    settings: Settings,
+    encoder: Batcher,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+) -> DecoderPool:
+    images = settings.images
+    pool = DecoderPool(
+        preprocessing=encoder.spec.preprocessing,
+        limits=Limits(
+            bytes=images.max_mib * MEBI,
+            pixels=images.max_megapixels * 1_000_000,
+            wall_s=images.wall_seconds,
+            cpu_s=images.wall_seconds * 2 / 3,
+            memory_bytes=images.worker_memory_mib * MEBI,
+        ),
+        workers=images.workers or os.cpu_count() or 1,
+        queue_capacity=settings.server.max_in_flight_images,
+        frame_key=secrets.token_bytes(32),
+        metrics=metrics,
+    )
+    stack.push_async_callback(pool.close)
+    await pool.start()
+    return pool
+
+
+def _services(
+    settings: Settings,
+    pipeline: Pipeline,
+    policies: PolicyFolder,
+    queue: QueueWriter,
+    metrics: PrometheusMetrics,
+    draining: asyncio.Event,
+) -> Services:
+    server = settings.server
+    authenticator = LoopbackAuthenticator(allow_remote=server.insecure or bool(server.tls_cert))
+    return Services(
+        moderation=ModerationService(
+            pipeline=pipeline,
+            admission=Admission(
+                metrics=metrics,
+                max_images=server.max_in_flight_images,
+                max_bytes=server.max_in_flight_mib * MEBI,
+            ),
+            authenticator=authenticator,
+            metrics=metrics,
+            draining=draining,
+            max_image_bytes=settings.images.max_mib * MEBI,
+        ),
+        review=ReviewService(queue=queue, authenticator=authenticator),
+        policy=PolicyService(policies=policies, reloader=policies, authenticator=authenticator),
+    )
+
+
+def _metrics_port(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> int | None:
+    if not settings.metrics.address:
+        return None
+    host, port = parse_address(settings.metrics.address, setting="metrics.address")
+    server = MetricsServer(registry=metrics.registry, host=host, port=port)
+    stack.callback(server.stop)
+    return server.port
+
+
+def _background(stack: contextlib.AsyncExitStack, work: Coroutine[None, None, None]) -> None:
+    """Run a coroutine until the stack closes."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _sweep_leases(queue: QueueWriter) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SWEEP_S)
+        try:
+            await queue.expire_leases()
+        except StoreUnavailable as error:
+            log.warning("leases not swept", extra={"problem": error.message})

@@ -1,0 +1,86 @@
+"""``imagesieve-server doctor``: check this installation and its settings, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server import config
+from imagesieve_server.config import Settings
+from imagesieve_server.core.errors import ImagesieveError
+from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("doctor", help="check this installation and its settings")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        settings = config.load(args.config, os.environ)
+    except ImagesieveError as error:
+        print(f"FAIL  settings: {error.message}")
+        return 1
+    failures = 0
+    for name, check in _checks(settings):
+        try:
+            print(f"ok    {name}: {check()}")
+        except ImagesieveError as error:
+            failures += 1
+            print(f"FAIL  {name}: {error.message}")
+    return 1 if failures else 0
+
+
+def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "python", lambda: f"{sys.version.split()[0]} on {platform.platform()}"
+    yield "onnxruntime", _runtime
+    yield "image formats", _formats
+    yield "model", lambda: _model(settings)
+    yield "policies", lambda: _policies(settings)
+    yield "sqlite", lambda: f"{sqlite3.sqlite_version}"
+
+
+def _runtime() -> str:
+    from imagesieve_server.encoders.runtime import library, refuse_two_runtimes
+
+    refuse_two_runtimes()
+    onnxruntime = library()
+    return f"{onnxruntime.__version__}, {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _formats() -> str:
+    from PIL import Image, features
+
+    Image.init()
+    found = [name for name in ("JPEG", "PNG", "WEBP", "GIF", "AVIF") if name in Image.OPEN]
+    return f"Pillow {metadata.version('pillow')}, {', '.join(found)}, turbo: " + str(
+        features.check_feature("libjpeg_turbo")
+    )
+
+
+def _model(settings: Settings) -> str:
+    from imagesieve_server.encoders.bundle import load_bundle
+
+    bundle = load_bundle(Path(settings.model.bundle or DEMO_BUNDLE))
+    return f"{bundle.manifest.name}, {bundle.manifest.precision}, {bundle.fingerprint[:12]}"
+
+
+def _policies(settings: Settings) -> str:
+    from imagesieve_server.core.errors import PolicyError
+    from imagesieve_server.policy_files import compiled
+
+    folder = Path(settings.policies.folder or DEMO_POLICIES)
+    paths = sorted(folder.glob(f"*{compiled.SUFFIX}"))
+    if not paths:
+        raise PolicyError(f"no {compiled.SUFFIX} file", file=str(folder))
+    policies = [compiled.read(path).policy for path in paths]
+    return ", ".join(f"{policy.name} {policy.version[:12]}" for policy in policies)

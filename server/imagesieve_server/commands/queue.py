@@ -1,0 +1,48 @@
+"""``imagesieve-server queue``: look after the review queue's database."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server import config
+from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+
+
+def add_parser(subparsers: Any) -> None:
+    queue = subparsers.add_parser("queue", help="look after the review queue's database")
+    commands = queue.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    migrate = commands.add_parser(
+        "migrate", help="bring the database to this release's schema (serve does so by itself)"
+    )
+    stats = commands.add_parser("stats", help="open items by state, while no server runs")
+    for parser, run in ((migrate, _migrate), (stats, _stats)):
+        parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+        parser.set_defaults(run=run)
+
+
+def _database(args: argparse.Namespace) -> Path:
+    return Path(config.load(args.config, os.environ).queue.database)
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    path = _database(args)
+    migrate_sqlite(path=path)
+    print(f"{path}: up to date")
+    return 0
+
+
+def _stats(args: argparse.Namespace) -> int:
+    store = open_sqlite(path=_database(args), clock=time.time)
+    try:
+        stats = store.stats(tenant=None)
+    finally:
+        store.close()
+    for state, count in stats.by_state.items():
+        print(f"{state.value.lower():8} {count}")
+    if stats.oldest_ready_at is not None:
+        print(f"oldest ready item: {stats.now - stats.oldest_ready_at:.0f} s")
+    return 0

@@ -1,0 +1,52 @@
+"""``imagesieve-server serve``: run the server until SIGTERM or SIGINT, then drain."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server import config, log_setup
+from imagesieve_server.config import Settings
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the server",
+        description="Runs until SIGTERM or SIGINT, then finishes the calls in flight. Without "
+        "--config it serves the demo model and policy on 127.0.0.1 and keeps its queue in "
+        "./imagesieve-data.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    settings = config.load(args.config, os.environ)
+    log_setup.set_up(level=settings.log.level, style=settings.log.format)
+    asyncio.run(serve(settings))
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    """Run until a signal arrives."""
+    from imagesieve_server.assembly import running
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings) as server:
+        host = config.parse_address(settings.server.address, setting="server.address")[0]
+        print(
+            f"imagesieve-server: gRPC on {host}:{server.port}, "
+            f"model {server.bundle}, policies {', '.join(server.policies)}"
+            + (f", metrics on port {server.metrics_port}" if server.metrics_port else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+        await stop.wait()

@@ -1,0 +1,164 @@
+"""ONNX Runtime: which installation, which provider, which session settings.
+
+Knows the library and its options; refuses to know bundles, buckets and pictures. The library is
+imported when a session is opened, so that reading a manifest needs none.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.metadata
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server.core.errors import BundleError, ConfigError, MissingExtra
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+_DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+    "onnxruntime-training",
+)
+
+_CUDA_OPTIONS = {
+    # Exhaustive search costs about a second for every new input shape, DEFAULT is slow for good.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # The largest bucket runs first, so the arena never needs more than it then has.
+    "arena_extend_strategy": "kSameAsRequested",
+    # TF32 has 10 mantissa bits: at λ = 100 that alone is a tenth of a logit.
+    "use_tf32": "0",
+}
+
+
+class Provider(enum.StrEnum):
+    """Where a session runs."""
+
+    AUTO = "auto"  # CUDA where it is there and works, else CPU
+    CUDA = "cuda"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """Settings of a session."""
+
+    provider: Provider = Provider.AUTO
+    threads: int = 0  # of one operator; 0 lets the library take every physical core
+    spinning: bool = False  # threads spin between runs; starves decoding on shared cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A session that is open."""
+
+    session: Any  # onnxruntime.InferenceSession, which has no type information
+    provider: str  # the library's name of the provider in use
+    note: str  # why `auto` did not take CUDA, for the log; "" where there is nothing to say
+
+
+def refuse_two_runtimes(installed: Collection[str] | None = None) -> None:
+    """Raise ConfigError where two ONNX Runtime distributions are installed.
+
+    They share one import package, and the files of the second overwrite some of the first's.
+    ``installed`` (normalised distribution names) is read from the environment by default.
+    """
+    if installed is None:
+        installed = _installed_distributions()
+    found = [name for name in _DISTRIBUTIONS if name in installed]
+    if len(found) > 1:
+        raise ConfigError(
+            f"{' and '.join(found)} are installed together and break each other: "
+            f"`pip uninstall {' '.join(found)}`, then install one of imagesieve[cpu] "
+            "and imagesieve[gpu] again"
+        )
+
+
+def open_session(model: Path, *, options: RuntimeOptions) -> Opened:
+    """Open a graph on the provider asked for.
+
+    Raises MissingExtra where the library or the provider asked for is not installed, and
+    BundleError where the library refuses the graph.
+    """
+    ort = library()
+    available = CUDA in ort.get_available_providers()
+    if options.provider is Provider.CPU or (options.provider is Provider.AUTO and not available):
+        return Opened(session=_cpu_session(ort, model, options), provider=CPU, note="")
+    if not available:
+        raise MissingExtra(
+            "provider 'cuda' was asked for, but the installed ONNX Runtime has no CUDA provider: "
+            "pip install 'imagesieve[gpu]' in place of imagesieve[cpu], or set provider to 'auto'"
+        )
+    try:
+        return Opened(session=_cuda_session(ort, model, options), provider=CUDA, note="")
+    except BundleError as problem:
+        if options.provider is Provider.CUDA:
+            raise
+        session = _cpu_session(ort, model, options)
+        return Opened(session=session, provider=CPU, note=f"CUDA not used: {problem.message}")
+
+
+def _installed_distributions() -> set[str]:
+    names = (dist.metadata["Name"] for dist in importlib.metadata.distributions())
+    return {name.lower().replace("_", "-") for name in names if name}
+
+
+def library() -> Any:
+    """The ONNX Runtime module. Raises MissingExtra."""
+    # The library reports usage from its import on; the variable is the only switch it honours.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as problem:
+        raise MissingExtra(
+            "ONNX Runtime is not installed: pip install 'imagesieve[cpu]' or 'imagesieve[gpu]'"
+        ) from problem
+    return onnxruntime
+
+
+def _session_options(ort: Any, options: RuntimeOptions) -> Any:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3  # errors; warnings of the optimiser are not for operators
+    spinning = "1" if options.spinning else "0"
+    settings.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    return settings
+
+
+def _cpu_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
+    settings = _session_options(ort, options)
+    # All levels but the last, which crashes the process on float16 graphs (1.31.1) and makes
+    # nothing faster here.
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_LAYOUT
+    return _create(ort, model, settings, [CPU])
+
+
+def _cuda_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
+    settings = _session_options(ort, options)
+    # Counting nodes proves nothing about where they run: refuse any that would run on the CPU.
+    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    session = _create(ort, model, settings, [(CUDA, _CUDA_OPTIONS)])
+    if session.get_providers()[0] != CUDA:
+        # The library falls back without an error where the CUDA libraries do not load.
+        raise BundleError(
+            "the CUDA provider did not start; are its CUDA and cuDNN libraries there?"
+        )
+    return session
+
+
+def _create(ort: Any, model: Path, settings: Any, providers: list[Any]) -> Any:
+    try:
+        return ort.InferenceSession(model, settings, providers=providers)
+    except Exception as problem:  # the library raises a class of its own for each kind of failure
+        cause = (str(problem).splitlines() or [""])[0][:300]
+        raise BundleError(
+            f"{model.name}: ONNX Runtime refuses this graph here", metadata={"cause": cause}
+        ) from problem
