@@ -12,9 +12,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
-from imagesieve_server.core.answer import Answer, from_json, to_json
+from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.errors import (
     EncoderUnavailable,
     ImageUndecodable,
@@ -24,12 +23,15 @@ from imagesieve_server.core.errors import (
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
 from imagesieve_server.core.policy import OnUndecodable, Policy
 from imagesieve_server.core.ports import Encoder, ImageDecoder, Metrics, PolicySource, ReviewQueue
+from imagesieve_server.core.records import answer_of, flag_of, stored_answer
 from imagesieve_server.core.request import ModerationRequest
-from imagesieve_server.core.review import Flag, Recorded
 from imagesieve_server.core.scoring import score_image
 from imagesieve_server.core.verdict import Judgement, Verdict, decide
 from imagesieve_server.core.views import DecodedImage, ViewPlan
 from imagesieve_server.recent_answers import RecentAnswers
+
+LOOKUP_S = 1.0
+"""A store that takes longer to say whether it knows a request counts as down, seconds."""
 
 
 class Pipeline:
@@ -57,38 +59,50 @@ class Pipeline:
     async def moderate(self, request: ModerationRequest, *, deadline: float) -> Answer:
         """Judge one image; when this returns, a flag survives a power cut.
 
+        A flag that cannot be kept raises StoreUnavailable; an ALLOW is answered all the same.
         Raises any RequestError, CapacityError or DependencyError of ``core/errors.py``.
         """
         policy = self._policies.get(request.policy)
         policy.subset(request.categories)  # an unknown category is refused before any work
         sha256 = request.sha256()
         digest = request.digest(sha256=sha256, policy=policy.name)
-        if known := await self._known(request, digest):
-            return known
+        is_new = not request.dry_run
+        if is_new:
+            try:
+                if known := await self._known(request, digest):
+                    return known
+            except (StoreUnavailable, TimeoutError):
+                is_new = False  # nobody knows; ``submit`` will find a flag kept before
 
         judgement, image = await self._judge(request, policy, deadline)
-        answer = self._answer(request, policy, sha256, judgement, image)
+        answer = answer_of(
+            request=request,
+            policy=policy,
+            model_version=self._encoder.spec.fingerprint,
+            sha256=sha256,
+            judgement=judgement,
+            image=image,
+        )
         if request.dry_run:
             pass  # the full answer; nothing is stored or remembered
         elif judgement.verdict is not Verdict.ALLOW:
             answer = await self._keep(request, policy, digest, answer)
-        elif not judgement.degraded:  # an ALLOW without a look must not outlive the failure
+        elif is_new and not judgement.degraded:  # degraded: must not outlive the failure
             self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
         self._count(policy, answer)
         return answer
 
     async def _known(self, request: ModerationRequest, digest: str) -> Answer | None:
-        """The answer this request_id got before; a repeat does no work twice."""
-        if request.dry_run:
-            return None
+        """The answer this request_id got before; a repeat is neither worked on nor counted.
+
+        Raises RequestIdReused where the id came with other content.
+        """
         identity = {"tenant": request.tenant, "request_id": request.request_id}
         if answer := self._recent.find(**identity, request_digest=digest):
             return answer
-        try:
+        async with asyncio.timeout(LOOKUP_S):
             stored = await self._queue.answer_of(**identity, request_digest=digest)
-        except StoreUnavailable:
-            return None  # an ALLOW needs no store; ``submit`` knows a repeated flag anyway
-        return None if stored is None else _stored_answer(stored)
+        return stored_answer(stored) if stored else None
 
     async def _judge(
         self, request: ModerationRequest, policy: Policy, deadline: float
@@ -101,7 +115,7 @@ class Pipeline:
             self._metrics.decode_failed(error.detail)
             if policy.on_undecodable is OnUndecodable.REJECT:
                 raise
-            return judge_undecodable(error.detail), None
+            return judge_undecodable(error.detail), None  # REVIEW
         except RequestError as error:
             self._metrics.decode_failed(error.reason)
             raise
@@ -110,7 +124,7 @@ class Pipeline:
             with self._stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)
         except EncoderUnavailable as error:
-            return judge_without_encoder(policy, error), image
+            return judge_without_encoder(policy, error), image  # raises where it says hold
         with self._stage("score"):
             scored = score_image(
                 policy=policy,
@@ -127,41 +141,16 @@ class Pipeline:
             )
         return judgement, image
 
-    def _answer(
-        self,
-        request: ModerationRequest,
-        policy: Policy,
-        sha256: str,
-        judgement: Judgement,
-        image: DecodedImage | None,
-    ) -> Answer:
-        return Answer(
-            request_id=request.request_id,
-            sha256=sha256,
-            judgement=judgement,
-            policy=policy.name,
-            policy_version=policy.version,
-            model_version=self._encoder.spec.fingerprint,
-            dry_run=request.dry_run,
-            views=image.views if image else (),
-            coverage=image.coverage if image else 0.0,
-            crop_fraction=image.crop_fraction if image else 0.0,
-            decode_info=image.info if image else None,
-            surface=request.surface,
-            content_ref=request.content_ref,
-            uploader_ref=request.uploader_ref,
-            labels=dict(request.labels),
-        )
-
     async def _keep(
         self, request: ModerationRequest, policy: Policy, digest: str, answer: Answer
     ) -> Answer:
-        """Queue a flag durably; the answer gains the item's id."""
+        """Queue a flag durably, and answer what the store holds: this answer with its item's
+        id, or that of an equal request which came first."""
         flag = flag_of(request=request, policy=policy, request_digest=digest, answer=answer)
         with self._stage("keep"):
             # A caller that leaves now must not take back a flag that is already being kept.
             recorded = await asyncio.shield(self._queue.submit(flag, request.image))
-        return _stored_answer(recorded)
+        return stored_answer(recorded)
 
     def _count(self, policy: Policy, answer: Answer) -> None:
         judgement = answer.judgement
@@ -185,42 +174,3 @@ class Pipeline:
             yield
         finally:
             self._metrics.stage_seconds(name, self._clock() - started)
-
-
-def _stored_answer(recorded: Recorded) -> Answer:
-    """The answer as the store keeps it: the first one's, where the request was repeated."""
-    return replace(from_json(recorded.answer), item_id=recorded.item_id)
-
-
-def flag_of(
-    *, request: ModerationRequest, policy: Policy, request_digest: str, answer: Answer
-) -> Flag:
-    """What the queue keeps of a flagged answer.
-
-    Without an acting category (undecodable, unscored, truncated) the policy's highest
-    severity and a score of 1 rank the item: nobody knows yet how bad it is.
-    """
-    worst = answer.judgement.worst
-    acting = worst if worst is not None and worst.acts else None
-    info = answer.decode_info
-    return Flag(
-        tenant=request.tenant,
-        request_id=request.request_id,
-        request_digest=request_digest,
-        sha256=answer.sha256,
-        size_bytes=len(request.image),
-        media_type=f"image/{info.format.lower()}" if info else "application/octet-stream",
-        verdict=answer.judgement.verdict,
-        policy=policy.name,
-        policy_version=policy.version,
-        model_version=answer.model_version,
-        reasons=tuple(reason.code for reason in answer.judgement.reasons),
-        category=acting.category if acting else "",
-        severity=acting.severity if acting else policy.severity,
-        score=acting.score if acting else 1.0,
-        answer=to_json(answer),
-        surface=request.surface,
-        content_ref=request.content_ref,
-        uploader_ref=request.uploader_ref,
-        labels=dict(request.labels),
-    )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imagesieve_server import pipeline as pipeline_module
 from imagesieve_server.core.answer import Answer, from_json
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -33,6 +34,7 @@ from imagesieve_server.review_queue.evidence import MemoryEvidence
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.testing import (
+    BLUE,
     GREEN,
     RED,
     FakeDecoder,
@@ -54,6 +56,14 @@ class DeadQueue(QueueWriter):
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         raise StoreUnavailable("the disk is gone")
+
+
+class HangingQueue(QueueWriter):
+    """A queue whose disk does not answer."""
+
+    async def answer_of(self, **asked: str) -> Recorded | None:
+        await asyncio.Event().wait()
+        return None
 
 
 class BrokenEncoder(FakeEncoder):
@@ -132,7 +142,8 @@ async def test_a_dry_run_stores_and_remembers_nothing(bench: Bench) -> None:
     answer = await bench.send(ppm(RED), dry_run=True)
     assert (answer.judgement.verdict is Verdict.ALLOW, answer.item_id) == (False, "")
     assert await bench.ready() == 0
-    assert (await bench.send(ppm(GREEN))).judgement.verdict is Verdict.ALLOW
+    assert (await bench.send(ppm(GREEN), dry_run=True)).judgement.verdict is Verdict.ALLOW
+    assert (await bench.send(ppm(BLUE))).judgement.verdict is Verdict.ALLOW
 
 
 async def test_an_unknown_category_is_refused_before_any_work(bench: Bench) -> None:
@@ -194,6 +205,15 @@ async def test_store_down_holds_flags_and_lets_the_rest_through() -> None:
     with pytest.raises(StoreUnavailable):
         await bench.send(ppm(RED))
     assert (await bench.send(ppm(GREEN), "r-2")).judgement.verdict is Verdict.ALLOW
+    await bench.queue.close()
+
+
+async def test_a_store_that_hangs_holds_nothing_but_flags(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "LOOKUP_S", 0.01)
+    bench = Bench(queue=HangingQueue)
+    assert (await bench.send(ppm(GREEN))).judgement.verdict is Verdict.ALLOW
     await bench.queue.close()
 
 

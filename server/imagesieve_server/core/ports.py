@@ -60,7 +60,7 @@ class ImageDecoder(Protocol):
 
 
 class Encoder(Protocol):
-    """Views to unit embeddings."""
+    """Views to unit embeddings. (``encoders/batcher.py`` implements it over a ``RowEncoder``.)"""
 
     @property
     def spec(self) -> EncoderSpec: ...
@@ -160,7 +160,7 @@ class ReviewQueue(Protocol):
 
 
 class Metrics(Protocol):
-    """What the parts count and time. Names and labels of the series are in ``metrics.py``."""
+    """What the parts count and time. The series stand in ``metrics/catalogue.py``."""
 
     def stage_seconds(self, stage: str, seconds: float) -> None:
         """Time spent by one image in a stage: admit, decode, encode, score, keep."""

@@ -1,7 +1,7 @@
 """From scores to a verdict. ``decide`` is the whole rule; it acts on nothing.
 
-The order of strength is ALLOW < REVIEW < BLOCK. Every reason that raised the verdict is
-listed; the verdict is the strongest that any of them asks for.
+The order of strength is ALLOW < REVIEW < BLOCK. Every reason is listed, also one that a
+policy only reports; the verdict is the strongest that any of them asks for.
 """
 
 from __future__ import annotations
