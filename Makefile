@@ -83,11 +83,11 @@ golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 	@$(PY) -m pytest -q --update-golden
 
 bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's own
-	@PYTHONPATH=tests $(PY) tests/benchmarks/end_to_end.py
+	@$(PY) tests/benchmarks/end_to_end.py
 
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
-	@PYTHONPATH=tests $(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
+	@$(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \

@@ -23,9 +23,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.live_server import launch, start_server
 from imagesieve import AsyncClient, Client, ImagesieveError, ItemNotFound, Verdict
 from imagesieve_server.commands.demo import read_pictures
+from imagesieve_server.commands.local_server import launch, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
 

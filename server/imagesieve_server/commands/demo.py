@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
-import re
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagesieve import Client, ModerationResult, Outcome, Verdict
-from imagesieve_server.core.errors import StartupError
+from imagesieve_server.commands.local_server import start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
-START_LIMIT_S = 60.0
-_STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
 _SHOWN_SERIES = (
     "grpc_server_handled_total",
     "imagesieve_verdicts_total",
@@ -47,14 +38,6 @@ class Picture:
     category: str  # of the policy; "" for ordinary ones
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoServer:
-    """Where the demo's server answers."""
-
-    target: str
-    metrics_url: str
-
-
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo", help="send the demo pictures through a real server and show what happens"
@@ -66,12 +49,14 @@ def _run(args: argparse.Namespace) -> int:
     del args
     pictures = read_pictures(DEMO_IMAGES)
     with tempfile.TemporaryDirectory(prefix="imagesieve-demo-") as folder:
-        with _server(Path(folder)) as server, Client(server.target) as client:
-            before = _series(server.metrics_url)
+        started = time.monotonic()
+        with start_server(folder=Path(folder)) as server, Client(server.target) as client:
+            print(f"Server ready in {time.monotonic() - started:.1f} s")
+            before = server.metrics()
             print(f"\nSending {len(pictures)} pictures to {server.target} ...\n")
             wrong = _moderate(client, pictures)
             _review(client)
-            _show_series(before, _series(server.metrics_url))
+            _show_series(before, server.metrics())
         print("\nThe server finished its calls and stopped.")
     if wrong:
         print(f"{wrong} of {len(pictures)} pictures were judged otherwise than expected.")
@@ -96,55 +81,6 @@ def read_pictures(folder: Path) -> list[Picture]:
 def as_expected(picture: Picture, verdict: Verdict) -> bool:
     """Ordinary pictures are allowed; whatever hides or shows an offence is not."""
     return (verdict is Verdict.ALLOW) == (picture.kind == "ordinary")
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[DemoServer]:
-    """A server in a process of its own, stopped with SIGTERM on leaving."""
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("IMAGESIEVE__")},
-        "IMAGESIEVE__SERVER__ADDRESS": "127.0.0.1:0",
-        "IMAGESIEVE__METRICS__ADDRESS": "127.0.0.1:0",
-        "IMAGESIEVE__QUEUE__DATABASE": str(folder / "queue.sqlite3"),
-        "IMAGESIEVE__QUEUE__EVIDENCE": str(folder / "evidence"),
-        "IMAGESIEVE__SERVER__DRAIN_SECONDS": "2",
-        "IMAGESIEVE__LOG__LEVEL": "warning",
-        "IMAGESIEVE__LOG__FORMAT": "text",
-    }
-    started = time.monotonic()
-    log = folder / "server.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "imagesieve_server", "serve"], env=environment, stderr=sink
-        )
-    try:
-        server = _wait_started(process, log)
-        print(f"Server ready in {time.monotonic() - started:.1f} s")
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-    if code != 0:
-        raise StartupError(f"the server ended with {code}:\n{log.read_text(errors='replace')}")
-
-
-def _wait_started(process: subprocess.Popen[bytes], log: Path) -> DemoServer:
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        text = log.read_text(errors="replace")
-        if found := _STARTED.search(text):
-            host, port, metrics = found.groups()
-            return DemoServer(
-                target=f"{host}:{port}", metrics_url=f"http://127.0.0.1:{metrics}/metrics"
-            )
-        if process.poll() is not None:
-            raise StartupError(f"the server did not start:\n{text}")
-        time.sleep(0.05)
-    raise StartupError(f"the server was not ready within {START_LIMIT_S:.0f} s")
 
 
 def _moderate(client: Client, pictures: Sequence[Picture]) -> int:
@@ -214,15 +150,6 @@ def _review(client: Client) -> None:
         f"Review: decided {decision.outcome.value}, labels {', '.join(decision.labels)}; "
         f"{stats.ready} items wait"
     )
-
-
-def _series(url: str) -> dict[str, float]:
-    """Every sample of a /metrics page by its name and labels."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as page:
-        lines = page.read().decode().splitlines()
-    samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-    return {name: float(value) for name, _, value in samples}
 
 
 def _show_series(before: dict[str, float], after: dict[str, float]) -> None:

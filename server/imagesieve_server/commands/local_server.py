@@ -1,4 +1,6 @@
-"""A real server in a process of its own, on free loopback ports."""
+"""A real server in a process of its own, on free loopback ports: for the demo, for tests and
+for benchmarks. Knows how ``serve`` is started and stopped, and nothing of what is asked of it.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagesieve_server.core.errors import StartupError
+
+START_LIMIT_S = 90.0
 _STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveServer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalServer:
+    """A server that listens."""
+
     process: subprocess.Popen[bytes]
     target: str
     metrics_url: str
@@ -40,8 +47,11 @@ class LiveServer:
 
 def launch(
     *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
-) -> LiveServer:
-    """Start a server whose queue lives in ``folder`` and wait until it listens."""
+) -> LocalServer:
+    """Start a server whose queue lives in ``folder`` and wait until it listens.
+
+    ``settings`` are environment variables. Raises StartupError with the server's own words.
+    """
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("IMAGESIEVE__")},
         "IMAGESIEVE__SERVER__ADDRESS": "127.0.0.1:0",
@@ -61,11 +71,11 @@ def launch(
         process = subprocess.Popen(
             [sys.executable, "-m", "imagesieve_server", "serve"], env=environment, stderr=sink
         )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
         if found := _STARTED.search(log.read_text(errors="replace")):
             host, port, metrics = found.groups()
-            return LiveServer(
+            return LocalServer(
                 process=process,
                 target=f"{host}:{port}",
                 metrics_url=f"http://127.0.0.1:{metrics}/metrics",
@@ -73,18 +83,18 @@ def launch(
             )
         time.sleep(0.02)
     process.kill()
-    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
+    raise StartupError(f"the server did not start:\n{log.read_text(errors='replace')}")
 
 
 @contextmanager
 def start_server(
     *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
-) -> Iterator[LiveServer]:
-    """A server for the length of a block; a failing exit is an error."""
+) -> Iterator[LocalServer]:
+    """A server for the length of a block. Raises StartupError where it ends with a failure."""
     server = launch(folder=folder, bundle=bundle, policies=policies, **settings)
     try:
         yield server
     finally:
         code = server.stop() if server.process.poll() is None else server.process.returncode
     if code != 0:
-        raise RuntimeError(f"the server ended with {code}:\n{server.log.read_text()}")
+        raise StartupError(f"the server ended with {code}:\n{server.log.read_text()}")

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a ratio of two figures measured interleaved in one run."""
