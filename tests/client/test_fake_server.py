@@ -34,8 +34,11 @@ def test_it_serves_every_unary_method_that_the_client_calls() -> None:
     assert {name for _, name in described.keys() - served.keys()} == not_called
 
 
+NO_PROXY = [("grpc.enable_http_proxy", 0)]
+
+
 def test_a_method_it_does_not_know_is_unimplemented(server: FakeServer) -> None:
-    with grpc.insecure_channel(server.target) as channel:
+    with grpc.insecure_channel(server.target, NO_PROXY) as channel:
         stub = moderation_pb2_grpc.ModerationServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
             stub.ModerateBatch(moderation_pb2.ModerateBatchRequest(), timeout=10)
@@ -43,7 +46,7 @@ def test_a_method_it_does_not_know_is_unimplemented(server: FakeServer) -> None:
 
 
 def test_it_speaks_to_the_generated_stubs(server: FakeServer) -> None:
-    with grpc.insecure_channel(server.target) as channel:
+    with grpc.insecure_channel(server.target, NO_PROXY) as channel:
         stub = moderation_pb2_grpc.ModerationServiceStub(channel)
         request = moderation_pb2.ModerateRequest(request_id="r-1", image=b"picture")
         answer = stub.Moderate(request, timeout=10)
