@@ -18,6 +18,7 @@ from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Method, Policy, Vectors
 from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.policy_files import compiled
+from imagesieve_server.policy_files.probe_file import ProbeFile, read_probe
 from imagesieve_server.policy_files.source import PolicySource, parse_policy
 
 EncodeTexts = Callable[[Sequence[str]], Vectors]
@@ -51,6 +52,7 @@ def compile_policy(
         logit_scale=float(bundle.manifest.logit_scale),
         logit_bias=float(bundle.manifest.logit_bias),
         vectors=vectors,
+        probes=_probes(source, source_path, bundle),
     )
     compiled.write(out, data)
     result = compiled.read(out)
@@ -103,6 +105,24 @@ def _check_fits(source: PolicySource, bundle: Bundle, file: str) -> None:
             )
     if not math.isfinite(bundle.manifest.logit_scale):
         raise PolicyError("the model has no finite logit_scale", file=file)
+
+
+def _probes(source: PolicySource, source_path: Path, bundle: Bundle) -> dict[str, ProbeFile]:
+    """The heads of the categories that have one. Raises PolicyError."""
+    probes = {}
+    for category in source.categories:
+        if category.method is not Method.PROBE:
+            continue
+        path = source_path.parent / category.probe
+        probe = read_probe(path)
+        if probe.model_fingerprint != bundle.fingerprint:
+            raise PolicyError(
+                f"was learned on the embeddings of another model ({probe.model_fingerprint[:12]}…) "
+                f"than {bundle.manifest.name!r} ({bundle.fingerprint[:12]}…)",
+                file=str(path),
+            )
+        probes[category.id] = probe
+    return probes
 
 
 def _known_vectors(out: Path, source: PolicySource, bundle: Bundle) -> Mapping[str, Vectors]:

@@ -4,7 +4,7 @@ fingerprint. Servers load nothing else.
 A ``.policy.npz`` file holds two arrays (numpy's npz, never pickled):
 
     manifest   uint8: JSON with format, source text and file name, model fingerprint,
-               logit_scale, logit_bias, and the list of prompts
+               logit_scale, logit_bias, the list of prompts, and each category's probe
     vectors    float32 [K, D], one unit row per prompt in the manifest's order
 
 ``policy_version`` is the sha256 over both, so it does not depend on zip time stamps.
@@ -26,7 +26,8 @@ import numpy as np
 
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.failure import refuse_unsafe_fail_open
-from imagesieve_server.core.policy import Category, Policy, PromptGroup, Vectors
+from imagesieve_server.core.policy import Category, Method, Policy, Probe, PromptGroup, Vectors
+from imagesieve_server.policy_files.probe_file import ProbeFile, as_json, probe_of
 from imagesieve_server.policy_files.source import CategorySource, PolicySource, parse_policy
 
 SUFFIX = ".policy.npz"
@@ -53,8 +54,12 @@ def build(
     logit_scale: float,
     logit_bias: float,
     vectors: Mapping[str, Vectors],
+    probes: Mapping[str, ProbeFile] | None = None,
 ) -> bytes:
-    """The artefact's bytes. ``vectors`` has a unit float32 [D] for every prompt text.
+    """The artefact's bytes.
+
+    ``vectors`` has a unit float32 [D] for every prompt text, ``probes`` the head of every
+    category with that method, by its id.
 
     Raises PolicyError where a rule of the loader is broken, so that nothing is written that
     a server would refuse.
@@ -70,6 +75,7 @@ def build(
         "logit_bias": logit_bias,
         "templates": list(source.templates),
         "prompts": prompts,
+        "probes": {category: as_json(probe) for category, probe in (probes or {}).items()},
     }
     raw = json.dumps(manifest, sort_keys=True, ensure_ascii=False).encode()
     buffer = io.BytesIO()
@@ -111,7 +117,8 @@ def parse(data: bytes, *, file: str) -> CompiledPolicy:
     missing = [text for text in source.prompt_texts() if text not in vectors]
     if missing:
         raise PolicyError(f"has no vector for prompt {missing[0]!r}; compile it again", file=file)
-    policy = _policy(source, manifest, vectors, version)
+    probes = _checked_probes(source, manifest["probes"], matrix.shape[1], file)
+    policy = _policy(source, manifest, vectors, probes, version)
     refuse_unsafe_fail_open(policy)
     return CompiledPolicy(
         policy=policy,
@@ -135,7 +142,7 @@ def _arrays(data: bytes, file: str) -> tuple[dict[str, Any], Vectors]:
         raise PolicyError("was compiled by a newer or foreign program", file=file)
     expected = {
         "source": str, "file": str, "model_fingerprint": str, "logit_scale": float,
-        "logit_bias": float, "templates": list, "prompts": list,
+        "logit_bias": float, "templates": list, "prompts": list, "probes": dict,
     }  # fmt: skip
     for key, kind in expected.items():
         if not isinstance(manifest.get(key), kind):
@@ -153,8 +160,33 @@ def _checked_prompts(manifest: Mapping[str, Any], matrix: Vectors, file: str) ->
     return prompts
 
 
+def _checked_probes(
+    source: PolicySource, found: Mapping[str, Any], dimensions: int, file: str
+) -> dict[str, Probe]:
+    probes = {}
+    for category in source.categories:
+        if category.method is not Method.PROBE:
+            continue
+        data = found.get(category.id)
+        if not isinstance(data, dict):
+            raise PolicyError(f"has no probe for category {category.id!r}", file=file)
+        probe = probe_of(data, file=file)
+        if len(probe.weights) != dimensions:
+            raise PolicyError(
+                f"the probe of category {category.id!r} has {len(probe.weights)} weights, but "
+                f"the model's embeddings have {dimensions} numbers",
+                file=file,
+            )
+        probes[category.id] = probe
+    return probes
+
+
 def _policy(
-    source: PolicySource, manifest: Mapping[str, Any], vectors: Mapping[str, Vectors], version: str
+    source: PolicySource,
+    manifest: Mapping[str, Any],
+    vectors: Mapping[str, Vectors],
+    probes: Mapping[str, Probe],
+    version: str,
 ) -> Policy:
     return Policy(
         name=source.name,
@@ -163,7 +195,7 @@ def _policy(
         logit_scale=manifest["logit_scale"],
         logit_bias=manifest["logit_bias"],
         neutral=_group(source.neutral, vectors),
-        categories=tuple(_category(c, vectors) for c in source.categories),
+        categories=tuple(_category(c, vectors, probes.get(c.id)) for c in source.categories),
         coverage=source.coverage,
         max_views=source.max_views,
         on_undecodable=source.on_undecodable,
@@ -174,7 +206,9 @@ def _policy(
     )
 
 
-def _category(source: CategorySource, vectors: Mapping[str, Vectors]) -> Category:
+def _category(
+    source: CategorySource, vectors: Mapping[str, Vectors], probe: Probe | None
+) -> Category:
     return Category(
         id=source.id,
         title=source.title,
@@ -186,6 +220,7 @@ def _category(source: CategorySource, vectors: Mapping[str, Vectors]) -> Categor
         counter_prompts=_group(source.counter_prompts, vectors),
         thresholds=source.thresholds,
         per_view_kind=source.per_view_kind,
+        probe=probe,
     )
 
 

@@ -1,6 +1,6 @@
 """The YAML that a policy person edits, checked and turned into plain values.
 
-Knows the grammar of a policy; knows nothing about vectors or models.
+Knows the grammar of a policy; knows nothing about vectors, probes' numbers or models.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLICY_KEYS = (
 )  # fmt: skip
 _CATEGORY_KEYS = (
     "id", "title", "severity", "mode", "prompts", "counter_prompts", "method", "pooling",
-    "review_at", "block_at", "views",
+    "probe", "review_at", "block_at", "views",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ class CategorySource:
     counter_prompts: tuple[str, ...]
     thresholds: Thresholds
     per_view_kind: tuple[tuple[ViewKind, Thresholds], ...]
+    probe: str  # file, relative to the policy's folder; "" for all other methods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,12 +131,8 @@ def _category(node: Node, pooling: Pooling, warnings: list[str]) -> CategorySour
     node.only(_CATEGORY_KEYS)
     identifier = _identifier(node, "id")
     method = node.choice("method", Method, Method.CONTRAST)
-    if method is Method.PROBE:
-        raise node.error("method", "probe heads cannot be compiled by this release")
     mode = node.choice("mode", Mode, Mode.ENFORCE)
-    counter = node.texts("counter_prompts", required=False)
-    if counter and method is not Method.CONTRAST:
-        raise node.error("counter_prompts", f"have no effect with method {method.value}")
+    prompts, counter = _prompts(node, method)
     thresholds = _thresholds(node, method)
     acts = thresholds.review_at is not None or thresholds.block_at is not None
     if mode is Mode.ENFORCE and not acts:
@@ -147,11 +144,33 @@ def _category(node: Node, pooling: Pooling, warnings: list[str]) -> CategorySour
         mode=mode,
         method=method,
         pooling=node.choice("pooling", Pooling, pooling),
-        prompts=node.texts("prompts"),
+        prompts=prompts,
         counter_prompts=counter,
         thresholds=thresholds,
         per_view_kind=_view_thresholds(node, identifier, method, thresholds, warnings),
+        probe=_probe(node, method),
     )
+
+
+def _prompts(node: Node, method: Method) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(prompts, counter-prompts); a probe has neither."""
+    no_effect = f"have no effect with method {method.value}"
+    counter = node.texts("counter_prompts", required=False)
+    if counter and method is not Method.CONTRAST:
+        raise node.error("counter_prompts", no_effect)
+    if method is not Method.PROBE:
+        return node.texts("prompts"), counter
+    if node.has("prompts"):
+        raise node.error("prompts", no_effect)
+    return (), ()
+
+
+def _probe(node: Node, method: Method) -> str:
+    if method is Method.PROBE:
+        return node.text("probe")
+    if node.has("probe"):
+        raise node.error("probe", f"has no effect with method {method.value}")
+    return ""
 
 
 def _thresholds(node: Node, method: Method) -> Thresholds:
