@@ -30,6 +30,7 @@ from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.identity import LoopbackAuthenticator
 from imagesieve_server.grpc_api.moderation_service import ModerationService
+from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.server import (
@@ -97,7 +98,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         draining = asyncio.Event()
         server = GrpcServer(
             options=options,
-            services=_services(settings, pipeline, policies, queue, metrics, draining),
+            services=_services(settings, encoder, pipeline, policies, queue, metrics, draining),
             health=HealthMonitor(encoder=encoder, policies=policies, queue=queue, metrics=metrics),
             metrics=metrics,
             draining=draining,
@@ -126,6 +127,7 @@ def server_options(settings: Settings) -> ServerOptions:
         address=server.address,
         tls=tls,
         insecure=server.insecure,
+        max_moderation_calls=server.max_moderation_calls,
         drain_wait_s=wait,
         grace_s=server.drain_seconds - wait,
     )
@@ -188,7 +190,7 @@ async def _decoder(
             memory_bytes=images.worker_memory_mib * MEBI,
         ),
         workers=images.workers or os.cpu_count() or 1,
-        queue_capacity=settings.server.max_in_flight_images,
+        queue_capacity=settings.server.max_in_flight_views,
         frame_key=secrets.token_bytes(32),
         metrics=metrics,
     )
@@ -199,6 +201,7 @@ async def _decoder(
 
 def _services(
     settings: Settings,
+    encoder: Batcher,
     pipeline: Pipeline,
     policies: PolicyFolder,
     queue: QueueWriter,
@@ -212,7 +215,8 @@ def _services(
             pipeline=pipeline,
             admission=Admission(
                 metrics=metrics,
-                max_images=server.max_in_flight_images,
+                pace=Pace(guess=encoder.rows_per_s),
+                max_views=server.max_in_flight_views,
                 max_bytes=server.max_in_flight_mib * MEBI,
             ),
             authenticator=authenticator,

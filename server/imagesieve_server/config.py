@@ -33,8 +33,11 @@ class ServerSettings:
     )
     tls_cert: str = _setting("", "PEM certificate chain; with tls_key it turns TLS on")
     tls_key: str = _setting("", "PEM private key")
-    max_in_flight_images: int = _setting(256, "images admitted at once; more are shed")
+    max_in_flight_views: int = _setting(1024, "views admitted at once; more are shed")
     max_in_flight_mib: int = _setting(512, "bytes of admitted images, MiB; more are shed")
+    max_moderation_calls: int = _setting(
+        512, "calls at work at once; more are shed before their image is read"
+    )
     drain_seconds: float = _setting(20.0, "time given to calls in flight when stopping")
 
 
@@ -208,8 +211,9 @@ def _check(settings: Settings) -> None:
     for name, key in (
         ("images", "max_mib"), ("images", "max_megapixels"), ("images", "wall_seconds"),
         ("images", "worker_memory_mib"), ("model", "hang_seconds"), ("model", "canary_seconds"),
-        ("model", "max_queue_views"), ("server", "max_in_flight_images"),
-        ("server", "max_in_flight_mib"), ("policies", "watch_seconds"),
+        ("model", "max_queue_views"), ("server", "max_in_flight_views"),
+        ("server", "max_in_flight_mib"), ("server", "max_moderation_calls"),
+        ("policies", "watch_seconds"),
     ):  # fmt: skip
         if getattr(getattr(settings, name), key) == 0:
             raise ConfigError(f"{name}.{key}: must be more than 0")

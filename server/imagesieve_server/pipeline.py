@@ -1,6 +1,7 @@
 """The path of one image, on one page.
 
-    known already? → decode → encode → score → decide → keep what is flagged → answer
+    known already? → decode → room for its views → encode → score → decide → keep what is
+    flagged → answer
 
 It knows the order and nothing else: what the parts do is behind the ports of ``core/ports.py``,
 the rules are in ``core``, and ``grpc_api`` is in front of it.
@@ -22,7 +23,14 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
 from imagesieve_server.core.policy import OnUndecodable, Policy
-from imagesieve_server.core.ports import Encoder, ImageDecoder, Metrics, PolicySource, ReviewQueue
+from imagesieve_server.core.ports import (
+    Encoder,
+    ImageDecoder,
+    Metrics,
+    Place,
+    PolicySource,
+    ReviewQueue,
+)
 from imagesieve_server.core.records import answer_of, flag_of, stored_answer
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.scoring import score_image
@@ -56,7 +64,9 @@ class Pipeline:
         self._recent = recent
         self._clock = clock
 
-    async def moderate(self, request: ModerationRequest, *, deadline: float) -> Answer:
+    async def moderate(
+        self, request: ModerationRequest, *, place: Place, deadline: float
+    ) -> Answer:
         """Judge one image; when this returns, a flag survives a power cut.
 
         A flag that cannot be kept raises StoreUnavailable; an ALLOW is answered all the same.
@@ -74,7 +84,7 @@ class Pipeline:
             except (StoreUnavailable, TimeoutError):
                 is_new = False  # nobody knows; ``submit`` will find a flag kept before
 
-        judgement, image = await self._judge(request, policy, deadline)
+        judgement, image = await self._judge(request, policy, place, deadline)
         answer = answer_of(
             request=request,
             policy=policy,
@@ -105,7 +115,7 @@ class Pipeline:
         return stored_answer(stored) if stored else None
 
     async def _judge(
-        self, request: ModerationRequest, policy: Policy, deadline: float
+        self, request: ModerationRequest, policy: Policy, place: Place, deadline: float
     ) -> tuple[Judgement, DecodedImage | None]:
         plan = ViewPlan(coverage=policy.coverage, max_views=policy.max_views)
         try:
@@ -120,11 +130,14 @@ class Pipeline:
             self._metrics.decode_failed(error.reason)
             raise
         self._metrics.image_views(len(image.views))
+        place.take_views(len(image.views))
         try:
             with self._stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)
         except EncoderUnavailable as error:
-            return judge_without_encoder(policy, error), image  # raises where it says hold
+            return judge_without_encoder(
+                policy, error
+            ), image.without_pixels()  # raises where it says hold
         with self._stage("score"):
             scored = score_image(
                 policy=policy,
@@ -139,7 +152,7 @@ class Pipeline:
                 coverage=image.coverage,
                 truncated=image.truncated,
             )
-        return judgement, image
+        return judgement, image.without_pixels()
 
     async def _keep(
         self, request: ModerationRequest, policy: Policy, digest: str, answer: Answer

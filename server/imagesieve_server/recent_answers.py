@@ -26,7 +26,7 @@ class RecentAnswers:
             return None
         digest, answer = known
         if digest != request_digest:
-            raise request_id_reused(request_id)
+            raise RequestIdReused(request_id)
         return answer
 
     def remember(self, *, tenant: str, request_digest: str, answer: Answer) -> None:
@@ -34,12 +34,3 @@ class RecentAnswers:
         self._answers[(tenant, answer.request_id)] = (request_digest, answer)
         while len(self._answers) > self._capacity:
             self._answers.popitem(last=False)
-
-
-def request_id_reused(request_id: str) -> RequestIdReused:
-    """The one wording of this error."""
-    return RequestIdReused(
-        f"request_id {request_id!r} was used before with another image, policy, category list, "
-        "surface or mode; make a new id for a new request",
-        metadata={"request_id": request_id},
-    )

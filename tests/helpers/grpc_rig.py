@@ -20,6 +20,7 @@ from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator
 from imagesieve_server.grpc_api.moderation_service import ModerationService
+from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.server import GrpcServer, ServerOptions, Services
@@ -154,7 +155,9 @@ async def running(
         services=Services(
             moderation=ModerationService(
                 pipeline=pipeline,
-                admission=Admission(metrics=metrics, **(admission or {})),
+                admission=Admission(
+                    metrics=metrics, **{"pace": Pace(guess=1000.0), **(admission or {})}
+                ),
                 authenticator=authenticator,
                 metrics=metrics,
                 draining=draining,

@@ -1,4 +1,4 @@
-"""The small parts of the edge: admission, deadlines, identity, streaming, wrapping, labels."""
+"""The small parts of the edge: deadlines, identity, streaming, wrapping, labels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from imagesieve_server.core.errors import DeadlinePassed, Overloaded, Unauthenticated
-from imagesieve_server.grpc_api.admission import Admission
+from imagesieve_server.core.errors import DeadlinePassed, Unauthenticated
 from imagesieve_server.grpc_api.deadlines import item_deadline, unary_deadline, within
 from imagesieve_server.grpc_api.identity import (
     Caller,
@@ -23,54 +22,6 @@ from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.interceptors import LABELS, MapErrors
 from imagesieve_server.grpc_api.streaming import answers_as_ready
 from imagesieve_server.grpc_api.wrapping import Call
-from imagesieve_server.testing import RecordingMetrics
-
-# --- admission ---
-
-
-def test_images_are_admitted_up_to_either_budget_and_the_room_comes_back() -> None:
-    metrics = RecordingMetrics()
-    admission = Admission(metrics=metrics, max_images=2, max_bytes=100, retry_after_s=3.0)
-    with admission.admit(images=1, size_bytes=90):
-        with pytest.raises(Overloaded) as caught, admission.admit(images=1, size_bytes=11):
-            pytest.fail("admitted beyond the bytes")
-        with (
-            admission.admit(images=1, size_bytes=10),
-            pytest.raises(Overloaded),
-            admission.admit(images=1, size_bytes=0),
-        ):
-            pytest.fail("admitted beyond the images")
-    with admission.admit(images=2, size_bytes=100):
-        pass
-    assert caught.value.retry_after_s == 3.0
-    assert metrics.named("images_in_flight") == [
-        {"images": 1, "size_bytes": 90},
-        {"images": 2, "size_bytes": 100},
-        {"images": 1, "size_bytes": 90},
-        {"images": 0, "size_bytes": 0},
-        {"images": 2, "size_bytes": 100},
-        {"images": 0, "size_bytes": 0},
-    ]
-    assert metrics.named("images_shed") == [{"images": 1}, {"images": 1}]
-
-
-def test_what_is_larger_than_everything_is_admitted_alone() -> None:
-    admission = Admission(metrics=RecordingMetrics(), max_images=2, max_bytes=100)
-    with (
-        admission.admit(images=64, size_bytes=1000),
-        pytest.raises(Overloaded),
-        admission.admit(images=1, size_bytes=1),
-    ):
-        pytest.fail("admitted beside it")
-
-
-def test_an_error_inside_gives_the_room_back() -> None:
-    metrics = RecordingMetrics()
-    admission = Admission(metrics=metrics)
-    with pytest.raises(KeyError), admission.admit(images=1, size_bytes=1):
-        raise KeyError
-    assert metrics.named("images_in_flight")[-1] == {"images": 0, "size_bytes": 0}
-
 
 # --- deadlines ---
 

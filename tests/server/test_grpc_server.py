@@ -193,7 +193,7 @@ async def test_callers_beyond_the_streams_of_a_connection_wait_and_are_all_answe
         rig.encoder.delay_s = 0.005
         requests = [ask(f"r-{i}", ppm((i, 255, 0))) for i in range(100)]
         got = await asyncio.gather(*(_moderate(rig, request) for request in requests))
-        in_flight = max(call["images"] for call in rig.metrics.named("images_in_flight"))
+        in_flight = max(call["images"] for call in rig.metrics.named("in_flight"))
     assert [answer.request_id for answer in got] == [request.request_id for request in requests]
     assert in_flight <= 8
 

@@ -25,7 +25,9 @@ Code = grpc.StatusCode
 MADE: dict[type[ImagesieveError], ImagesieveError] = {
     errors.InvalidRequest: errors.InvalidRequest("labels", "has 17 entries"),
     errors.ImageUndecodable: errors.ImageUndecodable("no", detail=UndecodableDetail.TRUNCATED),
+    errors.RequestIdReused: errors.RequestIdReused("r-1"),
     errors.Overloaded: errors.Overloaded("full", retry_after_s=1.5),
+    errors.DeadlineUnmeetable: errors.DeadlineUnmeetable("late", retry_after_s=2.5),
     errors.QuotaExceeded: errors.QuotaExceeded("spent", subject="undecodable", retry_after_s=60),
 }
 
@@ -48,7 +50,7 @@ EXPECTED: dict[type[ImagesieveError], tuple[Code, list[str], str | None]] = {
     errors.PermissionDenied: (Code.PERMISSION_DENIED, [], None),
     errors.NotBuilt: (Code.UNIMPLEMENTED, [], None),
     errors.Overloaded: (Code.UNAVAILABLE, ["RetryInfo"], "1500"),
-    errors.DeadlineUnmeetable: (Code.UNAVAILABLE, [], "-1"),
+    errors.DeadlineUnmeetable: (Code.UNAVAILABLE, ["RetryInfo"], "-1"),
     errors.DeadlinePassed: (Code.DEADLINE_EXCEEDED, [], "-1"),
     errors.QuotaExceeded: (Code.RESOURCE_EXHAUSTED, ["QuotaFailure", "RetryInfo"], "-1"),
     errors.ShuttingDown: (Code.UNAVAILABLE, [], None),

@@ -48,8 +48,9 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     method = {"kind": "unary", "service": "s", "method": "m"}
     metrics.rpc_started(**method)
     metrics.rpc_handled(**method, code="OK", seconds=0.2)
-    metrics.images_in_flight(images=3, size_bytes=300)
-    metrics.images_shed(2)
+    metrics.in_flight(images=3, views=4.5, size_bytes=300, wait_s=0.5)
+    metrics.images_shed(2, reason="room")
+    metrics.images_abandoned(1)
     metrics.stage_seconds("decode", 0.01)
     metrics.batch(rows=5, capacity=8, seconds=0.1)
     metrics.encoder_queue(7)
@@ -147,12 +148,16 @@ def test_calls_are_counted_timed_and_in_flight(metrics: PrometheusMetrics) -> No
     assert value(metrics, "grpc_server_handling_seconds_bucket", **labels, le="0.1") == 0
 
 
+IN_FLIGHT = {"images": 3, "views": 4.5, "size_bytes": 300, "wait_s": 0.5}
+
 MOVES: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], float]] = [
-    ("images_in_flight", (), {"images": 3, "size_bytes": 300}, "imagesieve_images_in_flight", {},
-     3),
-    ("images_in_flight", (), {"images": 3, "size_bytes": 300},
-     "imagesieve_images_in_flight_bytes", {}, 300),
-    ("images_shed", (2,), {}, "imagesieve_images_shed_total", {}, 2),
+    ("in_flight", (), IN_FLIGHT, "imagesieve_images_in_flight", {}, 3),
+    ("in_flight", (), IN_FLIGHT, "imagesieve_images_in_flight_bytes", {}, 300),
+    ("in_flight", (), IN_FLIGHT, "imagesieve_views_in_flight", {}, 4.5),
+    ("in_flight", (), IN_FLIGHT, "imagesieve_predicted_wait_seconds", {}, 0.5),
+    ("images_shed", (2,), {"reason": "room"}, "imagesieve_images_shed_total",
+     {"reason": "room"}, 2),
+    ("images_abandoned", (1,), {}, "imagesieve_images_abandoned_total", {}, 1),
     ("stage_seconds", ("decode", 0.5), {}, "imagesieve_stage_seconds_sum", {"stage": "decode"},
      0.5),
     ("batch", (), {"rows": 5, "capacity": 8, "seconds": 0.1},
@@ -275,11 +280,11 @@ def test_the_series_are_read_over_http_until_the_server_stops(metrics: Prometheu
     server = MetricsServer(registry=metrics.registry, port=0)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     url = f"http://127.0.0.1:{server.port}/metrics"
-    metrics.images_shed(3)
+    metrics.images_abandoned(3)
     with opener.open(url, timeout=5) as response:
         text = response.read().decode()
     server.stop()
-    assert "imagesieve_images_shed_total 3.0" in text
+    assert "imagesieve_images_abandoned_total 3.0" in text
     assert "process_resident_memory_bytes" in text
     with pytest.raises(urllib.error.URLError):
         opener.open(url, timeout=5)

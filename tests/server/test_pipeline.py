@@ -39,6 +39,7 @@ from imagesieve_server.testing import (
     RED,
     FakeDecoder,
     FakeEncoder,
+    FreePlace,
     RecordingMetrics,
     StaticPolicies,
     colour_policy,
@@ -97,7 +98,9 @@ class Bench:
 
     async def send(self, image: bytes, request_id: str = "r-1", **fields: Any) -> Answer:
         request = ModerationRequest(tenant="t", request_id=request_id, image=image, **fields)
-        return await self.pipeline.moderate(request, deadline=time.monotonic() + 5)
+        return await self.pipeline.moderate(
+            request, place=FreePlace(), deadline=time.monotonic() + 5
+        )
 
     async def ready(self) -> int:
         stats = await self.queue.stats(tenant="t")
@@ -229,7 +232,7 @@ async def test_a_deadline_that_passes_is_said(bench: Bench) -> None:
     bench.encoder.delay_s = 60
     request = ModerationRequest(tenant="t", request_id="r", image=ppm(GREEN))
     with pytest.raises(DeadlinePassed):
-        await bench.pipeline.moderate(request, deadline=time.monotonic() + 0.01)
+        await bench.pipeline.moderate(request, place=FreePlace(), deadline=time.monotonic() + 0.01)
 
 
 async def test_equal_requests_at_once_become_one_item(bench: Bench) -> None:

@@ -36,7 +36,10 @@ class FakeState:
             known = self._answers.get(received.request_id)
         if known is not None:
             if known[0] != content:
-                raise RequestIdReused("the request_id is known with other content")
+                raise RequestIdReused(
+                    f"request_id {received.request_id!r} was used before with other content",
+                    metadata={"request_id": received.request_id},
+                )
             return known[1]
         answer = _completed(self._rule(received), received)
         if received.dry_run:

@@ -129,6 +129,13 @@ class RequestIdReused(RequestError):
 
     reason = "REQUEST_ID_REUSED"
 
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used before with another image, policy, category "
+            "list, surface or mode; make a new id for a new request",
+            metadata={"request_id": request_id},
+        )
+
 
 class ItemNotFound(RequestError):
     """The tenant has no review item of that id."""
@@ -196,9 +203,17 @@ class Overloaded(CapacityError):
 
 
 class DeadlineUnmeetable(CapacityError):
-    """The predicted wait is longer than the caller's deadline; no work was begun."""
+    """The predicted wait is longer than the caller's deadline; no work was begun.
+
+    A repeat within the same deadline cannot help; a new call ``retry_after_s`` seconds later
+    can.
+    """
 
     reason = "DEADLINE_UNMEETABLE"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlinePassed(CapacityError):

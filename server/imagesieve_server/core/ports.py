@@ -47,6 +47,14 @@ class EncoderSpec:
     provider: str  # the ONNX Runtime provider in use, for example CPUExecutionProvider
 
 
+class Place(Protocol):
+    """The room that one admitted image takes among those in flight."""
+
+    def take_views(self, views: int) -> None:
+        """The image was decoded to so many views. Raises Overloaded, DeadlineUnmeetable."""
+        ...
+
+
 class ImageDecoder(Protocol):
     """Bytes to views."""
 

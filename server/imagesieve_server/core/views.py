@@ -7,7 +7,7 @@ from; it knows nothing about codecs or files.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -103,3 +103,7 @@ class DecodedImage:
     coverage: float = 1.0
     crop_fraction: float = 1.0
     truncated: tuple[str, ...] = field(default=())  # what was cut: "frames", "tiles"
+
+    def without_pixels(self) -> DecodedImage:
+        """What is still of interest once the views are encoded; the pixels' memory is freed."""
+        return replace(self, pixels=np.empty((0, 0, 0, 3), dtype=np.uint8))

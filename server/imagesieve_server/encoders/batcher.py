@@ -92,6 +92,11 @@ class Batcher:
     def healthy(self) -> bool:
         return self._healthy
 
+    @property
+    def rows_per_s(self) -> float:
+        """What the encoder alone does at its best batch size, from warm-up on."""
+        return 1 / max(self._times.per_row, 1e-9)
+
     async def start(self) -> None:
         """Warm every bucket and check the canary; ``healthy`` says how that went.
 
@@ -159,7 +164,10 @@ class Batcher:
             raise Overloaded("too many pictures wait for the encoder", retry_after_s=wait)
         ahead = self._room.rows_before(deadline) + rows
         if now + ahead * self._times.per_row > deadline:
-            raise DeadlineUnmeetable("pictures that are due earlier fill the time until then")
+            raise DeadlineUnmeetable(
+                "pictures that are due earlier fill the time until then",
+                retry_after_s=self._room.rows * self._times.per_row,
+            )
 
     # --- the encoder's loop -------------------------------------------------------------
 

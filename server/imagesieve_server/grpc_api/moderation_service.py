@@ -14,10 +14,10 @@ import time
 from collections.abc import AsyncIterator
 
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc
-from imagesieve_server.core.errors import ImageEmpty, ImageTooLarge, Overloaded, ShuttingDown
+from imagesieve_server.core.errors import CapacityError, ImageEmpty, ImageTooLarge, ShuttingDown
 from imagesieve_server.core.ports import Metrics
 from imagesieve_server.core.request import ModerationRequest
-from imagesieve_server.grpc_api.admission import Admission
+from imagesieve_server.grpc_api.admission import Admission, Place
 from imagesieve_server.grpc_api.deadlines import item_deadline, unary_deadline, within
 from imagesieve_server.grpc_api.failures import describe
 from imagesieve_server.grpc_api.identity import Authenticator, Context, caller_of
@@ -64,8 +64,9 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         deadline = unary_deadline(context)
         identity = await self._authenticator.authenticate(caller_of(context))
         read = self._read(request, identity.tenant)
-        with self._admission.admit(images=1, size_bytes=len(read.image)):
-            return await self._answer(read, deadline)
+        size_bytes = len(read.image)
+        with self._admission.admit(images=1, size_bytes=size_bytes, deadline=deadline) as places:
+            return await self._answer(read, places[0], deadline)
 
     async def ModerateBatch(
         self, request: moderation_pb2.ModerateBatchRequest, context: Context
@@ -77,12 +78,14 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         size_bytes = check_batch(requests)
         room = asyncio.Semaphore(self._images_per_call)
 
-        async def result(one: _Request) -> _Result:
+        async def result(one: _Request, place: Place) -> _Result:
             async with room:
-                return await self._result(one, identity.tenant, deadline)
+                return await self._result(one, identity.tenant, place, deadline)
 
-        with self._admission.admit(images=len(requests), size_bytes=size_bytes):
-            results = await asyncio.gather(*(result(one) for one in requests))
+        with self._admission.admit(
+            images=len(requests), size_bytes=size_bytes, deadline=deadline
+        ) as places:
+            results = await asyncio.gather(*map(result, requests, places))
         return moderation_pb2.ModerateBatchResponse(results=results)
 
     async def ModerateStream(  # type: ignore[override]  # writes, so that it can be cancelled
@@ -121,26 +124,32 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         finally:
             self._metrics.stage_seconds("admit", time.perf_counter() - started)
 
-    async def _answer(self, request: ModerationRequest, deadline: float) -> _Response:
-        work = self._pipeline.moderate(request, deadline=deadline)
+    async def _answer(self, request: ModerationRequest, place: Place, deadline: float) -> _Response:
+        work = self._pipeline.moderate(request, place=place, deadline=deadline)
         return response_of(await within(deadline, work))
 
-    async def _result(self, message: _Request, tenant: str, deadline: float) -> _Result:
+    async def _result(
+        self, message: _Request, tenant: str, place: Place, deadline: float
+    ) -> _Result:
         """One item's answer or failure; never raises a failure of the item."""
         result = _Result(request_id=message.request_id)
         try:
             read = self._read(message, tenant)
-            result.response.CopyFrom(await self._answer(read, deadline))
+            result.response.CopyFrom(await self._answer(read, place, deadline))
+            place.leave(answered=True)
         except Exception as error:  # noqa: BLE001 -- each becomes the item's; unnamed ones are logged
             failure = describe(error, request_id=message.request_id)
             result.error.CopyFrom(failure.item_error())
+            place.leave(answered=False)
         return result
 
     async def _admitted_result(self, message: _Request, tenant: str, deadline: float) -> _Result:
         """As ``_result``, for an item that needs room of its own."""
         try:
-            with self._admission.admit(images=1, size_bytes=len(message.image)):
-                return await self._result(message, tenant, deadline)
-        except Overloaded as error:
+            with self._admission.admit(
+                images=1, size_bytes=len(message.image), deadline=deadline
+            ) as places:
+                return await self._result(message, tenant, places[0], deadline)
+        except CapacityError as error:
             failure = describe(error, request_id=message.request_id)
             return _Result(request_id=message.request_id, error=failure.item_error())

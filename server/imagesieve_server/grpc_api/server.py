@@ -24,10 +24,11 @@ from imagesieve.v1 import (
     review_pb2_grpc,
 )
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.grpc_api.health import HealthMonitor
+from imagesieve_server.grpc_api.call_limit import CallLimitMetrics, LimitCalls
+from imagesieve_server.grpc_api.health import MODERATION, HealthMonitor
 from imagesieve_server.grpc_api.identity import is_loopback
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
-from imagesieve_server.grpc_api.interceptors import MapErrors, ObserveCalls, RpcMetrics
+from imagesieve_server.grpc_api.interceptors import MapErrors, ObserveCalls
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.policy_service import PolicyService
 from imagesieve_server.grpc_api.review_service import ReviewService
@@ -64,7 +65,8 @@ class ServerOptions:
     max_receive_bytes: int = 48 * 2**20  # beyond it gRPC itself answers, without details
     max_send_bytes: int = 48 * 2**20
     max_concurrent_streams: int = 64  # per connection; whole messages are held in memory
-    max_concurrent_rpcs: int = 1024  # over all connections; beyond it a bare RESOURCE_EXHAUSTED
+    max_moderation_calls: int = 512  # at once; more are refused before their message is read
+    max_concurrent_rpcs: int = 8192  # over all connections; beyond it a bare RESOURCE_EXHAUSTED
     drain_wait_s: float = 2.0  # from NOT_SERVING to the closed port: balancers look away
     grace_s: float = 20.0  # for calls in hand once the port is closed
 
@@ -87,7 +89,7 @@ class GrpcServer:
         options: ServerOptions,
         services: Services,
         health: HealthMonitor,
-        metrics: RpcMetrics,
+        metrics: CallLimitMetrics,
         draining: asyncio.Event,
     ) -> None:
         """``draining`` is the event that ``services.moderation`` was given; ``stop`` sets it."""
@@ -141,6 +143,11 @@ class GrpcServer:
         options = self._options
         server = grpc.aio.server(
             interceptors=[
+                LimitCalls(
+                    service=MODERATION,
+                    max_calls=options.max_moderation_calls,
+                    metrics=self._metrics,
+                ),
                 ObserveCalls(metrics=self._metrics, in_flight=self._in_flight),
                 MapErrors(),
             ],

@@ -69,7 +69,9 @@ TABLE: Mapping[type[errors.ImagesieveError], Row] = {
     errors.PermissionDenied: Row(code=_Code.PERMISSION_DENIED),
     errors.NotBuilt: Row(code=_Code.UNIMPLEMENTED),
     errors.Overloaded: Row(code=_Code.UNAVAILABLE, retry_info=True, pushback=Pushback.DELAY),
-    errors.DeadlineUnmeetable: Row(code=_Code.UNAVAILABLE, pushback=Pushback.NEVER),
+    errors.DeadlineUnmeetable: Row(
+        code=_Code.UNAVAILABLE, retry_info=True, pushback=Pushback.NEVER
+    ),
     errors.DeadlinePassed: Row(code=_Code.DEADLINE_EXCEEDED, pushback=Pushback.NEVER),
     errors.QuotaExceeded: Row(
         code=_Code.RESOURCE_EXHAUSTED, quota=True, retry_info=True, pushback=Pushback.NEVER
@@ -193,9 +195,8 @@ def code_number(code: grpc.StatusCode) -> int:
 
 
 def _retry_after_s(error: errors.ImagesieveError) -> float | None:
-    if isinstance(error, errors.Overloaded | errors.QuotaExceeded):
-        return error.retry_after_s
-    return None
+    retryable = errors.Overloaded | errors.DeadlineUnmeetable | errors.QuotaExceeded
+    return error.retry_after_s if isinstance(error, retryable) else None
 
 
 def _milliseconds(seconds: float) -> int:

@@ -68,7 +68,22 @@ IMAGES_IN_FLIGHT = _gauge("imagesieve_images_in_flight", "Images admitted and no
 IMAGE_BYTES_IN_FLIGHT = _gauge(
     "imagesieve_images_in_flight_bytes", "Bytes of the images admitted and not yet answered."
 )
-IMAGES_SHED = _counter("imagesieve_images_shed_total", "Images refused because of load.")
+VIEWS_IN_FLIGHT = _gauge(
+    "imagesieve_views_in_flight",
+    "Views of the images in flight; expected ones until an image is decoded.",
+)
+PREDICTED_WAIT = _gauge(
+    "imagesieve_predicted_wait_seconds",
+    "Views in flight ÷ the measured pace: what a newcomer would wait.",
+)
+IMAGES_SHED = _counter(
+    "imagesieve_images_shed_total",
+    "Images refused because of load: calls (not read), room (views or bytes), time (deadline).",
+    "reason",
+)
+IMAGES_ABANDONED = _counter(
+    "imagesieve_images_abandoned_total", "Images dropped because their caller went away."
+)
 STAGE_SECONDS = _histogram(
     "imagesieve_stage_seconds", "Seconds one image spent in a stage.", _STAGE_SECONDS, "stage"
 )

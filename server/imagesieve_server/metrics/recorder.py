@@ -70,12 +70,17 @@ class PrometheusMetrics:
         self._counters[catalogue.RPC_HANDLED].labels(kind, service, method, code).inc()
         self._histograms[catalogue.RPC_SECONDS].labels(kind, service, method).observe(seconds)
 
-    def images_in_flight(self, *, images: int, size_bytes: int) -> None:
+    def in_flight(self, *, images: int, views: float, size_bytes: int, wait_s: float) -> None:
         self._gauges[catalogue.IMAGES_IN_FLIGHT].set(images)
+        self._gauges[catalogue.VIEWS_IN_FLIGHT].set(views)
         self._gauges[catalogue.IMAGE_BYTES_IN_FLIGHT].set(size_bytes)
+        self._gauges[catalogue.PREDICTED_WAIT].set(wait_s)
 
-    def images_shed(self, images: int) -> None:
-        self._counters[catalogue.IMAGES_SHED].inc(images)
+    def images_shed(self, images: int, *, reason: str) -> None:
+        self._counters[catalogue.IMAGES_SHED].labels(reason).inc(images)
+
+    def images_abandoned(self, images: int) -> None:
+        self._counters[catalogue.IMAGES_ABANDONED].inc(images)
 
     # --- the core's Metrics port ------------------------------------------------------
 

@@ -74,7 +74,7 @@ def answers_of(
         if row is None:
             results.append(None)
         elif row.digest != digest:
-            results.append(_reused())
+            results.append(RequestIdReused(request_id))
         else:
             results.append(_repeated(row, payloads[request_id]))
     return results
@@ -126,7 +126,7 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
     known = fold.submissions.get(flag.request_id)
     if known is not None:
         if known.digest != flag.request_digest:
-            return _reused()
+            return RequestIdReused(flag.request_id)
         return _repeated(known, fold.payloads[flag.request_id])
     present = fold.items.get(flag.sha256)
     if present is None:
@@ -240,7 +240,3 @@ def _payload(flag: Flag, answer: Answer, item_id: str) -> PayloadRow:
 
 def _repeated(row: SubmissionRow, payload: PayloadRow) -> Recorded:
     return Recorded(item_id=row.item_id, answer=payload.answer, repeated=True)
-
-
-def _reused() -> RequestIdReused:
-    return RequestIdReused("the request_id is known with other content")

@@ -18,7 +18,7 @@ from imagesieve_server.testing.colours import (
     ppm,
 )
 from imagesieve_server.testing.metrics import RecordingMetrics
-from imagesieve_server.testing.parts import FakeDecoder, FakeEncoder, StaticPolicies
+from imagesieve_server.testing.parts import FakeDecoder, FakeEncoder, FreePlace, StaticPolicies
 
 __all__ = [
     "BLACK",
@@ -30,6 +30,7 @@ __all__ = [
     "Colour",
     "FakeDecoder",
     "FakeEncoder",
+    "FreePlace",
     "RecordingMetrics",
     "StaticPolicies",
     "colour_policy",

@@ -87,8 +87,11 @@ class RecordingMetrics:
             "rpc_handled", kind=kind, service=service, method=method, code=code, seconds=seconds
         )
 
-    def images_in_flight(self, *, images: int, size_bytes: int) -> None:
-        self._note("images_in_flight", images=images, size_bytes=size_bytes)
+    def in_flight(self, *, images: int, views: float, size_bytes: int, wait_s: float) -> None:
+        self._note("in_flight", images=images, views=views, size_bytes=size_bytes, wait_s=wait_s)
 
-    def images_shed(self, images: int) -> None:
-        self._note("images_shed", images=images)
+    def images_shed(self, images: int, *, reason: str) -> None:
+        self._note("images_shed", images=images, reason=reason)
+
+    def images_abandoned(self, images: int) -> None:
+        self._note("images_abandoned", images=images)

@@ -112,6 +112,17 @@ class FakeEncoder:
         return unit_vectors(pixels.reshape(len(pixels), -1, 3).mean(axis=1))
 
 
+class FreePlace:
+    """The Place port with room for everything; remembers the views it was told."""
+
+    def __init__(self) -> None:
+        self.views = 0
+
+    def take_views(self, views: int) -> None:
+        """As the Place port."""
+        self.views = views
+
+
 class StaticPolicies:
     """The PolicySource port over policies that are replaced by hand; the first is the default."""
 

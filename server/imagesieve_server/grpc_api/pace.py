@@ -1,0 +1,53 @@
+"""How fast the server works while it has plenty to do, in views per second.
+
+It knows times and counts and nothing of calls. An idle server's rate of answers says how much
+was asked of it, not how much it can do: only time with a backlog is measured.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+BUSY_VIEWS = 32
+"""From this many views in flight on, encoder and decoders always have the next batch to do."""
+_WINDOW_S = 0.2  # answers come in clumps of one batch: shorter samples would mean nothing
+_MEMORY_S = 3.0  # time constant of the average
+
+
+class Pace:
+    """Measures from what it is told. Used from one event loop."""
+
+    def __init__(self, *, guess: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``guess`` is believed until something was measured, views per second."""
+        self._rate = guess
+        self._clock = clock
+        self._begun: float | None = None  # of the present window; None without a backlog
+        self._done = 0.0  # views finished in it
+
+    def finished(self, views: float) -> None:
+        """That many views have been answered."""
+        if self._begun is None:
+            return
+        self._done += views
+        elapsed = self._clock() - self._begun
+        if elapsed >= _WINDOW_S:
+            weight = 1 - math.exp(-elapsed / _MEMORY_S)
+            self._rate += weight * (self._done / elapsed - self._rate)
+            self._begun, self._done = self._clock(), 0.0
+
+    def in_flight(self, views: float) -> None:
+        """That many views are now in the server."""
+        if views < BUSY_VIEWS:
+            self._begun = None
+        elif self._begun is None:
+            self._begun, self._done = self._clock(), 0.0
+
+    @property
+    def views_per_s(self) -> float:
+        """The rate, lower as soon as a backlog stands still."""
+        if self._begun is None:
+            return self._rate
+        elapsed = max(self._clock() - self._begun, 1e-9)
+        return max(min(self._rate, (self._done + BUSY_VIEWS) / elapsed), 1e-3)
