@@ -9,7 +9,7 @@ N ?= 10
 SEED ?= 1
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills train-demo clean
+        bench kills overload train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -88,6 +88,9 @@ bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's o
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
 	@$(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
+
+overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed reason, none hangs
+	@$(PY) tests/long/overload.py --n $(N) --seed $(SEED)
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \

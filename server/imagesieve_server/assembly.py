@@ -50,6 +50,7 @@ from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.writer import QueueWriter
+from imagesieve_server.undecodable_quota import UndecodableQuota
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             queue=queue,
             metrics=metrics,
             recent=RecentAnswers(),
+            undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
         )
         draining = asyncio.Event()
         server = GrpcServer(

@@ -80,6 +80,9 @@ class ImageSettings:
     wall_seconds: float = _setting(
         15.0, "time one image may take in a worker, two thirds of it on the processor"
     )
+    undecodable_per_hour: int = _setting(
+        100, "undecodable images of one tenant queued for review in an hour; more are refused"
+    )
     worker_memory_mib: int = _setting(1536, "address space of a worker, MiB")
 
 

@@ -1,7 +1,7 @@
 """The path of one image, on one page.
 
-    known already? → decode → room for its views → encode → score → decide → keep what is
-    flagged → answer
+    known already? → decode → room for its views → encode → score → decide
+        → keep what is flagged → answer
 
 It knows the order and nothing else: what the parts do is behind the ports of ``core/ports.py``,
 the rules are in ``core``, and ``grpc_api`` is in front of it.
@@ -10,17 +10,9 @@ the rules are in ``core``, and ``grpc_api`` is in front of it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from imagesieve_server.core.answer import Answer
-from imagesieve_server.core.errors import (
-    EncoderUnavailable,
-    ImageUndecodable,
-    RequestError,
-    StoreUnavailable,
-)
+from imagesieve_server.core.errors import EncoderUnavailable, ImageUndecodable, StoreUnavailable
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
 from imagesieve_server.core.policy import OnUndecodable, Policy
 from imagesieve_server.core.ports import (
@@ -35,8 +27,10 @@ from imagesieve_server.core.records import answer_of, flag_of, stored_answer
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.scoring import score_image
 from imagesieve_server.core.verdict import Judgement, Verdict, decide
-from imagesieve_server.core.views import DecodedImage, ViewPlan
+from imagesieve_server.core.views import DecodedImage, Embeddings, ViewPlan
+from imagesieve_server.pipeline_counts import PipelineCounts
 from imagesieve_server.recent_answers import RecentAnswers
+from imagesieve_server.undecodable_quota import UndecodableQuota
 
 LOOKUP_S = 1.0
 """A store that takes longer to say whether it knows a request counts as down, seconds."""
@@ -54,15 +48,15 @@ class Pipeline:
         queue: ReviewQueue,
         metrics: Metrics,
         recent: RecentAnswers,
-        clock: Callable[[], float] = time.perf_counter,
+        undecodable: UndecodableQuota,
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
         self._policies = policies
         self._queue = queue
-        self._metrics = metrics
+        self._counts = PipelineCounts(metrics=metrics)
         self._recent = recent
-        self._clock = clock
+        self._undecodable = undecodable
 
     async def moderate(
         self, request: ModerationRequest, *, place: Place, deadline: float
@@ -84,7 +78,10 @@ class Pipeline:
             except (StoreUnavailable, TimeoutError):
                 is_new = False  # nobody knows; ``submit`` will find a flag kept before
 
-        judgement, image = await self._judge(request, policy, place, deadline)
+        try:
+            judgement, image = await self._judge(request, policy, place, deadline)
+        except ImageUndecodable as error:
+            judgement, image = self._without_picture(request, policy, sha256, error), None
         answer = answer_of(
             request=request,
             policy=policy,
@@ -99,7 +96,7 @@ class Pipeline:
             answer = await self._keep(request, policy, digest, answer)
         elif is_new and not judgement.degraded:  # degraded: must not outlive the failure
             self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
-        self._count(policy, answer)
+        self._counts.answered(policy, answer)
         return answer
 
     async def _known(self, request: ModerationRequest, digest: str) -> Answer | None:
@@ -116,43 +113,31 @@ class Pipeline:
 
     async def _judge(
         self, request: ModerationRequest, policy: Policy, place: Place, deadline: float
-    ) -> tuple[Judgement, DecodedImage | None]:
+    ) -> tuple[Judgement, DecodedImage]:
+        """Look at the picture; what is returned of it has let its pixels go."""
         plan = ViewPlan(coverage=policy.coverage, max_views=policy.max_views)
-        try:
-            with self._stage("decode"):
-                image = await self._decoder.decode(request.image, plan=plan, deadline=deadline)
-        except ImageUndecodable as error:
-            self._metrics.decode_failed(error.detail)
-            if policy.on_undecodable is OnUndecodable.REJECT:
-                raise
-            return judge_undecodable(error.detail), None  # REVIEW
-        except RequestError as error:
-            self._metrics.decode_failed(error.reason)
-            raise
-        self._metrics.image_views(len(image.views))
+        with self._counts.decoding():
+            image = await self._decoder.decode(request.image, plan=plan, deadline=deadline)
+        self._counts.views(len(image.views))
         place.take_views(len(image.views))
         try:
-            with self._stage("encode"):
+            with self._counts.stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)
-        except EncoderUnavailable as error:
-            return judge_without_encoder(
-                policy, error
-            ), image.without_pixels()  # raises where it says hold
-        with self._stage("score"):
-            scored = score_image(
-                policy=policy,
-                categories=policy.subset(request.categories),
-                embeddings=embeddings,
-                views=image.views,
-            )
-            judgement = decide(
-                policy=policy,
-                scores=scored.scores,
-                scores_valid=scored.valid,
-                coverage=image.coverage,
-                truncated=image.truncated,
-            )
-        return judgement, image.without_pixels()
+        except EncoderUnavailable as error:  # raised again where the policy says hold
+            return judge_without_encoder(policy, error), image.without_pixels()
+        with self._counts.stage("score"):
+            return _score(request, policy, image, embeddings), image.without_pixels()
+
+    def _without_picture(
+        self, request: ModerationRequest, policy: Policy, sha256: str, error: ImageUndecodable
+    ) -> Judgement:
+        """REVIEW, within the tenant's quota, or ``error`` where the policy refuses such files."""
+        if policy.on_undecodable is OnUndecodable.REJECT:
+            raise error
+        if not request.dry_run:
+            with self._counts.quotas():
+                self._undecodable.take(tenant=request.tenant, sha256=sha256)
+        return judge_undecodable(error.detail)
 
     async def _keep(
         self, request: ModerationRequest, policy: Policy, digest: str, answer: Answer
@@ -160,30 +145,25 @@ class Pipeline:
         """Queue a flag durably, and answer what the store holds: this answer with its item's
         id, or that of an equal request which came first."""
         flag = flag_of(request=request, policy=policy, request_digest=digest, answer=answer)
-        with self._stage("keep"):
+        with self._counts.stage("keep"):
             # A caller that leaves now must not take back a flag that is already being kept.
             recorded = await asyncio.shield(self._queue.submit(flag, request.image))
         return stored_answer(recorded)
 
-    def _count(self, policy: Policy, answer: Answer) -> None:
-        judgement = answer.judgement
-        self._metrics.verdict(
-            policy=policy.name, verdict=judgement.verdict, degraded=judgement.degraded
-        )
-        for reason in judgement.reasons:
-            self._metrics.reason(policy=policy.name, code=reason.code)
-        for score in judgement.scores:
-            self._metrics.category_score(
-                policy=policy.name,
-                category=score.category,
-                log_odds=score.log_odds,
-                band=score.band,
-            )
 
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = self._clock()
-        try:
-            yield
-        finally:
-            self._metrics.stage_seconds(name, self._clock() - started)
+def _score(
+    request: ModerationRequest, policy: Policy, image: DecodedImage, embeddings: Embeddings
+) -> Judgement:
+    scored = score_image(
+        policy=policy,
+        categories=policy.subset(request.categories),
+        embeddings=embeddings,
+        views=image.views,
+    )
+    return decide(
+        policy=policy,
+        scores=scored.scores,
+        scores_valid=scored.valid,
+        coverage=image.coverage,
+        truncated=image.truncated,
+    )

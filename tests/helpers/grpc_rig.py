@@ -38,6 +38,7 @@ from imagesieve_server.testing import (
     colour_policy,
     ppm,
 )
+from imagesieve_server.undecodable_quota import UndecodableQuota
 
 MIB = 2**20
 CHANNEL_OPTIONS = [
@@ -123,6 +124,7 @@ async def running(
     options: ServerOptions | None = None,
     admission: dict[str, Any] | None = None,
     images_per_call: int = 32,
+    undecodable_per_hour: int = 100,
 ) -> AsyncIterator[Rig]:
     """A server that is stopped, with its queue, when the block ends."""
     decoder, encoder, metrics = FakeDecoder(), FakeEncoder(), RecordingMetrics()
@@ -141,6 +143,7 @@ async def running(
         queue=queue,  # type: ignore[arg-type]  # passes everything on
         metrics=metrics,
         recent=RecentAnswers(),
+        undecodable=UndecodableQuota(per_hour=undecodable_per_hour),
     )
     health = HealthMonitor(
         encoder=encoder,

@@ -51,6 +51,7 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     metrics.in_flight(images=3, views=4.5, size_bytes=300, wait_s=0.5)
     metrics.images_shed(2, reason="room")
     metrics.images_abandoned(1)
+    metrics.quota_refused("undecodable_images_per_hour")
     metrics.stage_seconds("decode", 0.01)
     metrics.batch(rows=5, capacity=8, seconds=0.1)
     metrics.encoder_queue(7)
@@ -157,6 +158,7 @@ MOVES: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], flo
     ("in_flight", (), IN_FLIGHT, "imagesieve_predicted_wait_seconds", {}, 0.5),
     ("images_shed", (2,), {"reason": "room"}, "imagesieve_images_shed_total",
      {"reason": "room"}, 2),
+    ("quota_refused", ("q",), {}, "imagesieve_quota_refusals_total", {"quota": "q"}, 1),
     ("images_abandoned", (1,), {}, "imagesieve_images_abandoned_total", {}, 1),
     ("stage_seconds", ("decode", 0.5), {}, "imagesieve_stage_seconds_sum", {"stage": "decode"},
      0.5),

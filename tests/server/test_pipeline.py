@@ -19,6 +19,7 @@ from imagesieve_server.core.errors import (
     EncoderUnavailable,
     ImageFormatUnsupported,
     ImageUndecodable,
+    QuotaExceeded,
     RequestIdReused,
     StoreUnavailable,
     UnknownCategory,
@@ -45,6 +46,7 @@ from imagesieve_server.testing import (
     colour_policy,
     ppm,
 )
+from imagesieve_server.undecodable_quota import HOUR_S, SUBJECT, UndecodableQuota
 
 TRUNCATED = b"P6 9 9 255\nshort"
 
@@ -94,6 +96,7 @@ class Bench:
             queue=self.queue,
             metrics=self.metrics,
             recent=RecentAnswers(),
+            undecodable=UndecodableQuota(per_hour=2),
         )
 
     async def send(self, image: bytes, request_id: str = "r-1", **fields: Any) -> Answer:
@@ -271,3 +274,67 @@ def test_recent_answers_are_bounded() -> None:
     ]
     assert found == [False, True, True]
     assert recent.find(tenant="other", request_id="r-2", request_digest="d") is None
+
+
+# --- the quota of undecodable files ---
+
+
+def broken(number: int) -> bytes:
+    return TRUNCATED + bytes([number])
+
+
+async def test_a_tenants_undecodable_files_are_limited_by_the_hour(bench: Bench) -> None:
+    for number in range(2):
+        await bench.send(broken(number), f"r-{number}")
+    with pytest.raises(QuotaExceeded) as caught:
+        await bench.send(broken(2), "r-2")
+    assert caught.value.subject == SUBJECT
+    assert HOUR_S - 60 < caught.value.retry_after_s <= HOUR_S
+    assert bench.metrics.named("quota_refused") == [{"quota": SUBJECT}]
+    assert await bench.ready() == 2
+    again = await bench.send(broken(0), "r-3")  # the same bytes: their evidence is there
+    assert again.judgement.verdict is Verdict.REVIEW
+    assert (await bench.send(ppm(GREEN), "r-4")).judgement.verdict is Verdict.ALLOW
+    dry = await bench.send(broken(3), "r-5", dry_run=True)  # keeps nothing, so it costs nothing
+    assert dry.judgement.verdict is Verdict.REVIEW
+
+
+async def test_files_that_the_policy_rejects_take_nothing_of_the_quota() -> None:
+    bench = Bench(on_undecodable=OnUndecodable.REJECT)
+    for number in range(5):
+        with pytest.raises(ImageUndecodable):
+            await bench.send(broken(number), f"r-{number}")
+    await bench.queue.close()
+
+
+def test_the_hour_slides_and_tenants_do_not_share_it() -> None:
+    now = [0.0]
+    quota = UndecodableQuota(per_hour=2, clock=lambda: now[0])
+    quota.take(tenant="a", sha256="1")
+    now[0] = 1800
+    quota.take(tenant="a", sha256="2")
+    quota.take(tenant="b", sha256="1")
+    now[0] = 3599
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.take(tenant="a", sha256="3")
+    assert caught.value.retry_after_s == 1
+    now[0] = 3600
+    quota.take(tenant="a", sha256="3")
+    with pytest.raises(QuotaExceeded):
+        quota.take(tenant="a", sha256="4")
+
+
+def test_the_quota_remembers_a_bounded_number_of_tenants() -> None:
+    quota = UndecodableQuota(per_hour=1, max_tenants=2, clock=lambda: 0.0)
+    quota.take(tenant="a", sha256="1")
+    quota.take(tenant="b", sha256="1")
+    quota.take(tenant="a", sha256="1")  # a was here last, so that c takes b's place
+    quota.take(tenant="c", sha256="1")
+    with pytest.raises(QuotaExceeded):
+        quota.take(tenant="a", sha256="2")
+    quota.take(tenant="b", sha256="2")
+
+
+def test_a_quota_of_none_refuses_each() -> None:
+    with pytest.raises(QuotaExceeded):
+        UndecodableQuota(per_hour=0).take(tenant="a", sha256="1")

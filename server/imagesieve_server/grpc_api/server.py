@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 SETTLED_S = 0.1
 """Without a call for this long a closed port has nothing left to answer."""
 
+MAX_PENDING_CALLS = 1 << 16
+"""Calls that wait to be accepted; of each only the first 64 KiB or so are in memory."""
+
 SERVICE_NAMES = (
     moderation_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name,
     review_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_name,
@@ -158,6 +161,10 @@ class GrpcServer:
                 # On, it also refuses the call that takes the place of one just answered:
                 # callers who keep to the limit would see bare UNAVAILABLE by the dozen.
                 ("grpc.http.overload_protection", 0),
+                # Beyond 1000 calls that wait to be accepted gRPC drops some at random, and their
+                # callers see a bare CANCELLED. Ours wait, and are refused with a reason.
+                ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+                ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
                 ("grpc.so_reuseport", 0),  # a taken port is an error, not half of the calls
             ],
             maximum_concurrent_rpcs=options.max_concurrent_rpcs,

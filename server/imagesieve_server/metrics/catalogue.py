@@ -84,6 +84,11 @@ IMAGES_SHED = _counter(
 IMAGES_ABANDONED = _counter(
     "imagesieve_images_abandoned_total", "Images dropped because their caller went away."
 )
+QUOTA_REFUSALS = _counter(
+    "imagesieve_quota_refusals_total",
+    "Images refused because a tenant's quota is used up.",
+    "quota",
+)
 STAGE_SECONDS = _histogram(
     "imagesieve_stage_seconds", "Seconds one image spent in a stage.", _STAGE_SECONDS, "stage"
 )

@@ -114,6 +114,9 @@ class PrometheusMetrics:
     def image_views(self, views: int) -> None:
         self._histograms[catalogue.IMAGE_VIEWS].observe(views)
 
+    def quota_refused(self, quota: str) -> None:
+        self._counters[catalogue.QUOTA_REFUSALS].labels(quota).inc()
+
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         label = "true" if degraded else "false"
         self._counters[catalogue.VERDICTS].labels(policy, verdict, label).inc()

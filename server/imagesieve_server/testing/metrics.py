@@ -50,6 +50,9 @@ class RecordingMetrics:
     def image_views(self, views: int) -> None:
         self._note("image_views", views=views)
 
+    def quota_refused(self, quota: str) -> None:
+        self._note("quota_refused", quota=quota)
+
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         self._note("verdict", policy=policy, verdict=verdict, degraded=degraded)
 
