@@ -65,7 +65,15 @@ from imagesieve.results import (
     ViewKind,
 )
 from imagesieve.review_client import ReviewClient
-from imagesieve.review_results import Decision, Item, ItemState, Lease, Outcome, QueueStats
+from imagesieve.review_results import (
+    Decision,
+    DecisionEvent,
+    Item,
+    ItemState,
+    Lease,
+    Outcome,
+    QueueStats,
+)
 
 __all__ = [
     "AsyncClient",
@@ -80,6 +88,7 @@ __all__ = [
     "DeadlineUnmeetable",
     "Decision",
     "DecisionConflict",
+    "DecisionEvent",
     "DecodeInfo",
     "EncoderUnavailable",
     "FieldViolation",

@@ -5,13 +5,25 @@ The methods and parameters are those of ``ReviewClient``, which explains them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime
 
 from imagesieve import review_calls
 from imagesieve.async_transport import AsyncTransport
 from imagesieve.connection import DEFAULT_TIMEOUT_S
-from imagesieve.review_results import Decision, Item, ItemState, Lease, Outcome, QueueStats
+from imagesieve.errors import Unavailable
+from imagesieve.review_results import (
+    Decision,
+    DecisionEvent,
+    Item,
+    ItemState,
+    Lease,
+    Outcome,
+    QueueStats,
+)
+from imagesieve.watching import Watch
 
 
 class AsyncReviewClient:
@@ -123,3 +135,26 @@ class AsyncReviewClient:
     async def requeue(self, item_id: str, *, timeout: float = DEFAULT_TIMEOUT_S) -> Item:
         """As ``ReviewClient.requeue``."""
         return await self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))
+
+    async def watch(
+        self,
+        *,
+        cursor: str = "",
+        from_oldest: bool = False,
+        save: Callable[[str], None] | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> AsyncIterator[DecisionEvent]:
+        """As ``ReviewClient.watch``."""
+        watch = Watch(cursor=cursor, from_oldest=from_oldest, save=save, timeout_s=timeout)
+        while not self._transport.closed:
+            try:
+                async with aclosing(self._transport.stream(watch.call())) as answers:
+                    async for cursor, event in answers:
+                        watch.reached()
+                        if event is not None:
+                            yield event
+                        watch.done_with(cursor)
+            except Unavailable as error:
+                watch.failed(error)
+            if not self._transport.closed:
+                await asyncio.sleep(watch.pause())

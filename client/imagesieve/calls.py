@@ -46,6 +46,16 @@ class Call(Generic[Answer, Result]):
     failed: Callable[[ImagesieveError, float], Result] = _raise
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCall(Generic[Answer, Result]):
+    """One call that is answered again and again. It has no end of its own, so no timeout."""
+
+    path: str
+    request: Message
+    answer: type[Answer]
+    read: Callable[[Answer], Result]
+
+
 def moderate(
     upload: Upload,
     image: bytes,

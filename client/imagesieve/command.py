@@ -23,6 +23,7 @@ from imagesieve.command_parser import (
     USAGE,
     parse,
 )
+from imagesieve.command_watch import watch
 from imagesieve.errors import ImagesieveError
 from imagesieve.policy_results import HealthStatus
 from imagesieve.review_results import Item, ItemState, Outcome
@@ -167,6 +168,10 @@ def _requeue(args: argparse.Namespace, client: Client) -> int:
     return _show_item(args, client.review.requeue(args.item_id, timeout=args.timeout))
 
 
+def _watch(args: argparse.Namespace, client: Client) -> int:
+    return watch(args, client, out=sys.stdout)
+
+
 def _policy_list(args: argparse.Namespace, client: Client) -> int:
     policies = client.list_policies(timeout=args.timeout)
     listing(sys.stdout, policies, _POLICY_COLUMNS, form=args.format)
@@ -218,6 +223,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int]] = {
     "review stats": _stats,
     "review show": _show,
     "review requeue": _requeue,
+    "review watch": _watch,
     "policy list": _policy_list,
     "policy show": _policy_show,
     "policy reload": _policy_reload,

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from imagesieve.calls import Call
+from imagesieve.calls import Call, StreamCall
 from imagesieve.review_results import (
     Decision,
+    DecisionEvent,
     Item,
     ItemPage,
     ItemState,
@@ -25,6 +26,7 @@ from imagesieve.review_wire import (
     OUTCOMES,
     PAGE,
     STATES,
+    read_event,
     read_lease,
     read_stats,
 )
@@ -151,6 +153,17 @@ def stats(*, timeout_s: float) -> Call[pb.StatsResponse, QueueStats]:
 def requeue(item_id: str, *, timeout_s: float) -> Call[pb.RequeueResponse, Item]:
     request = pb.RequeueRequest(item_id=item_id)
     return _item_call("Requeue", request, pb.RequeueResponse, timeout_s)
+
+
+def watch(
+    *, cursor: str, from_oldest: bool
+) -> StreamCall[pb.WatchDecisionsResponse, tuple[str, DecisionEvent | None]]:
+    return StreamCall(
+        path=_REVIEW + "WatchDecisions",
+        request=pb.WatchDecisionsRequest(cursor=cursor, from_oldest=from_oldest),
+        answer=pb.WatchDecisionsResponse,
+        read=read_event,
+    )
 
 
 def _item_call(

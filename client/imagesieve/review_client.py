@@ -6,13 +6,24 @@ together. All of them are safe to repeat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from imagesieve import review_calls
 from imagesieve.connection import DEFAULT_TIMEOUT_S
-from imagesieve.review_results import Decision, Item, ItemState, Lease, Outcome, QueueStats
+from imagesieve.errors import Unavailable
+from imagesieve.review_results import (
+    Decision,
+    DecisionEvent,
+    Item,
+    ItemState,
+    Lease,
+    Outcome,
+    QueueStats,
+)
 from imagesieve.transport import Transport
+from imagesieve.watching import Watch
 
 
 class ReviewClient:
@@ -135,3 +146,35 @@ class ReviewClient:
         Raises StateConflict where it is decided.
         """
         return self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))
+
+    def watch(
+        self,
+        *,
+        cursor: str = "",
+        from_oldest: bool = False,
+        save: Callable[[str], None] | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Iterator[DecisionEvent]:
+        """Decisions as they are made, one event for each upload. Ends when the client is closed.
+
+        An interrupted watch goes on by itself where it stood: every decision comes at least
+        once, those of one item in order. It begins behind ``cursor``; without one from now on
+        or, with ``from_oldest``, from the oldest event that the server keeps. ``save`` is
+        called with a new cursor once everything before it has been dealt with, that is, when
+        the next event is asked for: keep the last one to go on after a restart. ``timeout`` is
+        for the first contact only, seconds.
+
+        Raises CursorExpired where the server no longer keeps what comes after the cursor.
+        """
+        watch = Watch(cursor=cursor, from_oldest=from_oldest, save=save, timeout_s=timeout)
+        while not self._transport.closed:
+            try:
+                for cursor, event in self._transport.stream(watch.call()):
+                    watch.reached()
+                    if event is not None:
+                        yield event
+                    watch.done_with(cursor)
+            except Unavailable as error:
+                watch.failed(error)
+            if not self._transport.closed:
+                time.sleep(watch.pause())

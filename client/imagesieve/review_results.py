@@ -99,6 +99,20 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEvent:
+    """One upload's share of one decision: an item of three uploads gives three."""
+
+    decision: Decision
+    request_id: str
+    cursor: str = ""  # behind this event, to go on from
+    sha256: str = ""
+    content_ref: str = ""
+    uploader_ref: str = ""
+    surface: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPage:
     """One page of a listing."""
 

@@ -59,6 +59,20 @@ PAGE = Table(
     pb.ListResponse,
     plain("next_page_token") | {"items": Many(ITEM)},
 )
+EVENT = Table(
+    review_results.DecisionEvent,
+    pb.WatchDecisionsResponse,
+    plain("request_id", "cursor", "sha256", "content_ref", "uploader_ref", "surface")
+    | {"decision": One(DECISION), "labels": PAIRS},
+)
+
+
+def read_event(
+    message: pb.WatchDecisionsResponse,
+) -> tuple[str, review_results.DecisionEvent | None]:
+    """The cursor, and the event where there is one."""
+    event = EVENT.read(message) if message.HasField("decision") else None
+    return message.cursor, event
 
 
 def read_lease(message: pb.ClaimResponse) -> review_results.Lease | None:

@@ -8,12 +8,12 @@ uploader's threads for the whole timeout only to say the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import grpc
 
-from imagesieve.calls import Call
+from imagesieve.calls import Call, StreamCall
 from imagesieve.connection import Connection
 from imagesieve.status import error_from_rpc
 
@@ -55,6 +55,7 @@ class Transport:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._closed = False
         options = connection.options
         if connection.credentials is None:
             self._channel = grpc.insecure_channel(connection.target, options)
@@ -74,8 +75,36 @@ class Transport:
         """Send the call without waiting."""
         return Pending(call, self._method(call).future(call.request, **self._settings(call)))
 
+    def stream(self, call: StreamCall[Any, Result]) -> Iterator[Result]:
+        """What the call makes of each answer, as they come. Raises as the stream fails; ends
+        where the server ends it, and where the transport is closed."""
+        if self._closed:
+            return
+        answers = self._channel.unary_stream(
+            call.path,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.answer.FromString,
+        )(
+            call.request,
+            metadata=self._connection.metadata(),
+            wait_for_ready=self._connection.wait_for_ready,
+        )
+        try:
+            for answer in answers:
+                yield call.read(answer)
+        except grpc.RpcError as error:
+            if not self._closed:
+                raise error_from_rpc(error) from None
+        finally:
+            answers.cancel()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Close the channel; calls under way end as cancelled."""
+        self._closed = True
         self._channel.close()
 
     def _method(self, call: Call[Any, Result]) -> Any:

@@ -226,7 +226,7 @@ def _services(
             draining=draining,
             max_image_bytes=settings.images.max_mib * MEBI,
         ),
-        review=ReviewService(queue=queue, authenticator=authenticator),
+        review=ReviewService(queue=queue, authenticator=authenticator, draining=draining),
         policy=PolicyService(policies=policies, reloader=policies, authenticator=authenticator),
     )
 

@@ -19,6 +19,7 @@ from imagesieve import (
     Item,
     ItemState,
     ModerationResult,
+    Outcome,
     Overloaded,
     Policy,
     Reason,
@@ -44,6 +45,7 @@ COMMANDS = [
     "review stats",
     "review show",
     "review requeue",
+    "review watch",
     "policy",
     "policy list",
     "policy show",
@@ -415,3 +417,24 @@ def test_views_are_named_so_that_a_person_finds_them() -> None:
     assert _view(0, View()) == "still"
     assert _view(2, View(kind=ViewKind.TILE)) == "tile 2"
     assert _view(3, View(kind=ViewKind.FRAME, frame=17)) == "frame 17"
+
+
+def test_decisions_are_watched_from_where_the_cursor_file_stands(
+    run: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    with Client(server.target) as client:
+        for name in ("r-1", "r-2", "r-3"):
+            client.moderate(b"review", request_id=name, content_ref=f"post/{name}")
+            lease = client.review.claim(reviewer="ana")
+            assert lease is not None
+            client.review.decide(lease.item.item_id, lease.token, Outcome.REJECT)
+    words = ("review", "watch", "--cursor-file", "cursor", "--from-oldest", "--format", "jsonl")
+    first = run(*words, "--limit", "2")
+    assert [json.loads(line)["request_id"] for line in first.stdout.splitlines()] == ["r-1", "r-2"]
+    assert (tmp_path / "cursor").read_text() == "2\n"
+    rest = run("review", "watch", "--cursor-file", "cursor", "--limit", "1")
+    heading, line = rest.stdout.splitlines()
+    assert heading.split() == ["DECIDED", "ITEM", "OUTCOME", "CAUSE", "REVIEWER", "CONTENT"]
+    assert line.split()[-4:] == ["REJECT", "DECIDE", "ana", "post/r-3"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cursor"]
+    assert (first.returncode, rest.returncode) == (0, 0)

@@ -109,6 +109,7 @@ class Rig:
     moderation: Any = field(init=False)
     review: Any = field(init=False)
     policy: Any = field(init=False)
+    metadata: tuple[tuple[str, str], ...] = ()  # of what a test's helper calls
 
     def __post_init__(self) -> None:
         self.moderation = moderation_pb2_grpc.ModerationServiceStub(self.channel)
@@ -130,7 +131,7 @@ async def running(
     decoder, encoder, metrics = FakeDecoder(), FakeEncoder(), RecordingMetrics()
     source = StaticPolicies(*(policies or (colour_policy(),)))
     writer = QueueWriter(
-        store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=metrics
+        store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=metrics, idle_s=0.3
     )
     queue = StoreSwitch(writer)
     reloader = Reloader(source)
@@ -166,7 +167,12 @@ async def running(
                 draining=draining,
                 images_per_call=images_per_call,
             ),
-            review=ReviewService(queue=queue, authenticator=authenticator),  # type: ignore[arg-type]
+            review=ReviewService(
+                queue=queue,  # type: ignore[arg-type]
+                authenticator=authenticator,
+                draining=draining,
+                watches_per_tenant=5,
+            ),
             policy=PolicyService(policies=source, reloader=reloader, authenticator=authenticator),
         ),
         health=health,

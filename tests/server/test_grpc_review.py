@@ -181,10 +181,3 @@ async def test_an_item_whose_picture_is_gone_is_still_shown(
         lease = await claim(rig, include_image=True)
     assert (got.item.item_id, got.image) == (item_id, b"")
     assert lease.token
-
-
-async def test_decision_events_are_not_of_this_release() -> None:
-    async with running() as rig:
-        call = rig.review.WatchDecisions(pb.WatchDecisionsRequest())
-        error = await refused(call.read())
-    assert (error.code, error.reason) == (Code.UNIMPLEMENTED, "NOT_IMPLEMENTED")

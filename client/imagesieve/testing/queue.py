@@ -20,6 +20,7 @@ from imagesieve.errors import (
 )
 from imagesieve.review_results import (
     Decision,
+    DecisionEvent,
     Item,
     ItemPage,
     ItemState,
@@ -40,6 +41,7 @@ class FakeQueue:
         self._leases: dict[str, Lease] = {}  # by item_id, while the item is LEASED
         self._claims: dict[str, str] = {}  # claim_id to item_id
         self._decided: dict[str, Decision] = {}  # by token
+        self._events: list[DecisionEvent] = []
         self._made = 0
 
     @property
@@ -126,6 +128,8 @@ class FakeQueue:
             tier=item.tier if decision.effective else item.tier + 1,
             decisions=(*item.decisions, decision),
         )
+        if decision.effective:
+            self._tell(item, decision)
         return decision
 
     def get(self, item_id: str) -> Item:
@@ -167,6 +171,29 @@ class FakeQueue:
         if item.state is not ItemState.PARKED:
             raise StateConflict(f"a {item.state} item cannot be put back")
         return self._back(item, expiries=0)
+
+    def events(self, cursor: str, *, from_oldest: bool) -> tuple[tuple[DecisionEvent, ...], str]:
+        """The events behind the cursor and the present one; "" is now, without ``from_oldest``."""
+        first = int(cursor) if cursor.isdigit() else 0
+        if (cursor and not cursor.isdigit()) or first > len(self._events):
+            raise CursorExpired("the cursor was not made by this server")
+        if not cursor and not from_oldest:
+            first = len(self._events)
+        return tuple(self._events[first:]), str(len(self._events))
+
+    def _tell(self, item: Item, decision: Decision) -> None:
+        self._events.append(
+            DecisionEvent(
+                decision=decision,
+                request_id=item.answer.request_id if item.answer else "",
+                cursor=str(len(self._events) + 1),
+                sha256=item.sha256,
+                content_ref=item.content_ref,
+                uploader_ref=item.uploader_ref,
+                surface=item.surface,
+                labels=item.labels,
+            )
+        )
 
     def _held(self, item_id: str, token: str) -> Lease:
         lease = self._leases.get(self.get(item_id).item_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from types import TracebackType
@@ -111,6 +111,12 @@ class FakeServer:
             self._state.policies = policies
             self._state.reload_problems = tuple(problems)
 
+    def end_watches(self) -> None:
+        """End every watch as a server does that is stopped; watchers go on by themselves."""
+        with self._state.called:
+            self._state.watches_ended += 1
+            self._state.called.notify_all()
+
     def stop(self) -> None:
         """Stop at once; calls under way end as if the server had died."""
         self._server.stop(grace=None).wait()
@@ -146,13 +152,24 @@ class FakeServer:
             try:
                 if method.name == "Moderate":  # its rule may take long, and locks for itself
                     return method.work(self._state, request)
-                with self._state.lock:
+                with self._state.called:
+                    self._state.called.notify_all()
                     return method.work(self._state, request)
             except ImagesieveError as error:
                 _abort(context, _Failure(error, None))
 
-        return grpc.unary_unary_rpc_method_handler(
-            serve,
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            self._fail_if_asked(method.name, context)
+            try:
+                yield from method.work(self._state, request, context.is_active)
+            except ImagesieveError as error:
+                _abort(context, _Failure(error, None))
+
+        build: Any = grpc.unary_unary_rpc_method_handler
+        if method.streams:
+            build = grpc.unary_stream_rpc_method_handler
+        return build(
+            stream if method.streams else serve,
             request_deserializer=method.request.FromString,
             response_serializer=lambda answer: answer.SerializeToString(),
         )

@@ -5,7 +5,7 @@ A method that is absent here is UNIMPLEMENTED, as gRPC says it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from imagesieve.policy_results import HealthStatus
-from imagesieve.review_wire import DECISION, ITEM, OUTCOMES, PAGE, STATES
+from imagesieve.review_wire import DECISION, EVENT, ITEM, OUTCOMES, PAGE, STATES
 from imagesieve.testing.rules import ReceivedRequest
 from imagesieve.testing.state import FakeState
 from imagesieve.v1 import moderation_pb2 as mpb
@@ -35,12 +35,13 @@ _HEALTH_NUMBERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One unary method."""
+    """One method; ``streams`` where it answers again and again, until nobody listens."""
 
     service: str
     name: str
     request: type[Message]
-    work: Callable[[FakeState, Any], Message]
+    work: Callable[..., Any]  # state and request to a message, or with ``active`` to several
+    streams: bool = False
 
 
 def received(request: mpb.ModerateRequest, metadata: Metadata) -> ReceivedRequest:
@@ -136,6 +137,22 @@ def _requeue(state: FakeState, request: rpb.RequeueRequest) -> Message:
     return rpb.RequeueResponse(item=ITEM.write(state.queue.requeue(request.item_id)))
 
 
+def _watch(
+    state: FakeState, request: rpb.WatchDecisionsRequest, active: Callable[[], bool]
+) -> Iterator[Message]:
+    with state.lock:
+        events, cursor = state.queue.events(request.cursor, from_oldest=request.from_oldest)
+        ended = state.watches_ended
+    yield rpb.WatchDecisionsResponse(cursor=request.cursor or ("" if events else cursor))
+    while active() and state.watches_ended == ended:
+        for event in events:
+            yield EVENT.write(event)
+        with state.called:
+            events, cursor = state.queue.events(cursor, from_oldest=False)
+            if not events:
+                state.called.wait(0.1)  # and look whether somebody still listens
+
+
 def _get_policy(state: FakeState, request: ppb.GetPolicyRequest) -> Message:
     return ppb.GetPolicyResponse(policy=POLICY.write(state.policy(request.name)))
 
@@ -183,6 +200,13 @@ METHODS: tuple[Method, ...] = (
         ("List", rpb.ListRequest, _list),
         ("Stats", rpb.StatsRequest, _stats),
         ("Requeue", rpb.RequeueRequest, _requeue),
+    ),
+    Method(
+        service="imagesieve.v1.ReviewService",
+        name="WatchDecisions",
+        request=rpb.WatchDecisionsRequest,
+        work=_watch,
+        streams=True,
     ),
     *_methods(
         "imagesieve.v1.PolicyService",

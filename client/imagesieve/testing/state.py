@@ -20,6 +20,8 @@ class FakeState:
 
     def __init__(self, rule: Rule, *, policies: Sequence[Policy]) -> None:
         self.lock = threading.RLock()
+        self.called = threading.Condition(self.lock)  # notified at every call
+        self.watches_ended = 0
         self.queue = FakeQueue()
         self.health = HealthStatus.SERVING
         self.policies = tuple(policies)

@@ -284,10 +284,12 @@ class RequeueResponse(_message.Message):
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
 
 class WatchDecisionsRequest(_message.Message):
-    __slots__ = ("cursor",)
+    __slots__ = ("cursor", "from_oldest")
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FROM_OLDEST_FIELD_NUMBER: _ClassVar[int]
     cursor: str
-    def __init__(self, cursor: _Optional[str] = ...) -> None: ...
+    from_oldest: bool
+    def __init__(self, cursor: _Optional[str] = ..., from_oldest: bool = ...) -> None: ...
 
 class WatchDecisionsResponse(_message.Message):
     __slots__ = ("decision", "cursor", "sha256", "content_ref", "uploader_ref", "surface", "labels", "request_id")

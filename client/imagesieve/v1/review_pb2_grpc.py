@@ -142,7 +142,8 @@ class ReviewServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchDecisions(self, request, context):
-        """Decisions as they are made, from a cursor on; at least once, in order per item.
+        """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
+        by itself: after any end but a refusal, go on with the last cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

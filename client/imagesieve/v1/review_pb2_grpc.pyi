@@ -49,7 +49,9 @@ class ReviewServiceStub:
     Requeue: _grpc.UnaryUnaryMultiCallable[_review_pb2.RequeueRequest, _review_pb2.RequeueResponse]
     """Puts a parked item back into the queue."""
     WatchDecisions: _grpc.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]
-    """Decisions as they are made, from a cursor on; at least once, in order per item."""
+    """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
+    by itself: after any end but a refusal, go on with the last cursor.
+    """
 
 @_typing.type_check_only
 class ReviewServiceAsyncStub(ReviewServiceStub):
@@ -72,7 +74,9 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     Requeue: _aio.UnaryUnaryMultiCallable[_review_pb2.RequeueRequest, _review_pb2.RequeueResponse]  # type: ignore[assignment]
     """Puts a parked item back into the queue."""
     WatchDecisions: _aio.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]  # type: ignore[assignment]
-    """Decisions as they are made, from a cursor on; at least once, in order per item."""
+    """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
+    by itself: after any end but a refusal, go on with the last cursor.
+    """
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     """The human-review queue. An item has at most one effective decision at a time; it may be
@@ -146,6 +150,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.WatchDecisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_review_pb2.WatchDecisionsResponse], _abc.AsyncIterator[_review_pb2.WatchDecisionsResponse]]:
-        """Decisions as they are made, from a cursor on; at least once, in order per item."""
+        """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
+        by itself: after any end but a refusal, go on with the last cursor.
+        """
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

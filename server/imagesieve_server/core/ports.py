@@ -7,7 +7,7 @@ a contract test over both. Deadlines are seconds of the monotonic clock (``time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
+from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.core.views import (
     DecodedImage,
     Embeddings,
@@ -161,6 +162,17 @@ class ReviewQueue(Protocol):
         ...
 
     async def stats(self, *, tenant: str | None) -> QueueStats: ...
+
+    def watch(
+        self, *, tenant: str, cursor: str = "", from_oldest: bool = False
+    ) -> AsyncIterator[EventPage]:
+        """Decision events as they are made, behind the cursor; without one from now on, or,
+        with ``from_oldest``, from the oldest kept. Never ends by itself.
+
+        The first page comes at once, and one without events now and then while nothing is
+        decided. Nothing is read ahead of what is taken. Raises CursorExpired.
+        """
+        ...
 
     async def evidence(self, *, tenant: str, sha256: str) -> bytes:
         """The original bytes. Raises ItemNotFound."""

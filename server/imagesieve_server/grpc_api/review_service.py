@@ -7,14 +7,19 @@ It knows messages and tenants; the rules of the queue are the core's and the sto
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 from imagesieve.v1 import review_pb2, review_pb2_grpc
-from imagesieve_server.core.errors import ItemNotFound, NotBuilt
+from imagesieve_server.core.errors import ItemNotFound
 from imagesieve_server.core.ports import ReviewQueue
 from imagesieve_server.core.review import Item
+from imagesieve_server.core.review_events import EventPage
+from imagesieve_server.grpc_api.at_once import AtOnce
 from imagesieve_server.grpc_api.deadlines import unary_deadline, within
 from imagesieve_server.grpc_api.identity import Authenticator, Context, Identity, caller_of
+from imagesieve_server.grpc_api.streaming import run_until
 from imagesieve_server.grpc_api.wire import review as wire
 
 log = logging.getLogger(__name__)
@@ -23,9 +28,19 @@ log = logging.getLogger(__name__)
 class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     """The reviewers' side of the queue."""
 
-    def __init__(self, *, queue: ReviewQueue, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        *,
+        queue: ReviewQueue,
+        authenticator: Authenticator,
+        draining: asyncio.Event,
+        watches_per_tenant: int = 16,
+    ) -> None:
+        """``draining`` ends the watches, whose callers go on elsewhere."""
         self._queue = queue
         self._authenticator = authenticator
+        self._draining = draining
+        self._watches = AtOnce(what="watches", limit=watches_per_tenant)
 
     async def Claim(
         self, request: review_pb2.ClaimRequest, context: Context
@@ -118,12 +133,15 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         item = await within(unary_deadline(context), work)
         return review_pb2.RequeueResponse(item=wire.item_of(item))
 
-    async def WatchDecisions(  # type: ignore[override]  # raises before it would write
+    async def WatchDecisions(  # type: ignore[override]  # writes, so that it can be cancelled
         self, request: review_pb2.WatchDecisionsRequest, context: Context
     ) -> None:
-        """Not of this release."""
-        await self._identify(context)
-        raise NotBuilt("this release does not send decision events; read decisions with Get")
+        """Decisions as they are made; a drain ends it."""
+        who = await self._identify(context)
+        start = wire.read_watch(request)
+        with self._watches.one(who.tenant):
+            pages = self._queue.watch(tenant=who.tenant, **start)
+            await run_until(self._draining, _send(pages, context))
 
     async def _identify(self, context: Context) -> Identity:
         return await self._authenticator.authenticate(caller_of(context))
@@ -137,3 +155,13 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         except ItemNotFound:
             log.warning("evidence is missing", extra={"item_id": item.item_id, "state": item.state})
             return b""
+
+
+async def _send(pages: AsyncIterator[EventPage], context: Context) -> None:
+    """Write page by page. A caller that does not read is not read for: each write waits until
+    the transport has taken it, and the next page is fetched after that."""
+    async for page in pages:
+        for event in page.events:
+            await context.write(wire.event_of(event))
+        if not page.events:
+            await context.write(review_pb2.WatchDecisionsResponse(cursor=page.cursor))

@@ -49,6 +49,14 @@ async def answers_as_ready(
         reading.result()
 
 
+async def run_until(stop: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Run ``work`` to its end or to the stop, whichever is first. Its error is raised."""
+    working = asyncio.create_task(work)
+    await _first(working, stop)
+    if not working.cancelled():
+        working.result()
+
+
 async def _read(
     questions: AsyncIterator[Question],
     one: Callable[[Question], Coroutine[None, None, None]],
@@ -65,12 +73,12 @@ async def _read(
         group.create_task(one(question))
 
 
-async def _first(reading: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Return when the reading ends, ending it at the stop."""
+async def _first(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Return when the task ends, ending it at the stop."""
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        reading.cancel()
-        await asyncio.wait({reading, stopping})
+        task.cancel()
+        await asyncio.wait({task, stopping})

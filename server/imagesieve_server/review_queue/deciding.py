@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from imagesieve_server.core.errors import DecisionConflict
 from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord
 from imagesieve_server.core.review_rules import Review, after_review
-from imagesieve_server.review_queue import chain, checks, moves, reading
+from imagesieve_server.review_queue import chain, checks, events, moves, reading
 from imagesieve_server.review_queue.recording import new_id
 from imagesieve_server.review_queue.rows import (
     DecisionRow,
-    EventRow,
     ItemRow,
     SubmissionRow,
     Transaction,
@@ -46,7 +45,7 @@ def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
     tx.add_decision(row)
     _move(tx, item, row, token=request.token)
     if row.effective:
-        _tell(tx, row)
+        events.tell(tx, row)
     return reading.decision_of(row)
 
 
@@ -114,23 +113,4 @@ def _move(tx: Transaction, item: ItemRow, row: DecisionRow, *, token: str) -> No
         token=token,
         detail={"decision_id": row.decision_id},
         changes=changes,
-    )
-
-
-def _tell(tx: Transaction, row: DecisionRow) -> None:
-    """One event per submission: each upload service hears of its own request."""
-    request_ids = tx.request_ids(row.tenant, row.item_id)
-    first = tx.next_positions(row.tenant, len(request_ids))
-    tx.add_events(
-        [
-            EventRow(
-                tenant=row.tenant,
-                position=position,
-                item_id=row.item_id,
-                decision_id=row.decision_id,
-                request_id=request_id,
-                created_at=row.decided_at,
-            )
-            for position, request_id in enumerate(request_ids, start=first)
-        ]
     )

@@ -5,6 +5,7 @@ Keeps rows in dictionaries behind one lock. A transaction that fails is undone r
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ class _Tables:
     audit: dict[Key, tuple[AuditRow, ...]] = field(default_factory=dict)
     events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)  # events up to here are not kept
+    cursor_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
 
 class MemoryBackend:
@@ -114,6 +117,9 @@ class MemoryTransaction:
 
     def item(self, tenant: str, item_id: str) -> ItemRow | None:
         return self._t.items.get((tenant, item_id))
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]:
+        return _known(self._t.items, tenant, item_ids)
 
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
@@ -199,6 +205,12 @@ class MemoryTransaction:
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         rows = self._t.events.get(tenant, ())
         return [row for row in rows if row.position > after][:limit]
+
+    def event_range(self, tenant: str) -> tuple[int, int]:
+        return self._t.removed.get(tenant, 0), self._t.positions.get(tenant, 0)
+
+    def cursor_key(self) -> bytes:
+        return self._t.cursor_key
 
     # --- writes ---
 

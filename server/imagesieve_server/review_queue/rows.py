@@ -171,6 +171,8 @@ class Transaction(Protocol):
 
     def item(self, tenant: str, item_id: str) -> ItemRow | None: ...
 
+    def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]: ...
+
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
     ) -> ItemRow | None:
@@ -220,6 +222,14 @@ class Transaction(Protocol):
 
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         """By position."""
+        ...
+
+    def event_range(self, tenant: str) -> tuple[int, int]:
+        """(position up to which events were removed, position of the last event)."""
+        ...
+
+    def cursor_key(self) -> bytes:
+        """The store's own secret, which lives as long as its rows."""
         ...
 
     # --- writes ---

@@ -3,9 +3,10 @@
 Knows columns, keys and constraints. Does not know how rows come about (``moves.py`` and its
 callers) nor how an old database becomes this one (``migrations/``; a test holds both equal).
 
-Tenant is the first column of every key. Times are seconds since the epoch by the store's
-clock. The table ``item`` is small and hot; what is wide lies in ``submission_payload``, once
-per submission, and an item shows the payload of one of its submissions.
+Tenant is the first column of every key but that of ``secret``. Times are seconds since the
+epoch by the store's clock. The table ``item`` is small and hot; what is wide lies in
+``submission_payload``, once per submission, and an item shows the payload of one of its
+submissions.
 """
 
 from __future__ import annotations
@@ -229,6 +230,7 @@ event_position = sa.Table(
     metadata,
     _key("tenant"),
     sa.Column("position", sa.BigInteger, nullable=False),  # of the tenant's last event
+    sa.Column("removed", sa.BigInteger, nullable=False),  # events up to here are not kept
 )
 
 decision_event = sa.Table(
@@ -243,3 +245,5 @@ decision_event = sa.Table(
     _of_item(),
     sa.ForeignKeyConstraint(["tenant", "decision_id"], ["decision.tenant", "decision.decision_id"]),
 )
+
+secret = sa.Table("secret", metadata, _key("name"), _text("value"))  # made by the migration

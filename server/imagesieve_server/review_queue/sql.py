@@ -139,7 +139,7 @@ class SqlTransaction(SqlReads):
         )
         if not moved.rowcount:
             self._connection.execute(
-                sa.insert(t.event_position).values(tenant=tenant, position=count)
+                sa.insert(t.event_position).values(tenant=tenant, position=count, removed=0)
             )
             return 1
         query = sa.select(counter.position).where(counter.tenant == tenant)

@@ -72,6 +72,12 @@ class SqlReads:
         query = _among(t.item, tenant, t.item.c.item_id, [item_id])
         return self._row(ItemRow, query)
 
+    def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]:
+        if not item_ids:
+            return {}
+        query = _among(t.item, tenant, t.item.c.item_id, item_ids)
+        return {row.item_id: row for row in self._rows(ItemRow, query)}
+
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
     ) -> ItemRow | None:
@@ -184,6 +190,17 @@ class SqlReads:
             .limit(limit)
         )
         return self._rows(EventRow, query)
+
+    def event_range(self, tenant: str) -> tuple[int, int]:
+        counter = t.event_position.c
+        query = sa.select(counter.removed, counter.position).where(counter.tenant == tenant)
+        found = self._connection.execute(query).first()
+        return (0, 0) if found is None else (found.removed, found.position)
+
+    def cursor_key(self) -> bytes:
+        query = sa.select(t.secret.c.value).where(t.secret.c.name == "cursor")
+        value: str = self._connection.execute(query).scalar_one()
+        return bytes.fromhex(value)
 
     def _rows(self, row_class: type[R], query: sa.Select[Any]) -> list[R]:
         found = self._connection.execute(query).mappings()

@@ -22,7 +22,8 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
-from imagesieve_server.review_queue import deciding, leasing, reading, recording
+from imagesieve_server.core.review_events import EventPage
+from imagesieve_server.review_queue import deciding, events, leasing, reading, recording
 from imagesieve_server.review_queue.rows import AuditRow, Backend, EventRow
 
 
@@ -62,6 +63,11 @@ class ReviewStore(Protocol):
         ...
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
+
+    def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
+        """The events behind the cursor, a page of them; without one, none and the present
+        place, or the oldest kept. Raises CursorExpired."""
+        ...
 
     def decision_events(self, *, tenant: str, after: int, limit: int) -> tuple[EventRow, ...]:
         """The tenant's events behind position ``after`` (0: from the first), in order."""
@@ -131,6 +137,10 @@ class RuledStore:
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
         with self.backend.read() as tx:
             return reading.history(tx, tenant=tenant, item_id=item_id)
+
+    def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
+        with self.backend.read() as tx:
+            return events.page(tx, tenant=tenant, cursor=cursor, from_oldest=from_oldest)
 
     def decision_events(self, *, tenant: str, after: int, limit: int) -> tuple[EventRow, ...]:
         with self.backend.read() as tx:

@@ -7,8 +7,9 @@ the store. Knows nothing of rows, rules or files.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,7 +28,9 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
+from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue.evidence import EvidenceStore
+from imagesieve_server.review_queue.signals import Signals, is_set_within
 from imagesieve_server.review_queue.store import ReviewStore
 from imagesieve_server.review_queue.store_thread import (
     CallJob,
@@ -47,6 +50,7 @@ class QueueWriter:
     """``core.ports.ReviewQueue`` over a store and an evidence store.
 
     ``patience_s`` bounds every call, seconds: a disk that hangs is StoreUnavailable, too.
+    ``idle_s`` is how often a watch looks at the store although nobody told it to, seconds.
     All methods belong to one event loop. ``metrics`` is called from several threads.
     """
 
@@ -59,10 +63,13 @@ class QueueWriter:
         evidence_threads: int = 4,
         max_group: int = 256,
         patience_s: float = 30.0,
+        idle_s: float = 10.0,
     ) -> None:
         self._evidence = evidence
         self._metrics = metrics
         self._patience_s = patience_s
+        self._idle_s = idle_s
+        self._signals = Signals()
         self._files = ThreadPoolExecutor(evidence_threads, thread_name_prefix="evidence")
         self._thread = StoreThread(store=store, metrics=metrics, max_group=max_group)
         self._active = 0
@@ -113,7 +120,7 @@ class QueueWriter:
         )
 
     async def decide(self, request: DecideRequest) -> DecisionRecord:
-        return await self._call("decide", lambda store: store.decide(request))
+        return await self._call("decide", lambda store: store.decide(request), tells=request.tenant)
 
     async def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item:
         """``actor`` is who asked, for the item's history."""
@@ -129,6 +136,28 @@ class QueueWriter:
 
     async def stats(self, *, tenant: str | None) -> QueueStats:
         return await self._call("stats", lambda store: store.stats(tenant=tenant))
+
+    async def watch(
+        self, *, tenant: str, cursor: str = "", from_oldest: bool = False
+    ) -> AsyncGenerator[EventPage, None]:
+        """Decision events as they are made; see the port."""
+        page = await self._events(tenant, cursor, from_oldest)
+        yield page
+        idle = False
+        while True:
+            signal = self._signals.of(tenant)  # before the look: nothing is slept through
+            page = await self._events(tenant, page.cursor)
+            if page.events or idle:
+                yield page
+                idle = False
+            else:
+                idle = not await is_set_within(signal, self._idle_s)
+
+    async def _events(self, tenant: str, cursor: str, from_oldest: bool = False) -> EventPage:
+        return await self._call(
+            "events",
+            lambda store: store.events(tenant=tenant, cursor=cursor, from_oldest=from_oldest),
+        )
 
     async def expire_leases(self) -> int:
         """End every lease that is over; to be called now and then, so that what nobody
@@ -153,10 +182,21 @@ class QueueWriter:
             log.error("review queue: the store did not close within %g s", self._patience_s)
         self._files.shutdown(wait=False, cancel_futures=True)
 
-    async def _call(self, operation: str, call: Callable[[ReviewStore], T]) -> T:
+    async def _call(
+        self, operation: str, call: Callable[[ReviewStore], T], *, tells: str | None = None
+    ) -> T:
+        """Run ``call`` on the store's thread. ``tells``: the tenant whose watchers look again
+        when it is done, even where the caller has gone by then."""
         async with self._bounded(operation):
             future: Future[T] = Future()
+            if tells is not None:
+                future.add_done_callback(partial(self._tell, asyncio.get_running_loop(), tells))
             return await self._done(CallJob(operation=operation, call=call, future=future), future)
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, tenant: str, _: object) -> None:
+        """Called by the store's thread, or by a caller that takes its job back."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the watchers with it
+            loop.call_soon_threadsafe(self._signals.give, tenant)
 
     async def _done(self, job: Job, future: Future[T]) -> T:
         """Hand the job over and await its future. A caller that is cancelled takes its job

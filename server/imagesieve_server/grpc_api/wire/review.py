@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagesieve.v1 import moderation_pb2, review_pb2
 from imagesieve_server.core import answer, review
 from imagesieve_server.core.errors import InvalidRequest
+from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.grpc_api.wire import checks, enums
 from imagesieve_server.grpc_api.wire.moderation import response_of
 
@@ -77,6 +79,35 @@ def read_list(message: review_pb2.ListRequest, *, tenant: str) -> review.ListReq
         category=checks.text("category", message.category, limit=checks.MAX_ID),
         page_size=size or DEFAULT_PAGE_SIZE,
         page_token=checks.text("page_token", message.page_token, limit=checks.MAX_PAGE_TOKEN),
+    )
+
+
+class WatchStart(TypedDict):
+    """Where a watch begins."""
+
+    cursor: str
+    from_oldest: bool
+
+
+def read_watch(message: review_pb2.WatchDecisionsRequest) -> WatchStart:
+    """Check and convert. Raises InvalidRequest."""
+    if message.cursor and message.from_oldest:
+        raise InvalidRequest("from_oldest", "has no meaning beside a cursor")
+    cursor = checks.text("cursor", message.cursor, limit=checks.MAX_PAGE_TOKEN)
+    return WatchStart(cursor=cursor, from_oldest=message.from_oldest)
+
+
+def event_of(event: DecisionEvent) -> review_pb2.WatchDecisionsResponse:
+    """One event as a message."""
+    return review_pb2.WatchDecisionsResponse(
+        decision=decision_of(event.decision),
+        cursor=event.cursor,
+        sha256=event.sha256,
+        content_ref=event.content_ref,
+        uploader_ref=event.uploader_ref,
+        surface=event.surface,
+        labels=event.labels,
+        request_id=event.request_id,
     )
 
 

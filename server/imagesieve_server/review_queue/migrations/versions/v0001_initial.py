@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -21,6 +23,7 @@ def upgrade() -> None:
     _audit()
     _event_position()
     _decision_event()
+    _secret()
 
 
 def _item() -> None:
@@ -237,6 +240,7 @@ def _event_position() -> None:
         "event_position",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("removed", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", name=op.f("pk_event_position")),
     )
 
@@ -262,3 +266,14 @@ def _decision_event() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant", "position", name=op.f("pk_decision_event")),
     )
+
+
+def _secret() -> None:
+    """Keys of this database, made here once: cursors are sealed with one."""
+    table = op.create_table(
+        "secret",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_secret")),
+    )
+    op.bulk_insert(table, [{"name": "cursor", "value": secrets.token_hex(32)}])
