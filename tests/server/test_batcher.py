@@ -433,11 +433,15 @@ async def test_closing_fails_who_waits_and_refuses_who_comes(
 
 
 async def test_closing_ends_the_thread(encoder: Faulty, gauges: Gauges) -> None:
-    before = threading.active_count()
+    others = set(threading.enumerate())  # of tests before this one, some still ending
+
+    def own() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t.name == "encoder" and t not in others]
+
     async with started(encoder, gauges) as batcher:
         await batcher.encode(pictures(1), deadline=soon())
-        assert threading.active_count() == before + 1
-    await until(lambda: threading.active_count() == before)
+        assert len(own()) == 1
+    await until(lambda: not own())
 
 
 @pytest.mark.parametrize(
