@@ -9,7 +9,7 @@ N ?= 10
 SEED ?= 1
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills overload train-demo clean
+        bench kills power-cuts overload train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -56,7 +56,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 
 # --- everything else ------------------------------------------------------------------------
 
-test-all: $(VENV)/.all ## All tests: adds torch, promtool, wheels; any unnamed skip is a failure
+test-all: $(VENV)/.all ## All tests: adds torch, promtool, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU
@@ -91,6 +91,9 @@ kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must
 
 overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed reason, none hangs
 	@$(PY) tests/long/overload.py --n $(N) --seed $(SEED)
+
+power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls that must lose flags
+	@$(PY) tests/long/power_cut.py --n $(N) --seed $(SEED)
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \

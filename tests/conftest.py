@@ -40,7 +40,7 @@ def hostile_folder() -> Path:
     return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
 
 
-_HEAVY = ("torch", "network", "promtool", "wheel")
+_HEAVY = ("torch", "network", "promtool", "wheel", "compiler")
 
 
 def _has_gpu() -> bool:
