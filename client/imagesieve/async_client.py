@@ -7,21 +7,32 @@ equal.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 
 import grpc
 
 from imagesieve import calls
+from imagesieve.async_bulk import run_bulk
 from imagesieve.async_many import run_many
 from imagesieve.async_review_client import AsyncReviewClient
 from imagesieve.async_transport import AsyncTransport
+from imagesieve.backlog import (
+    BATCH_BYTES,
+    BULK_BATCH,
+    BULK_BATCHES,
+    BULK_TIMEOUT_S,
+    Backlog,
+    check_bulk,
+)
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
 from imagesieve.many import MAX_IN_FLIGHT, check_in_flight
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.retry import MAX_IMAGE_BYTES
 from imagesieve.sources import read_image
+from imagesieve.v1 import moderation_pb2 as pb
 
 
 class AsyncClient:
@@ -79,9 +90,8 @@ class AsyncClient:
             surface=surface,
             labels=labels or {},
         )
-        return await self._moderate(
-            upload, policy=policy, categories=categories, dry_run=dry_run, timeout_s=timeout
-        )
+        request = await self._request(upload, policy, categories, dry_run)
+        return await self._transport.run(calls.moderate(request, timeout_s=timeout))
 
     def moderate_many(
         self,
@@ -97,11 +107,30 @@ class AsyncClient:
         check_in_flight(max_in_flight)
 
         async def moderate(upload: Upload) -> ModerationResult:
-            return await self._moderate(
-                upload, policy=policy, categories=categories, dry_run=dry_run, timeout_s=timeout
-            )
+            request = await self._request(upload, policy, categories, dry_run)
+            return await self._transport.run(calls.moderate(request, timeout_s=timeout))
 
         return run_many(moderate, images, max_in_flight=max_in_flight)
+
+    def moderate_bulk(
+        self,
+        images: Iterable[ImageSource | Upload],
+        *,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        dry_run: bool = False,
+        timeout: float = BULK_TIMEOUT_S,
+        batch: int = BULK_BATCH,
+        max_batches: int = BULK_BATCHES,
+    ) -> AsyncIterator[Moderated]:
+        """As ``Client.moderate_bulk``. Wrap it in ``contextlib.aclosing`` to leave it early."""
+        check_bulk(batch, max_batches)
+
+        async def prepare(upload: Upload) -> pb.ModerateRequest:
+            return await self._request(upload, policy, categories, dry_run, max_bytes=BATCH_BYTES)
+
+        backlog = Backlog(batch=batch, batches=max_batches, timeout_s=timeout)
+        return run_bulk(prepare, self._transport.run, images, backlog, max_batches=max_batches)
 
     async def get_policy(self, name: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> Policy:
         """As ``Client.get_policy``."""
@@ -136,28 +165,21 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _moderate(
+    async def _request(
         self,
         upload: Upload,
-        *,
         policy: str,
         categories: Sequence[str],
         dry_run: bool,
-        timeout_s: float,
-    ) -> ModerationResult:
-        return await self._transport.run(
-            calls.moderate(
-                upload,
-                await self._read(upload.image),
-                policy=policy,
-                categories=categories,
-                dry_run=dry_run,
-                timeout_s=timeout_s,
-            )
-        )
-
-    async def _read(self, source: ImageSource) -> bytes:
-        limit = self._connection.max_image_bytes
+        *,
+        max_bytes: int = sys.maxsize,
+    ) -> pb.ModerateRequest:
+        source = upload.image
+        limit = min(max_bytes, self._connection.max_image_bytes)
         if isinstance(source, bytes | bytearray | memoryview):
-            return read_image(source, max_bytes=limit)
-        return await asyncio.to_thread(read_image, source, max_bytes=limit)
+            image = read_image(source, max_bytes=limit)
+        else:
+            image = await asyncio.to_thread(read_image, source, max_bytes=limit)
+        return calls.moderate_request(
+            upload, image, policy=policy, categories=categories, dry_run=dry_run
+        )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from imagesieve import wire
-from imagesieve.errors import ImagesieveError, RequestError, Unavailable
+from imagesieve.errors import ImagesieveError, RequestError, ServerFault, Unavailable
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ModerationResult, Upload, Verdict
+from imagesieve.status import error_from_item
 from imagesieve.v1 import moderation_pb2 as pb
 from imagesieve.v1 import policy_pb2 as ppb
 
@@ -56,51 +57,93 @@ class StreamCall(Generic[Answer, Result]):
     read: Callable[[Answer], Result]
 
 
-def moderate(
+def moderate_request(
     upload: Upload,
     image: bytes,
     *,
     policy: str,
     categories: Sequence[str],
     dry_run: bool,
-    timeout_s: float,
-) -> Call[pb.ModerateResponse, ModerationResult]:
-    """One image. The request_id is fixed here, before the first attempt, so that every attempt
-    is the same request to the server and none is counted or queued twice."""
-    request_id = upload.request_id or uuid.uuid4().hex
+) -> pb.ModerateRequest:
+    """The request about one image. The request_id is fixed here, before the first attempt, so
+    that every attempt is the same request to the server and none is counted or queued twice."""
+    return wire.write_request(
+        upload,
+        image,
+        request_id=upload.request_id or uuid.uuid4().hex,
+        policy=policy,
+        categories=tuple(categories),
+        dry_run=dry_run,
+    )
 
-    def undecided(error: ImagesieveError, elapsed_s: float) -> ModerationResult:
+
+def moderate(
+    request: pb.ModerateRequest, *, timeout_s: float
+) -> Call[pb.ModerateResponse, ModerationResult]:
+    """One image."""
+
+    def failed(error: ImagesieveError, elapsed_s: float) -> ModerationResult:
         if not isinstance(error, Unavailable):
             raise error
-        return ModerationResult(
-            request_id=request_id,
-            verdict=Verdict.UNDECIDED,
-            undecided_reason=error.reason,
-            retry_after_s=error.retry_after_s,
-            policy=policy,
-            content_ref=upload.content_ref,
-            uploader_ref=upload.uploader_ref,
-            surface=upload.surface,
-            labels=dict(upload.labels),
-            dry_run=dry_run,
-            elapsed_s=elapsed_s,
-        )
+        return undecided(request, error, elapsed_s=elapsed_s)
 
     return Call(
         path=_MODERATION + "Moderate",
-        request=wire.write_request(
-            upload,
-            image,
-            request_id=request_id,
-            policy=policy,
-            categories=tuple(categories),
-            dry_run=dry_run,
-        ),
+        request=request,
         answer=pb.ModerateResponse,
         timeout_s=timeout_s,
         read=lambda answer, elapsed_s: wire.read_result(answer, elapsed_s=elapsed_s),
-        failed=undecided,
+        failed=failed,
     )
+
+
+def undecided(
+    request: pb.ModerateRequest, error: Unavailable, *, elapsed_s: float
+) -> ModerationResult:
+    """What a request is answered with when its budget is spent."""
+    return ModerationResult(
+        request_id=request.request_id,
+        verdict=Verdict.UNDECIDED,
+        undecided_reason=error.reason,
+        retry_after_s=error.retry_after_s,
+        policy=request.policy,
+        content_ref=request.content_ref,
+        uploader_ref=request.uploader_ref,
+        surface=request.surface,
+        labels=dict(request.labels),
+        dry_run=request.mode == pb.MODERATE_MODE_DRY_RUN,
+        elapsed_s=elapsed_s,
+    )
+
+
+Outcome: TypeAlias = ModerationResult | ImagesieveError
+
+
+def moderate_batch(
+    requests: Sequence[pb.ModerateRequest], *, timeout_s: float
+) -> Call[pb.ModerateBatchResponse, list[Outcome]]:
+    """Several images in one call; gives an outcome for each, in their order. A call that fails
+    as a whole fails each of them."""
+
+    def read(answer: pb.ModerateBatchResponse, elapsed_s: float) -> list[Outcome]:
+        if [r.request_id for r in answer.results] != [r.request_id for r in requests]:
+            return [ServerFault("the server answered another batch")] * len(requests)
+        return [_outcome(result, elapsed_s) for result in answer.results]
+
+    return Call(
+        path=_MODERATION + "ModerateBatch",
+        request=pb.ModerateBatchRequest(requests=requests),
+        answer=pb.ModerateBatchResponse,
+        timeout_s=timeout_s,
+        read=read,
+        failed=lambda error, _: [error] * len(requests),
+    )
+
+
+def _outcome(result: pb.ModerateResult, elapsed_s: float) -> Outcome:
+    if result.HasField("response"):
+        return wire.read_result(result.response, elapsed_s=elapsed_s)
+    return error_from_item(result.error)
 
 
 def get_policy(name: str, *, timeout_s: float) -> Call[ppb.GetPolicyResponse, Policy]:

@@ -5,12 +5,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 import grpc
 
 from imagesieve import calls
+from imagesieve.backlog import (
+    BATCH_BYTES,
+    BULK_BATCH,
+    BULK_BATCHES,
+    BULK_TIMEOUT_S,
+    Backlog,
+    check_bulk,
+)
+from imagesieve.bulk import run_bulk
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
 from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, run_many
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
@@ -19,6 +29,7 @@ from imagesieve.retry import MAX_IMAGE_BYTES
 from imagesieve.review_client import ReviewClient
 from imagesieve.sources import read_image
 from imagesieve.transport import Pending, Transport
+from imagesieve.v1 import moderation_pb2 as pb
 
 
 class Client:
@@ -90,16 +101,8 @@ class Client:
             surface=surface,
             labels=labels or {},
         )
-        return self._transport.run(
-            calls.moderate(
-                upload,
-                read_image(image, max_bytes=self._connection.max_image_bytes),
-                policy=policy,
-                categories=categories,
-                dry_run=dry_run,
-                timeout_s=timeout,
-            )
-        )
+        request = self._request(upload, policy=policy, categories=categories, dry_run=dry_run)
+        return self._transport.run(calls.moderate(request, timeout_s=timeout))
 
     def moderate_many(
         self,
@@ -120,18 +123,44 @@ class Client:
         check_in_flight(max_in_flight)
 
         def start(upload: Upload) -> Pending[ModerationResult]:
-            return self._transport.start(
-                calls.moderate(
-                    upload,
-                    read_image(upload.image, max_bytes=self._connection.max_image_bytes),
-                    policy=policy,
-                    categories=categories,
-                    dry_run=dry_run,
-                    timeout_s=timeout,
-                )
-            )
+            request = self._request(upload, policy=policy, categories=categories, dry_run=dry_run)
+            return self._transport.start(calls.moderate(request, timeout_s=timeout))
 
         return run_many(start, images, max_in_flight=max_in_flight)
+
+    def moderate_bulk(
+        self,
+        images: Iterable[ImageSource | Upload],
+        *,
+        policy: str = "",
+        categories: Sequence[str] = (),
+        dry_run: bool = False,
+        timeout: float = BULK_TIMEOUT_S,
+        batch: int = BULK_BATCH,
+        max_batches: int = BULK_BATCHES,
+    ) -> Iterator[Moderated]:
+        """As ``moderate_many``, for backfills: batches instead of single calls, and patience.
+
+        ``batch`` images (at most 64) travel in one call and ``max_batches`` calls are on their
+        way at once; batches shrink while the server is overloaded. An image that got no answer
+        is sent again, as the same request, until ``timeout`` (seconds, from its first sending)
+        is spent; then it is UNDECIDED. Its verdict may come later than alone: a batch answers
+        when its last image is done. An image over 32 MiB is too large here. Raises ValueError
+        for numbers under which nothing could be sent.
+        """
+        check_bulk(batch, max_batches)
+
+        def prepare(upload: Upload) -> pb.ModerateRequest:
+            return self._request(
+                upload,
+                policy=policy,
+                categories=categories,
+                dry_run=dry_run,
+                max_bytes=BATCH_BYTES,
+            )
+
+        backlog = Backlog(batch=batch, batches=max_batches, timeout_s=timeout)
+        return run_bulk(prepare, self._transport.start, images, backlog, max_batches=max_batches)
 
     def get_policy(self, name: str = "", *, timeout: float = DEFAULT_TIMEOUT_S) -> Policy:
         """One policy in force, with its source; the default one where ``name`` is empty.
@@ -154,6 +183,24 @@ class Client:
         Raises Unavailable where no answer came in time.
         """
         return self._transport.run(calls.health(service, timeout_s=timeout))
+
+    def _request(
+        self,
+        upload: Upload,
+        *,
+        policy: str,
+        categories: Sequence[str],
+        dry_run: bool,
+        max_bytes: int = sys.maxsize,
+    ) -> pb.ModerateRequest:
+        limit = min(max_bytes, self._connection.max_image_bytes)
+        return calls.moderate_request(
+            upload,
+            read_image(upload.image, max_bytes=limit),
+            policy=policy,
+            categories=categories,
+            dry_run=dry_run,
+        )
 
     def close(self) -> None:
         """Close the connection; calls under way end without an answer."""

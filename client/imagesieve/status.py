@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from imagesieve import errors
 from imagesieve.errors import FieldViolation, ImagesieveError
+from imagesieve.v1 import moderation_pb2 as pb
 
 DOMAIN = "imagesieve.dev"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -93,7 +94,21 @@ def error_from_status(
     trailers: Iterable[tuple[str, str | bytes]],
 ) -> ImagesieveError:
     """The typed error for a status that is not OK. ``trailers`` are its trailing metadata."""
-    details = _read(dict(trailers).get(DETAILS_KEY, b""))
+    return _error(code, message, _read(dict(trailers).get(DETAILS_KEY, b"")))
+
+
+def error_from_item(error: pb.ItemError) -> ImagesieveError:
+    """The typed error for one item of a batch: as if its own call had failed."""
+    code = _BY_NUMBER.get(error.code, grpc.StatusCode.UNKNOWN)
+    retry = error.retry_after_seconds if error.HasField("retry_after_seconds") else None
+    details = _Details(reason=error.reason, metadata=dict(error.metadata), retry_after_s=retry)
+    return _error(code, error.message, details)
+
+
+_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _error(code: grpc.StatusCode, message: str, details: _Details) -> ImagesieveError:
     kind = BY_REASON.get(details.reason)
     reason = details.reason
     if kind is None:

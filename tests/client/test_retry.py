@@ -95,6 +95,33 @@ def test_the_server_can_ask_for_a_later_retry(client: Client, server: FakeServer
     assert result.elapsed_s >= 0.75  # the client's own first backoff is at most 0.24 s
 
 
+def test_a_large_image_is_sent_again_after_the_servers_pushback(
+    client: Client, server: FakeServer
+) -> None:
+    server.fail_next(Overloaded("busy", retry_after_s=0.1), pushback_ms=100)
+    image = bytes(range(256)) * (15 * MIB // 256)
+    result = client.moderate(image, timeout=60)
+    assert result.verdict is Verdict.ALLOW
+    assert [request.image == image for request in server.requests] == [True, True]
+    assert ids(server) == {result.request_id}
+
+
+async def test_a_large_image_is_sent_again_after_the_servers_pushback_in_asyncio(
+    async_client: AsyncClient, server: FakeServer
+) -> None:
+    server.fail_next(Overloaded("busy", retry_after_s=0.1), pushback_ms=100)
+    result = await async_client.moderate(b"x" * (15 * MIB), timeout=60)
+    assert (result.verdict, server.count("Moderate")) == (Verdict.ALLOW, 2)
+
+
+def test_a_full_batch_is_sent_again_as_well(client: Client, server: FakeServer) -> None:
+    server.fail_next(grpc.StatusCode.UNAVAILABLE, method="ModerateBatch", pushback_ms=1)
+    outcomes = list(client.moderate_bulk([b"x" * (15 * MIB), b"y" * (15 * MIB)], batch=2))
+    assert [outcome.unwrap().verdict for outcome in outcomes] == [Verdict.ALLOW] * 2
+    assert server.count("ModerateBatch") == 2
+    assert len(ids(server)) == 2
+
+
 def test_a_pushback_beyond_the_timeout_ends_in_undecided(
     client: Client, server: FakeServer
 ) -> None:

@@ -8,11 +8,31 @@
         assert server.queue.items[0].category == "weapons"
 
 It speaks the real protocol over a real socket, so retries, timeouts and typed errors are the
-client's own. It judges nothing: a rule of yours gives each answer.
+client's own. It judges nothing: a rule of yours gives each answer. ``in_turn`` scripts several,
+``undecided`` is the answer of a server that cannot answer, ``fail_next`` and ``set_latency``
+make it fail and slow.
 """
 
 from imagesieve.testing.queue import FakeQueue
-from imagesieve.testing.rules import ReceivedRequest, Rule, allow, by_sha256, flag
+from imagesieve.testing.rules import (
+    ReceivedRequest,
+    Rule,
+    allow,
+    by_sha256,
+    flag,
+    in_turn,
+    undecided,
+)
 from imagesieve.testing.server import FakeServer
 
-__all__ = ["FakeQueue", "FakeServer", "ReceivedRequest", "Rule", "allow", "by_sha256", "flag"]
+__all__ = [
+    "FakeQueue",
+    "FakeServer",
+    "ReceivedRequest",
+    "Rule",
+    "allow",
+    "by_sha256",
+    "flag",
+    "in_turn",
+    "undecided",
+]

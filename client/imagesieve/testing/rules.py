@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from imagesieve.errors import ImagesieveError
 from imagesieve.results import (
     Band,
     CategoryScore,
@@ -20,7 +22,7 @@ from imagesieve.results import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedRequest:
-    """One attempt of a Moderate call, as the server saw it."""
+    """One image of one attempt of a call, as the server saw it."""
 
     request_id: str
     image: bytes = field(repr=False)
@@ -70,6 +72,41 @@ def flag(
         views=(View(),),
         coverage=1.0,
     )
+
+
+def undecided(reason: str = "OVERLOADED", *, retry_after_s: float = 3600.0) -> ModerationResult:
+    """No answer: the client gives UNDECIDED with this reason at once, without retries.
+
+    The reason is that of an ``Unavailable`` error which servers send. For UNREACHABLE stop the
+    server; to see retries, use ``FakeServer.fail_next``.
+    """
+    return ModerationResult(
+        request_id="",
+        verdict=Verdict.UNDECIDED,
+        undecided_reason=reason,
+        retry_after_s=retry_after_s,
+    )
+
+
+def in_turn(
+    *answers: ModerationResult | ImagesieveError, afterwards: ModerationResult | None = None
+) -> Rule:
+    """A rule that gives these answers one after the other, then ``afterwards`` (ALLOW).
+
+    An error among them is raised. Which image gets which answer is only sure for one at a time.
+    """
+    left = list(reversed(answers))
+    lock = threading.Lock()
+    default = afterwards or allow()
+
+    def rule(request: ReceivedRequest) -> ModerationResult:
+        with lock:
+            answer = left.pop() if left else default
+        if isinstance(answer, ImagesieveError):
+            raise answer
+        return answer
+
+    return rule
 
 
 def by_sha256(

@@ -17,12 +17,13 @@ from imagesieve.policy_results import HealthStatus, Policy
 from imagesieve.retry import MESSAGE_BYTES
 from imagesieve.testing.queue import FakeQueue
 from imagesieve.testing.rules import ReceivedRequest, Rule, allow_all
-from imagesieve.testing.services import METHODS, Method, received
-from imagesieve.testing.state import FakeState
+from imagesieve.testing.services import METHODS, Method, arrivals
+from imagesieve.testing.state import FakeState, NoAnswer
 from imagesieve.testing.statuses import PUSHBACK_KEY, code_of, trailers_of
 
 WORKERS = 32
 """Calls that a FakeServer serves at once."""
+_NO_RETRY_MS = -1  # a pushback that ends gRPC's retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class _Failure:
 class FakeServer:
     """Serves from the moment it is made until ``stop``; as a context manager, to its end.
 
-    ``rule`` answers Moderate. ``policies`` are what the policy methods show, the first one the
-    default. ``credentials`` make it serve TLS. ``target`` is where to connect.
+    ``rule`` answers for each image of Moderate and ModerateBatch, ``latency_s`` seconds after
+    the call arrived. ``policies`` are what the policy methods show, the first one the default.
+    ``credentials`` make it serve TLS. ``target`` is where to connect.
     """
 
     target: str
@@ -46,7 +48,10 @@ class FakeServer:
         *,
         policies: Sequence[Policy] = (),
         credentials: grpc.ServerCredentials | None = None,
+        latency_s: float = 0.0,
     ) -> None:
+        self._latency_s = latency_s
+        self._stopping = threading.Event()
         self._state = FakeState(rule, policies=policies)
         self._lock = threading.Lock()
         self._calls: list[str] = []
@@ -69,7 +74,7 @@ class FakeServer:
 
     @property
     def requests(self) -> tuple[ReceivedRequest, ...]:
-        """Every attempt of a Moderate call so far, failed ones included."""
+        """Every image of every attempt so far, those of failed attempts included."""
         with self._state.lock:
             return tuple(self._state.requests)
 
@@ -100,6 +105,15 @@ class FakeServer:
             failures = self._failures.setdefault(method, deque())
             failures.extend([_Failure(error, pushback_ms)] * times)
 
+    def clear_failures(self) -> None:
+        """Forget what ``fail_next`` asked for and has not happened yet."""
+        with self._lock:
+            self._failures.clear()
+
+    def set_latency(self, seconds: float) -> None:
+        """How long calls about images take from now on, 0 at first."""
+        self._latency_s = seconds
+
     def set_health(self, status: HealthStatus) -> None:
         """What the health check answers from now on; SERVING at first."""
         with self._state.lock:
@@ -119,6 +133,7 @@ class FakeServer:
 
     def stop(self) -> None:
         """Stop at once; calls under way end as if the server had died."""
+        self._stopping.set()
         self._server.stop(grace=None).wait()
         self._pool.shutdown(wait=False)
 
@@ -144,19 +159,21 @@ class FakeServer:
 
     def _handler(self, method: Method) -> Any:
         def serve(request: Any, context: grpc.ServicerContext) -> Any:
-            if method.name == "Moderate":
-                request = received(request, dict(context.invocation_metadata()))
-                with self._state.lock:
-                    self._state.requests.append(request)
+            images = arrivals(request, dict(context.invocation_metadata()))
+            with self._state.lock:
+                self._state.requests.extend(images)
             self._fail_if_asked(method.name, context)
             try:
-                if method.name == "Moderate":  # its rule may take long, and locks for itself
-                    return method.work(self._state, request)
+                if method.is_about_images:  # their rule may take long, and locks for itself
+                    self._stopping.wait(self._latency_s)
+                    return method.work(self._state, images)
                 with self._state.called:
                     self._state.called.notify_all()
                     return method.work(self._state, request)
             except ImagesieveError as error:
                 _abort(context, _Failure(error, None))
+            except NoAnswer as silence:
+                _abort(context, _Failure(silence.error, _NO_RETRY_MS))
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             self._fail_if_asked(method.name, context)

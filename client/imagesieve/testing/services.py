@@ -5,7 +5,7 @@ A method that is absent here is UNIMPLEMENTED, as gRPC says it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -14,10 +14,13 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
+from imagesieve.backlog import BATCH_ITEMS
+from imagesieve.errors import ImagesieveError, InvalidRequest
 from imagesieve.policy_results import HealthStatus
 from imagesieve.review_wire import DECISION, EVENT, ITEM, OUTCOMES, PAGE, STATES
 from imagesieve.testing.rules import ReceivedRequest
-from imagesieve.testing.state import FakeState
+from imagesieve.testing.state import FakeState, NoAnswer
+from imagesieve.testing.statuses import item_error_of
 from imagesieve.v1 import moderation_pb2 as mpb
 from imagesieve.v1 import policy_pb2 as ppb
 from imagesieve.v1 import review_pb2 as rpb
@@ -43,6 +46,11 @@ class Method:
     work: Callable[..., Any]  # state and request to a message, or with ``active`` to several
     streams: bool = False
 
+    @property
+    def is_about_images(self) -> bool:
+        """Whether ``work`` takes the images that arrived instead of the message."""
+        return self.request in (mpb.ModerateRequest, mpb.ModerateBatchRequest)
+
 
 def received(request: mpb.ModerateRequest, metadata: Metadata) -> ReceivedRequest:
     """A Moderate message as a test sees it."""
@@ -60,10 +68,35 @@ def received(request: mpb.ModerateRequest, metadata: Metadata) -> ReceivedReques
     )
 
 
-def moderate(state: FakeState, request: ReceivedRequest) -> Message:
-    """Moderate: the one method whose work begins from a value, which was recorded before."""
-    answer: Message = RESULT.write(state.moderate(request))
+def arrivals(request: Any, metadata: Metadata) -> tuple[ReceivedRequest, ...]:
+    """The images that a message asks about; none for the methods that are about no image."""
+    if isinstance(request, mpb.ModerateRequest):
+        return (received(request, metadata),)
+    if isinstance(request, mpb.ModerateBatchRequest):
+        return tuple(received(one, metadata) for one in request.requests)
+    return ()
+
+
+def _moderate(state: FakeState, requests: Sequence[ReceivedRequest]) -> Message:
+    answer: Message = RESULT.write(state.moderate(requests[0]))
     return answer
+
+
+def _moderate_batch(state: FakeState, requests: Sequence[ReceivedRequest]) -> Message:
+    if not 1 <= len(requests) <= BATCH_ITEMS:
+        raise InvalidRequest(f"requests: 1 to {BATCH_ITEMS}", metadata={"field": "requests"})
+    return mpb.ModerateBatchResponse(results=[_result(state, one) for one in requests])
+
+
+def _result(state: FakeState, request: ReceivedRequest) -> mpb.ModerateResult:
+    result = mpb.ModerateResult(request_id=request.request_id)
+    try:
+        result.response.CopyFrom(RESULT.write(state.moderate(request)))
+    except ImagesieveError as error:
+        result.error.CopyFrom(item_error_of(error))
+    except NoAnswer as silence:
+        result.error.CopyFrom(item_error_of(silence.error))
+    return result
 
 
 def _claim(state: FakeState, request: rpb.ClaimRequest) -> Message:
@@ -188,7 +221,8 @@ def _methods(service: str, *rows: tuple[str, type[Message], Any]) -> tuple[Metho
 METHODS: tuple[Method, ...] = (
     *_methods(
         "imagesieve.v1.ModerationService",
-        ("Moderate", mpb.ModerateRequest, moderate),
+        ("Moderate", mpb.ModerateRequest, _moderate),
+        ("ModerateBatch", mpb.ModerateBatchRequest, _moderate_batch),
     ),
     *_methods(
         "imagesieve.v1.ReviewService",

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from imagesieve.errors import RequestIdReused, UnknownPolicy
+from imagesieve.errors import RequestIdReused, Unavailable, UnknownPolicy
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ModerationResult, Verdict
 from imagesieve.review_results import Item, ItemState
+from imagesieve.status import BY_REASON
 from imagesieve.testing.queue import FakeQueue
 from imagesieve.testing.rules import ReceivedRequest, Rule
+
+
+class NoAnswer(Exception):
+    """A rule answered UNDECIDED: the call fails at once, and no retry is to help."""
+
+    def __init__(self, error: Unavailable) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class FakeState:
@@ -36,23 +45,33 @@ class FakeState:
         content = _content(received)
         with self.lock:
             known = self._answers.get(received.request_id)
-        if known is not None:
-            if known[0] != content:
-                raise RequestIdReused(
-                    f"request_id {received.request_id!r} was used before with other content",
-                    metadata={"request_id": received.request_id},
-                )
-            return known[1]
-        answer = _completed(self._rule(received), received)
-        if received.dry_run:
-            return answer
+        if known is None:
+            answer = _completed(self._rule(received), received)
+            if answer.verdict is Verdict.UNDECIDED:
+                raise NoAnswer(_unavailable(answer))
+            if received.dry_run:
+                return answer
+            known = self._remembered(content, answer, received)
+        if known[0] != content:
+            raise RequestIdReused(
+                f"request_id {received.request_id!r} was used before with other content",
+                metadata={"request_id": received.request_id},
+            )
+        return known[1]
+
+    def _remembered(
+        self, content: object, answer: ModerationResult, received: ReceivedRequest
+    ) -> tuple[object, ModerationResult]:
+        """The answer of that request_id: this one, unless a repeat was quicker."""
         with self.lock:
-            if answer.verdict is not Verdict.ALLOW:
-                answer = replace(answer, item_id=self.queue.new_id("item"))
-                self.queue.add(_item(answer, received))
-                self._images[answer.item_id] = received.image
-            self._answers[received.request_id] = (content, answer)
-        return answer
+            known = self._answers.get(received.request_id)
+            if known is None:
+                if answer.verdict is not Verdict.ALLOW:
+                    answer = replace(answer, item_id=self.queue.new_id("item"))
+                    self.queue.add(_item(answer, received))
+                    self._images[answer.item_id] = received.image
+                known = self._answers[received.request_id] = (content, answer)
+            return known
 
     def image(self, item_id: str) -> bytes:
         """The original of a flagged item; empty for an item that a test added itself."""
@@ -67,6 +86,13 @@ class FakeState:
 
     def reload(self) -> PolicyReload:
         return PolicyReload(policies=self.policies, problems=self.reload_problems)
+
+
+def _unavailable(answer: ModerationResult) -> Unavailable:
+    kind = BY_REASON.get(answer.undecided_reason)
+    if kind is None or not issubclass(kind, Unavailable):
+        raise ValueError(f"no server says {answer.undecided_reason!r}; for UNREACHABLE, stop it")
+    return kind("said by a rule", retry_after_s=answer.retry_after_s)
 
 
 def _content(received: ReceivedRequest) -> object:

@@ -8,6 +8,7 @@ from google.rpc import error_details_pb2, status_pb2
 from imagesieve import errors
 from imagesieve.errors import ImagesieveError
 from imagesieve.status import DETAILS_KEY, DOMAIN
+from imagesieve.v1 import moderation_pb2
 
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
@@ -62,3 +63,14 @@ def trailers_of(
     if pushback_ms is not None:
         trailers.append((PUSHBACK_KEY, str(pushback_ms)))
     return tuple(trailers)
+
+
+def item_error_of(error: ImagesieveError) -> moderation_pb2.ItemError:
+    """The error of one item of a batch."""
+    return moderation_pb2.ItemError(
+        code=code_of(error).value[0],
+        message=error.message,
+        reason=error.reason,
+        metadata=error.metadata,
+        retry_after_seconds=error.retry_after_s,
+    )
