@@ -1,91 +1,193 @@
-"""``imagesieve moderate``: finds files, asks about them, shows the answers in their order."""
+"""``imagesieve moderate``: asks about many images, shows the answers or keeps them in a file."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+import contextlib
+import shlex
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, TextIO
 
+from imagesieve.backlog import BULK_TIMEOUT_S
 from imagesieve.client import Client
-from imagesieve.command_output import Columns, json_line, plain
-from imagesieve.command_parser import DONE, FLAGGED, INCOMPLETE, USAGE
-from imagesieve.errors import ImagesieveError
-from imagesieve.results import (
-    ImageSource,
-    Moderated,
-    ModerationResult,
-    Threshold,
-    ThresholdScale,
-    Verdict,
-    View,
-    ViewKind,
-)
+from imagesieve.command_answers import AnswerFile, AnswerFileError, with_ids
+from imagesieve.command_manifest import ManifestError
+from imagesieve.command_parser import DONE, FLAGGED, INCOMPLETE, INTERRUPTED, USAGE
+from imagesieve.command_progress import Progress, Tally, is_terminal
+from imagesieve.command_uploads import Entry, collect
+from imagesieve.command_verdicts import Show, as_json, as_table, line_of
+from imagesieve.results import Moderated, Verdict
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif")
 _FAILS_ON: dict[str | None, tuple[Verdict, ...]] = {
     None: (),
     "review": (Verdict.REVIEW, Verdict.BLOCK),
     "block": (Verdict.BLOCK,),
 }
-_WIDEST_NAME = 48  # characters of the file column
 
 
 def moderate(
     args: argparse.Namespace, client: Client, *, stdin: BinaryIO, out: TextIO, err: TextIO
 ) -> int:
     """Run the command; gives the exit code."""
-    names, skipped = find(args.paths)
-    if skipped:
-        err.write(f"imagesieve: {skipped} files in folders are not named as images: not sent\n")
-    if not names:
-        err.write("imagesieve: no images found\n")
+    try:
+        found = collect(args.paths, paths_from=args.paths_from, stdin=stdin)
+        if found.skipped:
+            err.write(
+                f"imagesieve: {found.skipped} files in folders are not named as images: not sent\n"
+            )
+        if not found.entries:
+            err.write("imagesieve: no images found\n")
+            return USAGE
+        with contextlib.ExitStack() as stack:
+            answers = _answers(args)
+            if answers is None:
+                return _Run(args, client, found.entries, out=out, err=err).show()
+            stack.callback(answers.close)
+            return _keep(args, client, answers, found.entries, out=out, err=err)
+    except (ManifestError, AnswerFileError) as error:
+        err.writelines(f"imagesieve: {line}\n" for line in str(error).splitlines())
         return USAGE
-    sources: Iterator[ImageSource] = (stdin if name == "-" else Path(name) for name in names)
-    outcomes = client.moderate_many(
-        sources,
-        policy=args.policy,
-        categories=args.categories,
-        dry_run=args.dry_run,
-        timeout=args.timeout,
-        max_in_flight=args.concurrency,
-    )
-    show = _json(out) if args.format == "jsonl" else _table(out, names)
-    verdicts: list[Verdict] = []
-    for outcome in in_order(outcomes):
-        show(names[outcome.index], outcome)
-        verdicts.append(outcome.result.verdict if outcome.result else Verdict.UNDECIDED)
-    return exit_code(verdicts, fail_on=args.fail_on)
 
 
-def find(paths: Sequence[str]) -> tuple[list[str], int]:
-    """The files to send, and how many files in folders were passed over.
-
-    A named file is always sent; in folders the name's ending decides, and hidden files and
-    folders are left alone. Raises OSError for a folder that cannot be listed.
-    """
-    names: list[str] = []
-    skipped = 0
-    for path in paths:
-        if path == "-" or not os.path.isdir(path):
-            names.append(path)
-            continue
-        for name in _files(path):
-            if name.lower().endswith(SUFFIXES):
-                names.append(name)
-            else:
-                skipped += 1
-    return names, skipped
+def _answers(args: argparse.Namespace) -> AnswerFile | None:
+    if args.resume:
+        return AnswerFile.resume(args.resume)
+    return AnswerFile.create(args.output) if args.output else None
 
 
-def _files(folder: str) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise error
+def _keep(
+    args: argparse.Namespace,
+    client: Client,
+    answers: AnswerFile,
+    entries: Sequence[Entry],
+    *,
+    out: TextIO,
+    err: TextIO,
+) -> int:
+    """Ask about what the file does not answer yet."""
+    options = (args.policy, sorted(set(args.categories)), args.dry_run)
+    known = list(with_ids(entries, run=answers.run, options=options))
+    left = [entry for entry in known if entry.upload.request_id not in answers.answered]
+    if len(left) < len(known):
+        done = len(known) - len(left)
+        err.write(f"imagesieve: {done} of {len(known)} are answered in {answers.path}\n")
+    return _Run(args, client, left, out=out, err=err).keep(answers)
 
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(parent, n) for n in sorted(files) if not n.startswith("."))
+
+class _Run:
+    """One run over some entries."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        client: Client,
+        entries: Sequence[Entry],
+        *,
+        out: TextIO,
+        err: TextIO,
+    ) -> None:
+        self._args = args
+        self._client = client
+        self._entries = entries
+        self._out = out
+        self._err = err
+        self._tally = Tally()
+        self._verdicts: set[Verdict] = set()
+        quiet = out.isatty() and not (args.output or args.resume)
+        self._progress = Progress(
+            err, total=len(entries), shown=is_terminal(err) and not quiet and len(entries) > 1
+        )
+
+    def show(self) -> int:
+        """Answers to standard output, in the order of the entries."""
+        show = self._shown()
+        try:
+            for outcome in in_order(self._outcomes()):
+                show(self._entries[outcome.index].name, outcome)
+        except KeyboardInterrupt:
+            return self._interrupted(
+                "answers were not kept; with --output FILE such a run can be resumed"
+            )
+        self._progress.clear()
+        return self._exit_code()
+
+    def keep(self, answers: AnswerFile) -> int:
+        """Answers to the file, as they arrive."""
+        again = f"go on with: {resuming(self._args.argv, answers.path)}"
+        try:
+            for outcome in self._outcomes():
+                answers.write(line_of(self._entries[outcome.index].name, outcome))
+        except KeyboardInterrupt:
+            return self._interrupted(again)
+        except OSError as error:
+            self._progress.clear()
+            self._err.write(f"imagesieve: {answers.path}: {error.strerror}; {again}\n")
+            return INCOMPLETE
+        self._progress.clear()
+        self._err.write(f"imagesieve: {self._summary()}\n")
+        code = self._exit_code()
+        if code == INCOMPLETE:
+            self._err.write(f"imagesieve: to ask again about what has no verdict: {again}\n")
+        return code
+
+    def _asked(self) -> Iterator[Moderated]:
+        args = self._args
+        uploads = (entry.upload for entry in self._entries)
+        if args.bulk:
+            return self._client.moderate_bulk(
+                uploads,
+                policy=args.policy,
+                categories=args.categories,
+                dry_run=args.dry_run,
+                timeout=max(args.timeout, BULK_TIMEOUT_S),
+            )
+        return self._client.moderate_many(
+            uploads,
+            policy=args.policy,
+            categories=args.categories,
+            dry_run=args.dry_run,
+            timeout=args.timeout,
+            max_in_flight=args.concurrency,
+        )
+
+    def _outcomes(self) -> Iterator[Moderated]:
+        for outcome in self._asked():
+            self._tally.add(outcome)
+            self._verdicts.add(outcome.result.verdict if outcome.result else Verdict.UNDECIDED)
+            yield outcome
+            self._progress.update(self._tally)
+
+    def _shown(self) -> Show:
+        if self._args.format == "jsonl":
+            return as_json(self._out)
+        width = shutil.get_terminal_size().columns if self._out.isatty() else None
+        return as_table(self._out, [entry.name for entry in self._entries], width=width)
+
+    def _interrupted(self, advice: str) -> int:
+        self._progress.clear()
+        self._err.write(f"\nimagesieve: interrupted: {self._summary()}\nimagesieve: {advice}\n")
+        return INTERRUPTED
+
+    def _summary(self) -> str:
+        done, seconds = self._tally.done, self._progress.elapsed_s
+        rate = f" ({done / seconds:.0f}/s)" if seconds > 0 else ""
+        return f"{done} of {len(self._entries)} images in {seconds:.1f} s{rate}  {self._tally}"
+
+    def _exit_code(self) -> int:
+        return exit_code(self._verdicts, fail_on=self._args.fail_on)
+
+
+def resuming(argv: Sequence[str], file: str) -> str:
+    """The command line that goes on with ``file``, as a shell takes it."""
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word in ("--output", "--resume"):
+            next(rest, None)
+        elif not word.startswith(("--output=", "--resume=")):
+            words.append(word)
+    return shlex.join(["imagesieve", *words, "--resume", file])
 
 
 def in_order(outcomes: Iterable[Moderated]) -> Iterator[Moderated]:
@@ -99,92 +201,9 @@ def in_order(outcomes: Iterable[Moderated]) -> Iterator[Moderated]:
             following += 1
 
 
-def exit_code(verdicts: Sequence[Verdict], *, fail_on: str | None) -> int:
+def exit_code(verdicts: Iterable[Verdict], *, fail_on: str | None) -> int:
     """The exit code; an errored image counts as UNDECIDED."""
-    if Verdict.UNDECIDED in verdicts:
+    seen = set(verdicts)
+    if Verdict.UNDECIDED in seen:
         return INCOMPLETE
-    return FLAGGED if any(verdict in _FAILS_ON[fail_on] for verdict in verdicts) else DONE
-
-
-def _json(out: TextIO) -> Callable[[str, Moderated], None]:
-    def show(name: str, outcome: Moderated) -> None:
-        if outcome.result is not None:
-            json_line(out, {"file": name, **plain(outcome.result)})
-        else:
-            reason, message = _error(outcome)
-            json_line(out, {"file": name, "error": {"reason": reason, "message": message}})
-
-    return show
-
-
-def _table(out: TextIO, names: Sequence[str]) -> Callable[[str, Moderated], None]:
-    columns = Columns(
-        out,
-        {
-            "FILE": min(max(len(name) for name in names), _WIDEST_NAME),
-            "VERDICT": 9,
-            "CATEGORY": 16,
-            "SCORE": 5,
-            "THRESHOLD": 9,
-            "MARGIN": 7,
-            "VIEW": 8,
-            "MS": 5,
-            "NOTE": 0,
-        },
-    )
-
-    def show(name: str, outcome: Moderated) -> None:
-        if outcome.result is not None:
-            columns.row(name, *_cells(outcome.result))
-        else:
-            reason, message = _error(outcome)
-            columns.row(name, "ERROR", *("",) * 6, f"{reason}: {message}")
-
-    return show
-
-
-def _cells(result: ModerationResult) -> tuple[str, ...]:
-    worst = result.worst
-    milliseconds = f"{result.elapsed_s * 1000:.0f}"
-    if worst is None:
-        return (result.verdict, "", "", "", "", "", milliseconds, _note(result))
-    view = result.views[worst.view] if worst.view < len(result.views) else None
-    return (
-        result.verdict,
-        worst.category,
-        f"{worst.score:.3f}",
-        _threshold(worst.review_threshold or worst.block_threshold),
-        "" if worst.margin is None else f"{worst.margin:+.2f}",
-        "" if view is None else _view(worst.view, view),
-        milliseconds,
-        _note(result),
-    )
-
-
-def _threshold(threshold: Threshold | None) -> str:
-    if threshold is None:
-        return ""
-    logit = threshold.scale is ThresholdScale.LOGIT
-    return f"logit {threshold.value:g}" if logit else f"{threshold.value:.3f}"
-
-
-def _view(index: int, view: View) -> str:
-    if view.kind is ViewKind.STILL:
-        return "still"
-    return f"{view.kind.lower()} {view.frame if view.kind is ViewKind.FRAME else index}"
-
-
-def _note(result: ModerationResult) -> str:
-    """Why nobody decided, or the reasons that are no category's."""
-    if result.undecided_reason:
-        return result.undecided_reason
-    others = (reason for reason in result.reasons if not reason.category)
-    return " ".join(r.code + (f"({r.detail})" if r.detail else "") for r in others)
-
-
-def _error(outcome: Moderated) -> tuple[str, str]:
-    error = outcome.error
-    if isinstance(error, ImagesieveError):
-        return error.reason, error.message
-    assert error is not None  # an outcome without a result has an error
-    return "FILE_UNREADABLE", error.strerror or type(error).__name__
+    return FLAGGED if seen & set(_FAILS_ON[fail_on]) else DONE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
@@ -41,19 +42,54 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-class Columns:
-    """Rows under a heading; a cell longer than its column pushes the rest of its row."""
+def width_of(text: str) -> int:
+    """Cells of a terminal that the text takes: East Asian wide characters take two."""
+    return sum(_cells_of(c) for c in text)
 
-    def __init__(self, out: TextIO, columns: Mapping[str, int]) -> None:
+
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shortened(text: str, width: int) -> str:
+    """The text, its middle replaced by … where it is wider than ``width`` (at least 3)."""
+    if width_of(text) <= width:
+        return text
+    head, tail = _first(text, (width - 1) // 3), _first(text[::-1], width - 1 - (width - 1) // 3)
+    return f"{head}…{tail[::-1]}"
+
+
+def _first(text: str, width: int) -> str:
+    taken = 0
+    for position, character in enumerate(text):
+        taken += _cells_of(character)
+        if taken > width:
+            return text[:position]
+    return text
+
+
+class Columns:
+    """Rows under a heading. A cell wider than its column is shortened, or, where nothing may
+    be lost, pushes the rest of its row; the last column has no limit."""
+
+    def __init__(self, out: TextIO, columns: Mapping[str, int], *, shorten: bool = False) -> None:
         """``columns`` are headings and widths in characters."""
         self._out = out
+        self._shorten = shorten
         self._widths = [max(len(name), width) for name, width in columns.items()]
         self.row(*columns)
 
     def row(self, *cells: str) -> None:
-        padded = [printable(cell).ljust(w) for cell, w in zip(cells, self._widths, strict=True)]
-        self._out.write("  ".join(padded).rstrip() + "\n")
+        *first, last = map(printable, cells)
+        padded = [self._fit(cell, w) for cell, w in zip(first, self._widths, strict=False)]
+        self._out.write("  ".join([*padded, last]).rstrip() + "\n")
         self._out.flush()
+
+    def _fit(self, cell: str, width: int) -> str:
+        shown = shortened(cell, width) if self._shorten else cell
+        return shown + " " * (width - width_of(shown))
 
 
 def record(out: TextIO, value: Any, *, form: str) -> None:

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from imagesieve.command_moderate_options import USAGE_LINE, add_options
+from imagesieve.command_values import positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
-from imagesieve.many import MAX_IN_FLIGHT
 from imagesieve.review_results import ItemState, Outcome
 
 DONE = 0
@@ -92,7 +93,7 @@ def _connection_options(server: str) -> argparse.ArgumentParser:
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_positive_float,
+        type=positive_float,
         default=DEFAULT_TIMEOUT_S,
         help=f"for each call, retries included (default: {DEFAULT_TIMEOUT_S:g})",
     )
@@ -121,35 +122,9 @@ def _add_moderate(commands: Any, connection: argparse.ArgumentParser) -> None:
         "moderate",
         connection,
         help="ask whether images may be published",
-        usage="imagesieve moderate PATH ... [OPTION ...]",
+        usage=USAGE_LINE,
     )
-    moderate.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        help="a file, a folder (searched for .jpg .jpeg .png .webp .gif .avif) or - for one "
-        "image on standard input",
-    )
-    moderate.add_argument(
-        "--policy", metavar="NAME", default="", help="instead of the server's default policy"
-    )
-    _repeated(moderate, "--category", "categories", "ID", "only this category; may be repeated")
-    moderate.add_argument(
-        "--dry-run", action="store_true", help="answer in full, but store and queue nothing"
-    )
-    moderate.add_argument(
-        "--concurrency",
-        metavar="N",
-        type=_positive_int,
-        default=MAX_IN_FLIGHT,
-        help=f"images in flight at once (default: {MAX_IN_FLIGHT})",
-    )
-    moderate.add_argument(
-        "--fail-on",
-        metavar="VERDICT",
-        choices=("review", "block"),
-        help="exit with 3 where an image is at least this: review or block",
-    )
+    add_options(moderate)
 
 
 def _add_review(commands: Any, connection: argparse.ArgumentParser) -> None:
@@ -199,9 +174,9 @@ def _add_claim(verbs: Any, connection: argparse.ArgumentParser) -> None:
     )
     claim.add_argument("--reviewer", metavar="NAME", default="", help="who claims")
     text = "only items of this category; may be repeated"
-    _repeated(claim, "--category", "categories", "ID", text)
+    repeated(claim, "--category", "categories", "ID", text)
     claim.add_argument(
-        "--tier", metavar="N", type=_positive_int, default=1, help="of review (default: 1)"
+        "--tier", metavar="N", type=positive_int, default=1, help="of review (default: 1)"
     )
     _lease_option(claim)
     _image_option(claim)
@@ -212,7 +187,7 @@ def _add_decide(decide: Any) -> None:
     decide.add_argument(
         "outcome", metavar="OUTCOME", choices=outcomes, help="approve, reject or escalate"
     )
-    _repeated(decide, "--label", "labels", "LABEL", "what it is; may be repeated")
+    repeated(decide, "--label", "labels", "LABEL", "what it is; may be repeated")
     decide.add_argument("--note", metavar="TEXT", default="", help="why, for the record")
     decide.add_argument("--reviewer", metavar="NAME", default="", help="who decides")
 
@@ -231,7 +206,7 @@ def _add_list(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> No
     )
     listing.add_argument("--category", metavar="ID", default="", help="only items of this category")
     listing.add_argument(
-        "--limit", metavar="N", type=_positive_int, default=100, help="at most (default: 100)"
+        "--limit", metavar="N", type=positive_int, default=100, help="at most (default: 100)"
     )
 
 
@@ -252,7 +227,7 @@ def _add_watch(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> N
         action="store_true",
         help="without a cursor: from the oldest decision kept, instead of from now on",
     )
-    watch.add_argument("--limit", metavar="N", type=_positive_int, help="end after so many lines")
+    watch.add_argument("--limit", metavar="N", type=positive_int, help="end after so many lines")
 
 
 def _add_policy(commands: Any, connection: argparse.ArgumentParser) -> None:
@@ -278,7 +253,7 @@ def _lease_option(parser: Any) -> None:
     parser.add_argument(
         "--lease",
         metavar="SECONDS",
-        type=_positive_int,
+        type=positive_int,
         default=0,
         help="length of the lease (default: the server's, ten minutes)",
     )
@@ -288,24 +263,12 @@ def _image_option(parser: Any) -> None:
     parser.add_argument("--image-to", metavar="FILE", help="write the original image to this file")
 
 
-def _repeated(parser: Any, option: str, dest: str, metavar: str, help: str) -> None:
-    parser.add_argument(option, metavar=metavar, dest=dest, action="append", default=[], help=help)
-
-
-def _positive_int(text: str) -> int:
-    return int(_positive(text, int(text)))
-
-
-def _positive_float(text: str) -> float:
-    return _positive(text, float(text))
-
-
-def _positive(text: str, number: float) -> float:
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
 def parse(argv: Sequence[str] | None, *, server: str | None) -> argparse.Namespace:
-    """The parsed command line; leaves with exit code 2 where it is wrong."""
-    return build_parser(server=server).parse_args(argv)
+    """The parsed command line, with its words as ``argv``; leaves with exit code 2 where it
+    is wrong."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser(server=server)
+    args = parser.parse_args(words, argparse.Namespace(argv=words))
+    if args.command == "moderate" and not args.paths and args.paths_from is None:
+        parser.error("moderate: name an image, a folder or a manifest, or use --paths-from")
+    return args

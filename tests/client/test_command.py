@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.command_line import absolute_path
 from imagesieve import (
     Client,
     DecodeInfo,
@@ -28,8 +30,10 @@ from imagesieve import (
     ViewKind,
 )
 from imagesieve.command import main
-from imagesieve.command_moderate import _view, exit_code, find, in_order
+from imagesieve.command_moderate import exit_code, in_order
 from imagesieve.command_output import plain, printable
+from imagesieve.command_uploads import collect
+from imagesieve.command_verdicts import name_view
 from imagesieve.results import Moderated, Upload
 from imagesieve.testing import FakeServer, ReceivedRequest, allow, flag
 
@@ -100,12 +104,6 @@ def run(server: FakeServer, tmp_path: Path) -> Run:
         )
 
     return run
-
-
-def absolute_path() -> dict[str, str]:
-    """The environment, its PYTHONPATH good in any folder."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("IMAGESIEVE_")}
-    return kept | {"PYTHONPATH": os.pathsep.join(os.path.abspath(p) for p in sys.path if p)}
 
 
 def write(folder: Path, **files: str) -> None:
@@ -196,10 +194,12 @@ def test_folders_are_searched_by_name_and_what_is_left_out_is_counted(tmp_path: 
     for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.jpg", "sub/c.webp", ".git/d.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    names, skipped = find([str(tmp_path), str(tmp_path / "notes.txt"), "-"])
+    found = collect(
+        [str(tmp_path), str(tmp_path / "notes.txt"), "-"], paths_from=None, stdin=io.BytesIO()
+    )
     inside = [os.path.join(tmp_path, name) for name in ("a.jpg", "b.PNG", "sub/c.webp")]
-    assert names == [*inside, str(tmp_path / "notes.txt"), "-"]
-    assert skipped == 1
+    assert [e.name for e in found.entries] == [*inside, str(tmp_path / "notes.txt"), "-"]
+    assert found.skipped == 1
 
 
 def test_an_empty_folder_is_wrong_usage(run: Run, tmp_path: Path) -> None:
@@ -216,6 +216,7 @@ def test_an_empty_folder_is_wrong_usage(run: Run, tmp_path: Path) -> None:
     [
         [],
         ["moderate"],
+        ["moderate", "a.jpg", "--output", "x", "--resume", "x"],
         ["review"],
         ["unknown"],
         ["moderate", "a.jpg", "--concurrency", "0"],
@@ -414,9 +415,9 @@ def test_json_has_no_infinities_and_no_bytes() -> None:
 
 
 def test_views_are_named_so_that_a_person_finds_them() -> None:
-    assert _view(0, View()) == "still"
-    assert _view(2, View(kind=ViewKind.TILE)) == "tile 2"
-    assert _view(3, View(kind=ViewKind.FRAME, frame=17)) == "frame 17"
+    assert name_view(0, View()) == "still"
+    assert name_view(2, View(kind=ViewKind.TILE)) == "tile 2"
+    assert name_view(3, View(kind=ViewKind.FRAME, frame=17)) == "frame 17"
 
 
 def test_decisions_are_watched_from_where_the_cursor_file_stands(
