@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -50,6 +49,7 @@ from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.writer import QueueWriter
+from imagesieve_server.server_secret import Purpose, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
 
 log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ async def _decoder(
         ),
         workers=images.workers or os.cpu_count() or 1,
         queue_capacity=settings.server.max_in_flight_views,
-        frame_key=secrets.token_bytes(32),
+        frame_key=load_secret(settings.server.secret_file).key(Purpose.FRAMES),
         metrics=metrics,
     )
     stack.push_async_callback(pool.close)

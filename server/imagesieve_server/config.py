@@ -33,6 +33,10 @@ class ServerSettings:
     )
     tls_cert: str = _setting("", "PEM certificate chain; with tls_key it turns TLS on")
     tls_key: str = _setting("", "PEM private key")
+    secret_file: str = _setting(
+        "",
+        "file of a secret, 32 bytes or more, the same on all servers; empty makes one per start",
+    )
     max_in_flight_views: int = _setting(1024, "views admitted at once; more are shed")
     max_in_flight_mib: int = _setting(512, "bytes of admitted images, MiB; more are shed")
     max_moderation_calls: int = _setting(

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2_grpc, review_pb2_grpc
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.ports import Encoder
 from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator
@@ -99,7 +100,7 @@ class Rig:
     port: int
     server: GrpcServer
     decoder: FakeDecoder
-    encoder: FakeEncoder
+    encoder: Any  # a FakeEncoder, or what the test brought
     policies: StaticPolicies
     queue: StoreSwitch
     reloader: Reloader
@@ -126,9 +127,12 @@ async def running(
     admission: dict[str, Any] | None = None,
     images_per_call: int = 32,
     undecodable_per_hour: int = 100,
+    encoder: Encoder | None = None,
+    metrics: RecordingMetrics | None = None,
 ) -> AsyncIterator[Rig]:
     """A server that is stopped, with its queue, when the block ends."""
-    decoder, encoder, metrics = FakeDecoder(), FakeEncoder(), RecordingMetrics()
+    decoder, metrics = FakeDecoder(), metrics or RecordingMetrics()
+    encoder = encoder or FakeEncoder()
     source = StaticPolicies(*(policies or (colour_policy(),)))
     writer = QueueWriter(
         store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=metrics, idle_s=0.3

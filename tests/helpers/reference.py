@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from helpers import proto_text
+from helpers import proto_text, status_table
 from imagesieve_server import config
 from imagesieve_server.core import errors, review, verdict
 from imagesieve_server.grpc_api.status_codes import TABLE
@@ -117,6 +117,11 @@ def wire_errors() -> str:
         ("`INTERNAL`", "INTERNAL", "", "never", "Anything unnamed; the log has the details.")
     )
     return table(("Reason", "gRPC code", "More details", "Retry pushback", "Meaning"), rows)
+
+
+def statuses() -> str:
+    head = ("Case", "Status", "Reason, or what an OK says", "More details", "Push-back")
+    return table(head, status_table.rows())
 
 
 def startup_errors() -> str:
@@ -263,6 +268,7 @@ def _help_line(parser: argparse.ArgumentParser, leaf: argparse.ArgumentParser) -
 GENERATED: dict[tuple[Path, str], Callable[[], str]] = {
     (REFERENCE / "settings.md", "settings"): settings,
     (REFERENCE / "errors.md", "errors"): wire_errors,
+    (REFERENCE / "statuses.md", "statuses"): statuses,
     (REFERENCE / "errors.md", "undecodable"): undecodable,
     (REFERENCE / "errors.md", "reasons"): reasons,
     (REFERENCE / "errors.md", "startup"): startup_errors,

@@ -21,12 +21,12 @@ from imagesieve_server.core.errors import (
     Overloaded,
     ShuttingDown,
 )
-from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.encoders.waiting import BucketTimes
+from imagesieve_server.testing import FaultyRowEncoder as Faulty
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -54,41 +54,6 @@ class Gauges:
 
     def encoder_dropped(self, reason: str, views: int) -> None:
         self.dropped.append((reason, views))
-
-
-class Faulty:
-    """A real encoder whose next runs can be held, broken or made to give NaN."""
-
-    def __init__(self, real: OnnxImageEncoder) -> None:
-        self._real = real
-        self.free = threading.Event()  # runs wait for it
-        self.free.set()
-        self.on_run: Callable[[], None] = lambda: None
-        self.on_canary: Callable[[], None] = lambda: None
-        self.nan_where_first_pixel_is = -1
-        self.seen: list[Pixels] = []
-        self.entered = threading.Event()
-
-    @property
-    def spec(self) -> EncoderSpec:
-        return self._real.spec
-
-    def warm(self) -> Mapping[int, float]:
-        self._real.warm()
-        return {bucket: 0.01 * bucket for bucket in self._real.buckets}
-
-    def run(self, pixels: Pixels) -> Embeddings:
-        self.seen.append(pixels)
-        self.entered.set()
-        assert self.free.wait(30)
-        self.on_run()
-        found = self._real.run(pixels)
-        found[pixels[:, 0, 0, 0] == self.nan_where_first_pixel_is] = np.nan
-        return found
-
-    def check_canary(self) -> None:
-        self.on_canary()
-        self._real.check_canary()
 
 
 @pytest.fixture(scope="module")

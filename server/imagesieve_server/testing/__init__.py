@@ -19,6 +19,7 @@ from imagesieve_server.testing.colours import (
 )
 from imagesieve_server.testing.metrics import RecordingMetrics
 from imagesieve_server.testing.parts import FakeDecoder, FakeEncoder, FreePlace, StaticPolicies
+from imagesieve_server.testing.row_encoder import FaultyRowEncoder
 
 __all__ = [
     "BLACK",
@@ -30,6 +31,7 @@ __all__ = [
     "Colour",
     "FakeDecoder",
     "FakeEncoder",
+    "FaultyRowEncoder",
     "FreePlace",
     "RecordingMetrics",
     "StaticPolicies",
