@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,8 @@ def _why_not(item: pytest.Item, *, everything: bool, only_gpu: bool) -> str:
         return "gpu: there is none"
     if "hostile_folder" in marks and not os.environ.get("IMAGESIEVE_HOSTILE_IMAGES"):
         return "hostile_folder: IMAGESIEVE_HOSTILE_IMAGES is unset"
+    if "zsh_and_fish" in marks and not all(map(shutil.which, ("zsh", "fish"))):
+        return "zsh_and_fish: one of them is not installed"
     heavy = marks.intersection(_HEAVY)
     return f"{min(heavy)}: part of `make test-all`" if heavy and not everything else ""
 

@@ -4,6 +4,7 @@ for each subcommand; the only module of the client that prints to a terminal's s
 from __future__ import annotations
 
 import argparse
+import getpass
 import itertools
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import grpc
 
 from imagesieve.client import Client
+from imagesieve.command_completion import completion
 from imagesieve.command_moderate import moderate
 from imagesieve.command_output import listing, record
 from imagesieve.command_parser import (
@@ -52,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code (they are listed in ``imagesieve --help``)."""
     args = parse(argv, server=os.environ.get("IMAGESIEVE_SERVER"))
     try:
+        if args.command == "completion":
+            completion(args.shell, out=sys.stdout)
+            return DONE
         try:
             client = _connect(args, os.environ)
         except ValueError as error:  # settings that exclude each other
@@ -98,7 +103,7 @@ def _health(args: argparse.Namespace, client: Client) -> int:
 
 def _claim(args: argparse.Namespace, client: Client) -> int:
     lease = client.review.claim(
-        reviewer=args.reviewer,
+        reviewer=args.reviewer or _user(),
         categories=args.categories,
         tier=args.tier,
         lease_s=args.lease,
@@ -124,7 +129,7 @@ def _decide(args: argparse.Namespace, client: Client) -> int:
         Outcome(args.outcome.upper()),
         labels=args.labels,
         note=args.note,
-        reviewer=args.reviewer,
+        reviewer=args.reviewer or _user(),
         timeout=args.timeout,
     )
     record(sys.stdout, decision, form=args.format)
@@ -205,6 +210,14 @@ def _summary(item: Item) -> dict[str, object]:
     """The item's fields for people: without the whole answer, which jsonl has."""
     names = (name for name in Item.__dataclass_fields__ if name not in ("answer", "image"))
     return {name: getattr(item, name) for name in names}
+
+
+def _user() -> str:
+    """Who is at the keyboard, "" where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return ""
 
 
 def _save(item: Item, file: str | None) -> None:

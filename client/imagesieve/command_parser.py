@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from imagesieve import command_completion
 from imagesieve.command_moderate_options import USAGE_LINE, add_options
 from imagesieve.command_values import positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
@@ -33,6 +34,7 @@ exit codes:
   130  interrupted
 """
 
+_YOU = "default: your user name on this machine"
 _SERVER_VARIABLE = "IMAGESIEVE_SERVER"
 
 
@@ -67,6 +69,14 @@ def build_parser(*, server: str | None = None) -> argparse.ArgumentParser:
     health.add_argument(
         "--service", metavar="NAME", default="", help="ask about one service of the server only"
     )
+    completion = commands.add_parser(
+        "completion",
+        help="print a shell's completion script",
+        description="Print a shell's completion script.",
+        usage="imagesieve completion SHELL",
+        epilog=command_completion.HOW_TO,
+    )
+    command_completion.add_options(completion)
     return parser
 
 
@@ -172,7 +182,7 @@ def _add_claim(verbs: Any, connection: argparse.ArgumentParser) -> None:
         help="lease the most urgent item",
         usage="imagesieve review claim [OPTION ...]",
     )
-    claim.add_argument("--reviewer", metavar="NAME", default="", help="who claims")
+    claim.add_argument("--reviewer", metavar="NAME", default="", help=f"who claims ({_YOU})")
     text = "only items of this category; may be repeated"
     repeated(claim, "--category", "categories", "ID", text)
     claim.add_argument(
@@ -189,7 +199,7 @@ def _add_decide(decide: Any) -> None:
     )
     repeated(decide, "--label", "labels", "LABEL", "what it is; may be repeated")
     decide.add_argument("--note", metavar="TEXT", default="", help="why, for the record")
-    decide.add_argument("--reviewer", metavar="NAME", default="", help="who decides")
+    decide.add_argument("--reviewer", metavar="NAME", default="", help=f"who decides ({_YOU})")
 
 
 def _add_list(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> None:

@@ -55,6 +55,7 @@ COMMANDS = [
     "policy show",
     "policy reload",
     "health",
+    "completion",
 ]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

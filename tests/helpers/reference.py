@@ -238,10 +238,11 @@ def commands() -> str:
     parts = []
     for name, parser in parsers().items():
         every = [(leaf, arguments_of(leaf)) for leaf in leaves(parser)]
-        shared = [row for row in every[0][1] if all(row in rows for _, rows in every)]
+        asking = [rows for leaf, rows in every if any(a.option_strings for a in leaf._actions[1:])]
+        shared = [row for row in asking[0] if all(row in rows for rows in asking)]
         parts.append(f"## {name}\n\n{parser.description}\n")
         if shared:
-            parts.append("Every command takes these:\n")
+            parts.append("Every command that takes options takes these:\n")
             parts.append(table(("Argument", "Meaning"), shared) + "\n")
         for leaf, rows in every:
             own = [row for row in rows if row not in shared]
