@@ -17,6 +17,7 @@ from imagesieve.command_parser import DONE, FLAGGED, INCOMPLETE, INTERRUPTED, US
 from imagesieve.command_progress import Progress, Tally, is_terminal
 from imagesieve.command_uploads import Entry, collect
 from imagesieve.command_verdicts import Show, as_json, as_table, line_of
+from imagesieve.errors import Unreachable
 from imagesieve.results import Moderated, Verdict
 
 _FAILS_ON: dict[str | None, tuple[Verdict, ...]] = {
@@ -24,6 +25,8 @@ _FAILS_ON: dict[str | None, tuple[Verdict, ...]] = {
     "review": (Verdict.REVIEW, Verdict.BLOCK),
     "block": (Verdict.BLOCK,),
 }
+
+_GIVE_UP_AFTER = 64  # images in a row for which no server could be reached
 
 
 def moderate(
@@ -94,6 +97,7 @@ class _Run:
         self._err = err
         self._tally = Tally()
         self._verdicts: set[Verdict] = set()
+        self._lost = 0
         quiet = out.isatty() and not (args.output or args.resume)
         self._progress = Progress(
             err, total=len(entries), shown=is_terminal(err) and not quiet and len(entries) > 1
@@ -118,6 +122,8 @@ class _Run:
         try:
             for outcome in self._outcomes():
                 answers.write(line_of(self._entries[outcome.index].name, outcome))
+                if self._lost_in_a_row(outcome) >= _GIVE_UP_AFTER:
+                    return self._given_up(again)
         except KeyboardInterrupt:
             return self._interrupted(again)
         except OSError as error:
@@ -130,6 +136,17 @@ class _Run:
         if code == INCOMPLETE:
             self._err.write(f"imagesieve: to ask again about what has no verdict: {again}\n")
         return code
+
+    def _lost_in_a_row(self, outcome: Moderated) -> int:
+        """How many images up to this one found no server."""
+        reason = outcome.result.undecided_reason if outcome.result else ""
+        self._lost = self._lost + 1 if reason == Unreachable.reason else 0
+        return self._lost
+
+    def _given_up(self, again: str) -> int:
+        self._progress.clear()
+        self._err.write(f"imagesieve: {self._summary()}\nimagesieve: no server answers; {again}\n")
+        return INCOMPLETE
 
     def _asked(self) -> Iterator[Moderated]:
         args = self._args

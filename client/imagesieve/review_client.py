@@ -45,6 +45,7 @@ class ReviewClient:
     ) -> Lease | None:
         """Lease the most urgent item; None where nothing is ready.
 
+        ``reviewer`` may be empty only where the server knows who calls.
         ``categories`` and ``tier`` narrow the choice (empty: any; 0: the first tier).
         ``lease_s`` is in seconds, 0 for the server's default of ten minutes. The same
         ``claim_id`` returns the same lease while it lives; one is made where it is None.

@@ -124,6 +124,14 @@ def test_other_options_are_other_questions(run: Run, tmp_path: Path, server: Fak
     assert len({r.request_id for r in server.requests}) == 4
 
 
+def test_without_a_server_a_run_ends_early(run: Run, tmp_path: Path, dead_target: str) -> None:
+    folder(tmp_path, 150)
+    done = run("in", "--resume", "out.jsonl", "--concurrency", "32", target=dead_target)
+    assert done.returncode == 4
+    assert "no server answers; go on with: imagesieve moderate in" in done.stderr
+    assert 64 <= len(lines(tmp_path / "out.jsonl")) < 150
+
+
 def test_a_manifests_own_ids_are_kept(run: Run, tmp_path: Path, server: FakeServer) -> None:
     folder(tmp_path, 2)
     (tmp_path / "m.csv").write_text("path,request_id\nin/0000.jpg,mine\nin/0001.jpg,\n")
