@@ -15,6 +15,7 @@ from imagesieve.command_answers import AnswerFile, AnswerFileError, with_ids
 from imagesieve.command_manifest import ManifestError
 from imagesieve.command_parser import DONE, FLAGGED, INCOMPLETE, INTERRUPTED, USAGE
 from imagesieve.command_progress import Progress, Tally, is_terminal
+from imagesieve.command_thread import in_a_thread
 from imagesieve.command_uploads import Entry, collect
 from imagesieve.command_verdicts import Show, as_json, as_table, line_of
 from imagesieve.errors import Unreachable
@@ -169,7 +170,7 @@ class _Run:
         )
 
     def _outcomes(self) -> Iterator[Moderated]:
-        for outcome in self._asked():
+        for outcome in in_a_thread(self._asked()):
             self._tally.add(outcome)
             self._verdicts.add(outcome.result.verdict if outcome.result else Verdict.UNDECIDED)
             yield outcome

@@ -237,6 +237,18 @@ def test_control_c_says_what_was_done_and_how_to_go_on(slow: FakeServer, tmp_pat
     assert "Traceback" not in said
 
 
+def test_control_c_at_any_moment_ends_the_run(slow: FakeServer, tmp_path: Path) -> None:
+    """While calls start: there an interrupt in gRPC's own code would keep its channel open."""
+    folder(tmp_path, 3000)
+    for number in range(6):
+        out = tmp_path / f"out{number}.jsonl"
+        with started(tmp_path, "in", "--output", out.name, target=slow.target) as process:
+            wait_for_lines(out, 2 + number)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=90)
+            assert process.returncode == 130, said
+
+
 def test_control_c_without_a_file_says_how_it_could_have_been(
     slow: FakeServer, tmp_path: Path
 ) -> None:

@@ -272,7 +272,7 @@ def test_a_flagged_image_goes_through_the_queue(
 
     decided = run(
         *("review", "decide", item_id, fields["token"], "reject"),
-        *("--label", "gun", "--note", "a rifle", "--format", "jsonl"),
+        *("--label", "gun", "--note", "a rifle", "--reviewer", "ana", "--format", "jsonl"),
     )
     decision = json.loads(decided.stdout)
     assert (decision["outcome"], decision["labels"]) == ("REJECT", ["gun"])
@@ -285,6 +285,16 @@ def test_a_flagged_image_goes_through_the_queue(
     assert json.loads(run("review", "stats", "--format", "jsonl").stdout)["leased"] == 0
     assert run("review", "list").stdout.splitlines()[1:] == []
     assert len(run("review", "list", "--state", "decided").stdout.splitlines()) == 2
+
+
+def test_the_reviewer_is_who_sits_at_the_keyboard(run: Run, server: FakeServer) -> None:
+    with Client(server.target) as client:
+        client.moderate(b"review")
+    claimed = json.loads(run("review", "claim", "--format", "jsonl", LOGNAME="eve").stdout)
+    item_id = claimed["item"]["item_id"]
+    assert server.queue.get(item_id).claimed_by == "eve"
+    run("review", "decide", item_id, claimed["token"], "approve", LOGNAME="eve")
+    assert server.queue.get(item_id).decisions[0].reviewer == "eve"
 
 
 def test_release_and_requeue(run: Run, server: FakeServer) -> None:
