@@ -40,7 +40,7 @@ class ServerSettings:
     max_in_flight_views: int = _setting(1024, "views admitted at once; more are shed")
     max_in_flight_mib: int = _setting(512, "bytes of admitted images, MiB; more are shed")
     max_moderation_calls: int = _setting(
-        512, "calls at work at once; more are shed before their image is read"
+        512, "unary calls at work at once, and as many streams; more are shed unread"
     )
     drain_seconds: float = _setting(20.0, "time given to calls in flight when stopping")
 

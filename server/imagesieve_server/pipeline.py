@@ -119,7 +119,7 @@ class Pipeline:
         with self._counts.decoding():
             image = await self._decoder.decode(request.image, plan=plan, deadline=deadline)
         self._counts.views(len(image.views))
-        place.take_views(len(image.views))
+        place.take_views(len(image.views))  # raises where the pixels have no room
         try:
             with self._counts.stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)

@@ -40,7 +40,7 @@ from imagesieve_server.commands.local_server import LocalServer, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
 DEADLINE_S = 10.0
-HANG_S = DEADLINE_S + 20.0
+HANG_S = 20.0  # beyond its deadline
 CALLS_PER_CHANNEL = 50  # below the 64 streams that a connection may have
 SHED = {"OVERLOADED", "DEADLINE_UNMEETABLE"}
 PICTURE = (DEMO_IMAGES / "photo_cat.jpg").read_bytes()
@@ -63,11 +63,11 @@ class Callers:
     def stub(self) -> Any:
         return next(self._turns)
 
-    async def one(self) -> float:
+    async def one(self, *, deadline_s: float = DEADLINE_S) -> float:
         """Send one picture; the seconds to wait before the next (0 after an answer)."""
         try:
-            async with asyncio.timeout(HANG_S):
-                await self.stub().Moderate(self.request(), timeout=DEADLINE_S)
+            async with asyncio.timeout(deadline_s + HANG_S):
+                await self.stub().Moderate(self.request(), timeout=deadline_s)
         except TimeoutError:
             self.ends["HUNG"] += 1
             return 0.0
@@ -144,8 +144,9 @@ async def burst(target: str, *, count: int) -> tuple[float, Callers]:
         return time.monotonic() - started, found
 
 
-async def vanishing(target: str, *, count: int, chance: random.Random) -> None:
-    """Callers who leave: half of them in a call, half in the middle of a stream."""
+async def vanishing(target: str, *, count: int, chance: random.Random) -> float:
+    """Callers who leave, half of them in a call, half in the middle of a stream; the seconds
+    that the next caller waits."""
     async with callers(target, min(count, 500)) as found:
 
         async def leave(number: int) -> None:
@@ -160,9 +161,11 @@ async def vanishing(target: str, *, count: int, chance: random.Random) -> None:
                 await (call if number % 2 else call.read())
 
         await asyncio.gather(*(leave(number) for number in range(count)))
-        await found.one()
+        started = time.monotonic()
+        await found.one(deadline_s=60.0)
         if found.ends["OK"] != 1:
             raise SystemExit(f"nobody is answered after the vanished callers: {found.ends}")
+        return time.monotonic() - started
 
 
 def _items(found: Callers) -> Iterator[pb.ModerateStreamRequest]:
@@ -189,7 +192,7 @@ def figures(server: LocalServer, *, n: int, seed: int, seconds: float) -> dict[s
     longest, crowd = asyncio.run(burst(server.target, count=n))
     goodput, pressed = asyncio.run(pressure(server.target, count=n, seconds=seconds))
     before = server.metrics()
-    asyncio.run(vanishing(server.target, count=n, chance=random.Random(seed)))
+    next_s = asyncio.run(vanishing(server.target, count=n, chance=random.Random(seed)))
     left = left_behind(server)
     after = server.metrics()
     moved = {name: value - before.get(name, 0.0) for name, value in after.items()}
@@ -208,6 +211,7 @@ def figures(server: LocalServer, *, n: int, seed: int, seconds: float) -> dict[s
             value for name, value in moved.items() if "dropped_views_total" in name
         ),
         "views_encoded_meanwhile": moved["imagesieve_encoder_batch_rows_sum"],
+        "next_caller_waited_s": round(next_s, 2),
         "left_behind": left,
     }
 

@@ -191,12 +191,12 @@ def test_the_pace_is_measured_under_a_backlog_only() -> None:
     pace = Pace(guess=100.0, clock=clock)
     pace.in_flight(1)
     clock.now += 60
-    pace.finished(1)
+    pace.finished(1, ahead=0, seconds=60)
     assert pace.views_per_s == 100.0
     for _ in range(100):
         pace.in_flight(BUSY_VIEWS)
         clock.now += 0.5
-        pace.finished(10)
+        pace.finished(10, ahead=BUSY_VIEWS, seconds=1.0)
     assert pace.views_per_s == pytest.approx(20, rel=0.01)
     pace.in_flight(0)
     clock.now += 60
@@ -209,3 +209,16 @@ def test_a_backlog_that_stands_still_lowers_the_pace_before_anything_is_finished
     pace.in_flight(BUSY_VIEWS)
     clock.now += BUSY_VIEWS
     assert pace.views_per_s == pytest.approx(1.0)
+
+
+def test_a_pace_measured_in_a_bad_moment_does_not_keep_the_server_slow() -> None:
+    """Too few are let in for a backlog, so each answer has to prove that there is more."""
+    desk = Desk(pace=0.2, max_views=100)
+    for _ in range(40):
+        desk.clock.now += 1
+        with desk.admission.admit(images=1, size_bytes=1, deadline=LATE) as places:
+            places[0].take_views(1)
+            desk.clock.now += 0.1
+    assert desk.pace.views_per_s == pytest.approx(10, rel=0.01)
+    desk.hold(images=20, deadline=desk.clock.now + 10)
+    desk.try_one(deadline=desk.clock.now + 10)

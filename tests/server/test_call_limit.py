@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from helpers.grpc_rig import MIB, Rig, ask, refused, running, until
+from helpers.grpc_rig import MIB, Rig, ask, refused, running, seen, until
 from imagesieve.v1 import moderation_pb2, review_pb2
 from imagesieve_server.grpc_api.server import ServerOptions
 
@@ -42,17 +42,27 @@ async def test_a_call_beyond_the_limit_is_told_when_to_come_back(size: int) -> N
         error = await refused(rig.moderation.Moderate(ask("3", bytes(size))))
         batch = moderation_pb2.ModerateBatchRequest(requests=[ask("4")])
         of_batch = await refused(rig.moderation.ModerateBatch(batch))
-        with pytest.raises(grpc.aio.AioRpcError) as of_stream:
-            await rig.moderation.ModerateStream().read()
         rig.encoder.resume()
         assert await asyncio.gather(*held) == ["OK", "OK"]
         await rig.moderation.Moderate(ask("3"))
     assert (error.code, error.reason, error.pushback) == (Code.UNAVAILABLE, "OVERLOADED", "1000")
     assert isinstance(error.details[0], error_details_pb2.RetryInfo)
     assert of_batch.reason == "OVERLOADED"
-    assert of_stream.value.code() is Code.UNAVAILABLE
-    assert rig.metrics.named("images_shed") == [{"images": 1, "reason": "calls"}] * 3
-    assert len(rig.metrics.named("rpc_started")) == len(rig.metrics.named("rpc_handled")) == 6
+    assert rig.metrics.named("images_shed") == [{"images": 1, "reason": "calls"}] * 2
+    assert len(rig.metrics.named("rpc_started")) == len(rig.metrics.named("rpc_handled")) == 5
+
+
+async def test_streams_have_a_limit_of_their_own_so_that_idle_ones_keep_nobody_out() -> None:
+    async with running(options=options(1)) as rig:
+        idle = rig.moderation.ModerateStream(timeout=30)
+        await idle.write(moderation_pb2.ModerateStreamRequest(request=ask("first")))
+        await idle.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await rig.moderation.ModerateStream().read()
+        await rig.moderation.Moderate(ask("unary"))
+        await idle.done_writing()
+        assert await idle.read() is grpc.aio.EOF
+    assert seen(caught.value).reason == "OVERLOADED"
 
 
 async def test_other_services_answer_while_moderation_is_full() -> None:

@@ -50,8 +50,12 @@ class AdmissionMetrics(Protocol):
 class Place:
     """The room of one admitted image. Implements ``core.ports.Place``."""
 
-    def __init__(self, *, admission: Admission, views: float, deadline: float) -> None:
+    def __init__(
+        self, *, admission: Admission, views: float, ahead: float, begun: float, deadline: float
+    ) -> None:
         self.views = views  # expected; exact once decoded
+        self.ahead = ahead  # views in flight before it
+        self.begun = begun  # seconds, monotonic
         self.deadline = deadline  # seconds, monotonic
         self.decoded = False
         self._admission = admission
@@ -102,7 +106,14 @@ class Admission:
         if self._places:
             self._check(images, views, size_bytes, deadline)
         places = [
-            Place(admission=self, views=self._expected, deadline=deadline) for _ in range(images)
+            Place(
+                admission=self,
+                views=self._expected,
+                ahead=self._views,
+                begun=self._clock(),
+                deadline=deadline,
+            )
+            for _ in range(images)
         ]
         self._places.update(places)
         self._change(views, size_bytes)
@@ -173,7 +184,8 @@ class Admission:
         if place.decoded:
             self._decoded -= int(place.views)
             if answered:
-                self._pace.finished(place.views)
+                seconds = self._clock() - place.begun
+                self._pace.finished(place.views, ahead=place.ahead, seconds=seconds)
         self._change(-place.views, 0)
 
     def _change(self, views: float, size_bytes: int) -> None:

@@ -35,7 +35,10 @@ class CallLimitMetrics(RpcMetrics, AdmissionMetrics, Protocol):
 
 
 class LimitCalls(grpc.aio.ServerInterceptor):
-    """Bounds the calls of one service. The outermost interceptor; used from one event loop."""
+    """Bounds the unary calls of one service, and as many streams beside them.
+
+    The outermost interceptor; used from one event loop.
+    """
 
     def __init__(self, *, service: str, max_calls: int, metrics: CallLimitMetrics) -> None:
         """``service`` is the full name, for example imagesieve.v1.ModerationService."""
@@ -43,6 +46,7 @@ class LimitCalls(grpc.aio.ServerInterceptor):
         self._max_calls = max_calls
         self._metrics = metrics
         self._calls = 0
+        self._streams = 0  # apart, so that idle streams cannot keep the unary calls out
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -71,13 +75,13 @@ class LimitCalls(grpc.aio.ServerInterceptor):
 
     def _limited_stream(self, handler: Any, method: str) -> Handler:
         async def stream(requests: AsyncIterator[Any], context: Context) -> None:
-            if self._calls >= self._max_calls:
+            if self._streams >= self._max_calls:
                 await self._refuse(context, method=method, kind="bidi_stream")
-            self._calls += 1
+            self._streams += 1
             try:
                 await handler.stream_stream(requests, context)
             finally:
-                self._calls -= 1
+                self._streams -= 1
 
         build: Any = grpc.stream_stream_rpc_method_handler
         limited: Handler = build(stream, handler.request_deserializer, handler.response_serializer)

@@ -1,7 +1,9 @@
 """How fast the server works while it has plenty to do, in views per second.
 
-It knows times and counts and nothing of calls. An idle server's rate of answers says how much
-was asked of it, not how much it can do: only time with a backlog is measured.
+It knows times and counts and nothing of calls. A server's rate of answers without a backlog says
+how much was asked of it, not how much it can do. So it is measured with a backlog; without one,
+an answer proves only that the server is at least so fast. Were that proof not taken, a rate
+measured in a bad moment would keep the server from ever having a backlog again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ BUSY_VIEWS = 32
 """From this many views in flight on, encoder and decoders always have the next batch to do."""
 _WINDOW_S = 0.2  # answers come in clumps of one batch: shorter samples would mean nothing
 _MEMORY_S = 3.0  # time constant of the average
+_PROOF = 0.2  # weight of one answer that proves a higher rate
 
 
 class Pace:
@@ -26,9 +29,11 @@ class Pace:
         self._begun: float | None = None  # of the present window; None without a backlog
         self._done = 0.0  # views finished in it
 
-    def finished(self, views: float) -> None:
-        """That many views have been answered."""
+    def finished(self, views: float, *, ahead: float, seconds: float) -> None:
+        """That many views have been answered, ``seconds`` after they came in behind ``ahead``."""
         if self._begun is None:
+            proved = (ahead + views) / max(seconds, 1e-3)
+            self._rate += _PROOF * max(0.0, proved - self._rate)
             return
         self._done += views
         elapsed = self._clock() - self._begun

@@ -68,7 +68,7 @@ class ServerOptions:
     max_receive_bytes: int = 48 * 2**20  # beyond it gRPC itself answers, without details
     max_send_bytes: int = 48 * 2**20
     max_concurrent_streams: int = 64  # per connection; whole messages are held in memory
-    max_moderation_calls: int = 512  # at once; more are refused before their message is read
+    max_moderation_calls: int = 512  # unary, and as many streams; more are refused unread
     max_concurrent_rpcs: int = 8192  # over all connections; beyond it a bare RESOURCE_EXHAUSTED
     drain_wait_s: float = 2.0  # from NOT_SERVING to the closed port: balancers look away
     grace_s: float = 20.0  # for calls in hand once the port is closed
