@@ -7,9 +7,10 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 CONSTRAINTS := deploy/constraints.txt
 N ?= 10
 SEED ?= 1
+FIRST ?= 0
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills power-cuts overload train-demo clean
+        bench kills power-cuts overload fuzz train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -94,6 +95,9 @@ overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed rea
 
 power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls that must lose flags
 	@$(PY) tests/long/power_cut.py --n $(N) --seed $(SEED)
+
+fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 or more; FIRST= resumes)
+	@PYTHONPATH=tests $(PY) tests/long/fuzz_images.py --n $(N) --seed $(SEED) --first $(FIRST)
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \

@@ -82,7 +82,9 @@ class ImageSettings:
     max_mib: int = _setting(20, "largest image accepted, MiB")
     max_megapixels: int = _setting(64, "largest picture decoded, million pixels")
     wall_seconds: float = _setting(
-        15.0, "time one image may take in a worker, two thirds of it on the processor"
+        8.0,
+        "time one image may take in a worker, two thirds of it on the processor; "
+        "less than callers wait, or they never learn that it was too long",
     )
     undecodable_per_hour: int = _setting(
         100, "undecodable images of one tenant queued for review in an hour; more are refused"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import pictures
+from helpers import bombs, pictures
 from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
 from imagesieve_server.core.views import DecodedImage, Preprocessing, ViewPlan
 from imagesieve_server.images.decode import decode_image
@@ -168,6 +168,15 @@ def test_dct_scaling_keeps_twice_the_target(side: int, scale: int) -> None:
     """The short side stays at least 2 × 32 px."""
     decoded = decode(pictures.encode(pictures.scene((side + 9, side)), "JPEG"))
     assert decoded.info.scale_denominator == scale
+
+
+@pytest.mark.parametrize(
+    ("scans", "limits"), [(500, Limits()), (20, Limits(scan_pixels=20 * 64 * 64))]
+)
+def test_a_jpeg_in_too_many_scans_is_refused(scans: int, limits: Limits) -> None:
+    """Each scan goes through the whole picture again; ordinary progressive files have ten."""
+    assert detail(bombs.many_scans(scans, side=64), limits=limits) is UndecodableDetail.OVER_CAPS
+    assert decode(bombs.many_scans(20, side=64)).info.width == 64
 
 
 @pytest.mark.parametrize("side", [128 * 2, 128 * 4 + 5, 128 * 8 + 3])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import pictures
+from helpers import bombs, pictures
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     ImageEmpty,
@@ -118,6 +118,11 @@ def one_colour(colour: tuple[int, int, int]) -> bytes:
     return pictures.encode(Image.new("RGB", (64, 64), colour), "PNG")
 
 
+def minutes_of_work() -> bytes:
+    """Valid, 700 KB, and a minute of decoding: scans that go through the whole picture again."""
+    return bombs.many_scans(50_000)
+
+
 def slow_png() -> bytes:
     """About a quarter of a second of decoding in a few kilobytes."""
     return pictures.black_png(6_000, 6_000)
@@ -212,6 +217,19 @@ async def test_workers_that_died_idle_cost_no_image() -> None:
     assert metrics.deaths == {"killed": 2}
 
 
+async def test_a_spare_that_died_unused_is_replaced() -> None:
+    """Before anybody needs it: no image waits for the start of another."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics) as pool:
+        (first,) = pool.worker_pids
+        await until(lambda: metrics.alive == 2)
+        (spare,) = pool.worker_pids - {first}
+        os.kill(spare, signal.SIGKILL)
+        await until(lambda: metrics.alive == 2 and spare not in pool.worker_pids)
+        assert first in pool.worker_pids
+    assert metrics.deaths == {"killed": 1}
+
+
 async def test_bytes_that_kill_fresh_workers_are_quarantined() -> None:
     """Each submission costs two workers and one strike; after two strikes, none."""
     metrics = Recorder()
@@ -291,6 +309,19 @@ def test_processor_time_is_limited_per_image_not_per_worker() -> None:
     done = run_python(["-c", script])
     assert done.stdout.split() == ["four"]
     assert done.returncode == -signal.SIGXCPU
+
+
+async def test_an_image_over_its_processor_time_ends_its_worker_and_nothing_else() -> None:
+    """A true hang: caps are lifted, so that only the kernel's limit is left."""
+    metrics = Recorder()
+    limits = Limits(cpu_s=0.5, wall_s=60.0, scans=10**9, scan_pixels=10**15)
+    async with running_pool(metrics=metrics, limits=limits) as pool:
+        await until(lambda: metrics.alive == 2)
+        assert await detail(pool, minutes_of_work()) is UndecodableDetail.TIMED_OUT
+        assert (await decode(pool, one_colour((7, 7, 7)))).views
+        assert await detail(pool, minutes_of_work()) is UndecodableDetail.TIMED_OUT
+        assert await detail(pool, minutes_of_work()) is UndecodableDetail.QUARANTINED
+    assert metrics.deaths == {"cpu": 2}
 
 
 async def test_a_late_answer_never_reaches_another_caller() -> None:

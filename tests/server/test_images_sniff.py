@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from helpers import pictures
+from helpers import bombs, pictures
 from imagesieve_server.core.errors import ImageEmpty, ImageFormatUnsupported, ImageTooLarge
 from imagesieve_server.images.admission import admit
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.sniff import ImageFormat, sniff
-from imagesieve_server.images.structure import ends_early, gif_frames
+from imagesieve_server.images.structure import ends_early, gif_frames, jpeg_scans
 
 OTHERS = {
     "bmp": b"BM" + b"\0" * 60,
@@ -102,3 +102,16 @@ def test_padding_does_not_slow_the_walk(data: bytes, format_: str) -> None:
     begun = time.process_time()
     assert ends_early(data, ImageFormat[format_])
     assert time.process_time() - begun < 0.5
+
+
+def test_jpeg_scans_are_counted_as_far_as_the_picture_goes() -> None:
+    """A baseline file has one, a progressive grey one six; what follows its end does not count."""
+    grey = pictures.scene((64, 64)).convert("L")
+    baseline = pictures.encode(grey, "JPEG")
+    progressive = pictures.encode(grey, "JPEG", progressive=True)
+    assert jpeg_scans(baseline, stop_at=99) == 1
+    assert jpeg_scans(progressive, stop_at=99) == 6
+    assert jpeg_scans(progressive, stop_at=4) == 4
+    assert jpeg_scans(baseline + progressive, stop_at=99) == 1
+    assert jpeg_scans(bombs.many_scans(500, side=64), stop_at=10_000) == 505
+    assert jpeg_scans(progressive[: len(progressive) // 2], stop_at=99) < 6

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _OUT_OF_TIME: Final = frozenset([Death.TIMED_OUT, Death.CPU])
 _RESTART_PAUSE_S: Final = 1.0  # after a worker that did not start
+_TEND_EVERY_S: Final = 1.0  # between looks at whether the spare still lives
 _RETRY_AFTER_S: Final = (0.1, 30.0)  # bounds of what a refused caller is told
 
 
@@ -73,6 +74,7 @@ class DecoderPool:
         self._quarantine = Quarantine()
         self._lanes: list[asyncio.Task[None]] = []
         self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._tender: asyncio.Task[None] | None = None
         self._alive: set[WorkerProcess] = set()
         self._busy: set[Job] = set()
         self._mean_s = 0.02  # of one image in a worker, moving average
@@ -89,13 +91,14 @@ class DecoderPool:
             raise StartupError(f"decode workers do not start: {error}") from error
         self._spare = asyncio.create_task(self._start_one())
         self._lanes = [asyncio.create_task(self._lane(worker)) for worker in workers]
+        self._tender = asyncio.create_task(self._tend_spare())
 
     async def close(self) -> None:
         """End every worker; whoever still waits gets ShuttingDown. Repeats safely."""
         self._closed = True
         for job in [*self._queue.drain(), *self._busy]:
             job.fail(ShuttingDown("the server is shutting down"))
-        tasks = [*self._lanes, *([self._spare] if self._spare else [])]
+        tasks = [*self._lanes, *(task for task in (self._tender, self._spare) if task)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -190,6 +193,24 @@ class DecoderPool:
             if worker.running:
                 return worker
             await self._buried(worker, Death.KILLED)
+
+    async def _tend_spare(self) -> None:
+        """Replace a spare that died unused, which nobody would notice until it is needed.
+
+        A kernel short of memory takes idle workers first.
+        """
+        while True:
+            await asyncio.sleep(_TEND_EVERY_S)
+            spare = self._spare
+            if spare is None or not spare.done():
+                continue
+            if error := spare.exception():
+                _log.error("a decode worker does not start: %s", error)
+            elif spare.result().running:
+                continue
+            self._spare = asyncio.create_task(self._start_one())
+            if not error:
+                await self._buried(spare.result(), Death.KILLED)
 
     async def _start_one(self) -> WorkerProcess:
         worker = await start_worker(

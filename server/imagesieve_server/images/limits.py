@@ -19,9 +19,11 @@ class Limits:
     pixels: int = 64 * MEBI  # of the picture as decoded (for a JPEG after DCT scaling)
     jpeg_pixels: int = 256 * MEBI  # of a JPEG before DCT scaling
     side: int = 65_535  # px, width and height each
+    scans: int = 100  # of one JPEG; a progressive one has about ten
+    scan_pixels: int = 2048 * MEBI  # scans × pixels of a JPEG: each scan goes through all of them
     frames: int = 3_000  # announced or found in one animation; more is refused
     animation_pixels: int = 128 * MEBI  # sum over frames that are compared; more is cut
     icc_bytes: int = 4 * MEBI  # of an embedded colour profile; a larger one is ignored
-    wall_s: float = 15.0  # seconds by the clock, then the worker is killed
-    cpu_s: float = 10.0  # seconds of processor time, then the worker is killed
+    wall_s: float = 8.0  # seconds by the clock, then the worker is killed
+    cpu_s: float = 16 / 3  # seconds of processor time, then the worker is killed
     memory_bytes: int = 1536 * MEBI  # address space of a worker beyond what an idle one has

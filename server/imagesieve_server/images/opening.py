@@ -26,7 +26,7 @@ from imagesieve_server.core.errors import UndecodableDetail
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.normalise import orientation_of, upright_size
 from imagesieve_server.images.sniff import ImageFormat
-from imagesieve_server.images.structure import gif_frames, png_sample_bits
+from imagesieve_server.images.structure import gif_frames, jpeg_scans, png_sample_bits
 from imagesieve_server.images.undecodable import undecodable
 
 _SCALES: Final = (8, 4, 2, 1)  # the DCT scales worth using; the others are slower
@@ -76,7 +76,7 @@ def open_image(data: bytes, format_: ImageFormat, *, limits: Limits, target: int
     if max(width, height) > limits.side or width * height > pixel_cap(format_, limits):
         raise undecodable(UndecodableDetail.OVER_CAPS)
     frames = _frames(image, data, format_, limits)
-    if frames > limits.frames or _coefficient_bytes(image) > limits.memory_bytes // 2:
+    if frames > limits.frames or not _scans_within(image, data, limits):
         raise undecodable(UndecodableDetail.OVER_CAPS)
     scale = _scale_down(image, target) if is_jpeg else 1
     if image.width * image.height > limits.pixels:
@@ -121,13 +121,23 @@ def _frames(image: Image.Image, data: bytes, format_: ImageFormat, limits: Limit
     return int(getattr(image, "n_frames", 1))
 
 
-def _coefficient_bytes(image: Image.Image) -> int:
-    """What a progressive JPEG keeps in memory whatever the DCT scale: all its coefficients."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile) or "progressive" not in image.info:
-        return 0
+def _scans_within(image: Image.Image, data: bytes, limits: Limits) -> bool:
+    """False for a JPEG in so many scans, or so many pixels of them, that it is a bomb.
+
+    In more than one scan, all coefficients are kept in memory whatever the DCT scale, and every
+    scan goes through all of them again, for as little as ten bytes of file.
+    """
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return True
+    scans = jpeg_scans(data, stop_at=limits.scans + 1)
+    if scans <= 1 and "progressive" not in image.info:
+        return True
     # Per component: identifier, horizontal and vertical sampling, quantisation table.
     samplings = [horizontal * vertical for _, horizontal, vertical, _ in image.layer]
-    return 2 * image.width * image.height * sum(samplings) // max(samplings)
+    pixels = image.width * image.height
+    coefficients = pixels * sum(samplings) // max(samplings)
+    in_memory = 2 * coefficients <= limits.memory_bytes // 2
+    return in_memory and scans <= limits.scans and scans * pixels <= limits.scan_pixels
 
 
 def _scale_down(image: Image.Image, target: int) -> int:

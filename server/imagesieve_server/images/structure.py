@@ -1,8 +1,8 @@
-"""The outer structure of image files: whether they end early, how many frames a GIF has.
+"""The outer structure of image files: whether they end early, how many frames or scans they have.
 
 Knows how each format frames its parts (segments, chunks, blocks, boxes). It refuses to decode:
 it tells apart a file that was cut from one that is broken, which codecs do not do reliably,
-and counts the frames of a GIF without drawing them.
+and counts the frames of a GIF and the scans of a JPEG without drawing them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from imagesieve_server.images.sniff import ImageFormat
 # A marker that has a length: not a fill byte, not stuffing, not one that stands alone.
 _JPEG_SEGMENT: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 _START_OF_SCAN: Final = 0xDA
+_SCAN_MARKER: Final = b"\xff\xda"
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _GIF_BLOCK: Final = re.compile(rb"[\x21\x2c\x3b]")
 
@@ -37,6 +38,24 @@ def ends_early(data: bytes, format_: ImageFormat) -> bool:
 def gif_frames(data: bytes, *, stop_at: int) -> int:
     """How many pictures a GIF holds, counted up to ``stop_at``."""
     return _walk_gif(data, stop_at=stop_at)[0]
+
+
+def jpeg_scans(data: bytes, *, stop_at: int) -> int:
+    """How many scans a JPEG's picture is stored in, counted up to ``stop_at``.
+
+    Pictures behind its end (thumbnails, the second half of a stereo pair) do not count.
+    """
+    if data.count(_SCAN_MARKER) == 1:  # nearly every file: no need to walk
+        return 1
+    scans, at = 0, 2
+    while scans < stop_at and (found := _JPEG_SEGMENT.search(data, at)):
+        at = found.end()
+        marker = data[at - 1]
+        if marker == _END_OF_IMAGE[1]:
+            break
+        scans += marker == _START_OF_SCAN
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans
 
 
 def png_sample_bits(data: bytes) -> int:
