@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -90,20 +91,29 @@ def hostile_files() -> list[tuple[str, bytes]]:
     return [(name, data) for name, data in files if data]
 
 
-async def call(cases: Iterator[Case], client: AsyncClient, report: Report, keep: Path) -> None:
-    """One caller: case after case."""
+async def call(
+    cases: Iterator[Case], client: AsyncClient, report: Report, keep: Path, heavy: asyncio.Lock
+) -> None:
+    """One caller: case after case; of all callers only one at a time sends a bomb.
+
+    A heavy image may take one worker for as long as its limits allow, and no more is promised.
+    """
     for case in cases:
-        begun = time.monotonic()
-        try:
-            result = await client.moderate(
-                case.data, dry_run=case.number % STORED != 0, timeout=TIMEOUT_S
-            )
-            outcome = outcome_of(result)
-        except ImagesieveError as error:
-            code = error.code.name if error.code else "no status"
-            outcome = f"{code} {error.metadata.get('detail', error.reason)}"
+        async with heavy if case.kind == "bomb" else contextlib.nullcontext():
+            begun = time.monotonic()
+            outcome = await answer(client, case)
         if report.answered(case.kind, outcome, time.monotonic() - begun):
             (keep / f"case-{case.number}").write_bytes(case.data)
+
+
+async def answer(client: AsyncClient, case: Case) -> str:
+    """What the server makes of one case."""
+    is_dry = case.number % STORED != 0
+    try:
+        return outcome_of(await client.moderate(case.data, dry_run=is_dry, timeout=TIMEOUT_S))
+    except ImagesieveError as error:
+        code = error.code.name if error.code else "no status"
+        return f"{code} {error.metadata.get('detail', error.reason)}"
 
 
 def outcome_of(result: ModerationResult) -> str:
@@ -187,8 +197,8 @@ async def fuzz(server: LocalServer, cases: Cases, args: argparse.Namespace) -> R
             asyncio.create_task(good_images(server.target, report, stop)),
             asyncio.create_task(killed_workers(server, report, random.Random(args.seed), stop)),
         ]
-        callers = (call(source, client, report, args.keep) for _ in range(args.callers))
-        await asyncio.gather(*callers)
+        shared = (source, client, report, args.keep, asyncio.Lock())
+        await asyncio.gather(*(call(*shared) for _ in range(args.callers)))
         stop.set()
         await asyncio.gather(*beside)
     report.at_end(server.process.pid, await asyncio.to_thread(server.metrics))

@@ -184,7 +184,7 @@ def test_a_cut_animation_shows_what_can_be_read(format_: str) -> None:
 
 def test_an_animation_that_announces_too_few_frames() -> None:
     """Three frames of which two are announced: what viewers play is seen, both of them."""
-    frames = [pictures.noise(SIZE, seed=seed) for seed in range(3)]
+    frames = [pictures.scene(SIZE, seed=seed) for seed in range(3)]
     data = animation(frames, "PNG")
     at = data.index(b"acTL")
     control = pictures.png_chunk(b"acTL", (2).to_bytes(4, "big") + data[at + 8 : at + 12])
@@ -194,8 +194,54 @@ def test_an_animation_that_announces_too_few_frames() -> None:
     np.testing.assert_array_equal(decoded.pixels, decode(data).pixels[:2])
 
 
+def hidden_between(plain: Image.Image, offence: Image.Image) -> DecodedImage:
+    """One frame of an offence among plain ones, each with a pixel of its own."""
+    frames = [plain.copy() for _ in range(9)]
+    frames[5] = offence
+    for number, frame in enumerate(frames):
+        frame.putpixel((number, 0), (number, 0, 0))
+    return decode(animation(frames, "PNG"))
+
+
+def test_a_drawing_in_colours_of_one_brightness_is_a_difference() -> None:
+    """Red on grey of the same luma: to a comparison of brightness alone the frames are equal."""
+    plain = Image.new("RGB", SIZE, (76, 76, 76))
+    offence = plain.copy()
+    offence.paste((254, 0, 0), (16, 16, 48, 48))
+    assert abs(offence.convert("L").getpixel((32, 32)) - plain.convert("L").getpixel((0, 0))) < 2
+    assert [view.frame for view in hidden_between(plain, offence).views] == [0, 5, 8]
+
+
+def test_a_drawing_in_fine_lines_is_a_difference() -> None:
+    """Black and white lines with the mean of the grey around them: no cell's colour changes."""
+    plain = Image.new("RGB", SIZE, (128, 128, 128))
+    lines = np.full((SIZE[1], SIZE[0], 3), 128, dtype=np.uint8)
+    lines[16:48:2, 16:48] = 28
+    lines[17:48:2, 16:48] = 228
+    decoded = hidden_between(plain, Image.fromarray(lines))
+    assert [view.frame for view in decoded.views] == [0, 5, 8]
+
+
+def test_a_texture_that_moves_is_no_difference() -> None:
+    """Other noise of the same kind in each frame: one look at it is enough."""
+    frames = [pictures.noise(SIZE, seed=seed) for seed in range(12)]
+    decoded = decode(animation(frames, "PNG"))
+    assert [view.frame for view in decoded.views] == [0, 11]
+    assert decoded.coverage == 1.0
+
+
+def test_a_small_offence_is_a_difference() -> None:
+    """A quarter of the side, a sixteenth of the picture: lost in a mean over the whole."""
+    plain = Image.new("RGB", (128, 128), (160, 190, 220))
+    offence = plain.copy()
+    offence.paste((60, 40, 40), (80, 10, 112, 42))
+    assert 5 in {view.frame for view in hidden_between(plain, offence).views}
+
+
 def survey_of(rows: list[list[float]]) -> Survey:
-    return Survey(signatures=np.array(rows, dtype=np.float32), has_alpha=False)
+    """Frames of one number each, or of one a cell."""
+    values = np.array([np.resize(row, 64) for row in rows], dtype=np.float32)
+    return Survey(signatures=values.reshape(-1, 1, 8, 8), has_alpha=False)
 
 
 def test_near_frames_count_as_seen_and_far_ones_do_not() -> None:
@@ -211,8 +257,8 @@ def test_near_frames_count_as_seen_and_far_ones_do_not() -> None:
 
 def test_ties_depend_on_the_secret_only() -> None:
     """Equal candidates: one secret always picks the same, different ones differ."""
-    rows = [[0.0] * 50] + [[200.0 * (at == row) for at in range(50)] for row in range(50)]
-    rows.append([0.0] * 50)
+    rows = [[0.0] * 64] + [[200.0 * (at == row) for at in range(64)] for row in range(64)]
+    rows.append([0.0] * 64)
     picks = {choose(survey_of(rows), limit=3, key=bytes([n])).frames[1] for n in range(20)}
     assert len(picks) > 5
     again = choose(survey_of(rows), limit=3, key=b"\x01").frames
