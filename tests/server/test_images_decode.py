@@ -134,6 +134,8 @@ def test_a_bomb_within_the_caps_is_just_a_picture() -> None:
     data = pictures.black_png(4_096, 4_096)
     assert len(data) < 20_000
     assert not decode(data).pixels.any()
+    small = pictures.encode(pictures.scene((60, 60)), "JPEG")  # too small for DCT scaling
+    assert detail(small, limits=Limits(pixels=3_599)) is UndecodableDetail.OVER_CAPS
     tight = Limits(pixels=4_096 * 4_095)
     assert detail(data, limits=tight) is UndecodableDetail.OVER_CAPS
 

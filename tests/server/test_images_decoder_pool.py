@@ -324,6 +324,35 @@ async def test_an_image_over_its_processor_time_ends_its_worker_and_nothing_else
     assert metrics.deaths == {"cpu": 2}
 
 
+async def test_the_pool_outlives_a_time_in_which_no_worker_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything is dead and no program can be run: the image waits, and is decoded after."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics) as pool:
+        await until(lambda: metrics.alive == 2)
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        gone = pool.worker_pids
+        for pid in gone:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: metrics.deaths["killed"])  # the spare was missed
+        waiting = asyncio.create_task(decode(pool, one_colour((8, 8, 8)), seconds=60))
+        await until(lambda: not pool.worker_pids & gone)
+        assert not waiting.done()
+        monkeypatch.undo()
+        assert (await waiting).pixels[0, 0, 0].tolist() == [8, 8, 8]
+        await until(lambda: metrics.alive == 2)
+
+
+async def test_a_fault_of_the_pool_itself_fails_one_caller_and_not_the_lane() -> None:
+    """A plan that cannot be sent: its caller hears of it, the next image is served."""
+    async with running_pool() as pool:
+        broken = ViewPlan(coverage=object())  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            await pool.decode(one_colour((1, 1, 1)), plan=broken, deadline=time.monotonic() + 30)
+        assert (await decode(pool, one_colour((2, 2, 2)))).pixels[0, 0, 0].tolist() == [2, 2, 2]
+
+
 async def test_a_late_answer_never_reaches_another_caller() -> None:
     """The caller of a stalled image gives up; the next caller gets its own pixels."""
     async with running_pool() as pool:

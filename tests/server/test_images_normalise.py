@@ -18,6 +18,7 @@ from imagesieve_server.core.views import (
 )
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
+from imagesieve_server.images.normalise import opaque
 
 SIZE = 64
 
@@ -293,3 +294,14 @@ def test_mpo_counts_as_a_jpeg() -> None:
     assert decoded.info.format == "JPEG"
     assert decoded.info.frames == 1
     assert decoded.coverage == 1.0
+
+
+@pytest.mark.parametrize("values", [[[-5.0, 0.0], [2.5, 5.0]], [[0.0, 35_000.0], [52_500.0, 7e4]]])
+def test_grey_outside_sixteen_bits_is_scaled_by_its_own_range(values: list[list[float]]) -> None:
+    """No codec that is allowed gives such samples today; none may clip them."""
+    image = Image.fromarray(np.array(values, dtype=np.float32))
+    grey = np.asarray(opaque(image))
+    assert (grey.min(), grey.max()) == (0, 255)
+    assert len(np.unique(grey)) == 4
+    flat = opaque(Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32)))
+    assert np.asarray(flat).tolist() == [[0, 0], [0, 0]]

@@ -92,3 +92,27 @@ def test_refuses_what_it_does_not_know() -> None:
         bundle_view(Image.new("RGB", (8, 8)), Preprocessing(size=8, resize="stretch"))
     with pytest.raises(ValueError, match="interpolation"):
         bundle_view(Image.new("RGB", (8, 8)), Preprocessing(size=8, interpolation="nearest"))
+
+
+def test_padding_keeps_the_whole_picture() -> None:
+    """The long side fills the square, the rest is the fill value; a strip stays one px high."""
+    longest = Preprocessing(size=32, resize="longest", fill=77)
+    shown = bundle_view(Image.new("RGB", (100, 50), (200, 0, 0)), longest)
+    assert shown[16, 0].tolist() == shown[16, 31].tolist() == [200, 0, 0]
+    assert shown[7, 16].tolist() == shown[24, 16].tolist() == [77, 77, 77]
+    strip = bundle_view(Image.new("RGB", (1000, 1), (200, 0, 0)), longest)
+    assert (strip == 200).any(axis=2).sum() == 32
+    same = bundle_view(Image.new("RGB", (32, 16), (9, 9, 9)), longest)
+    assert (same == 9).all(axis=2).sum() == 32 * 16
+
+
+def test_a_transform_that_does_not_exist_is_refused() -> None:
+    image = Image.new("RGB", (9, 9))
+    with pytest.raises(ValueError, match="resize mode"):
+        bundle_view(image, Preprocessing(size=8, resize="stretch"))
+    with pytest.raises(ValueError, match="interpolation"):
+        bundle_view(image, Preprocessing(size=8, interpolation="nearest"))
+    with pytest.raises(ValueError, match="RGB"):
+        bundle_view(image.convert("L"), Preprocessing(size=8))
+    squash = bundle_view(pictures.noise((90, 30)), Preprocessing(size=8, resize="squash"))
+    assert squash.shape == (8, 8, 3)

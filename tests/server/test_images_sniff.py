@@ -115,3 +115,21 @@ def test_jpeg_scans_are_counted_as_far_as_the_picture_goes() -> None:
     assert jpeg_scans(baseline + progressive, stop_at=99) == 1
     assert jpeg_scans(bombs.many_scans(500, side=64), stop_at=10_000) == 505
     assert jpeg_scans(progressive[: len(progressive) // 2], stop_at=99) < 6
+
+
+def test_boxes_may_run_to_the_end_and_may_be_long() -> None:
+    """A length of 0 is the rest of the file, of 1 is followed by one of 64 bits."""
+    head = b"\0\0\0\x10ftypavif\0\0\0\0"
+    assert not ends_early(head + b"\0\0\0\0mdat", ImageFormat.AVIF)
+    long_box = head + b"\0\0\0\1mdat" + (24).to_bytes(8, "big") + b"12345678"
+    assert not ends_early(long_box, ImageFormat.AVIF)
+    assert ends_early(long_box[:-1], ImageFormat.AVIF)
+    assert not ends_early(head + b"\0\0\0\4mdat", ImageFormat.AVIF)  # broken, not cut
+
+
+def test_a_gif_that_ends_inside_a_picture_ends_early() -> None:
+    data = pictures.gif_of_tiny_frames(2)
+    at = data.index(b"\x2c")
+    assert ends_early(data[: at + 5], ImageFormat.GIF)
+    assert gif_frames(data[: at + 5], stop_at=9) == 0
+    assert ends_early(data[:10], ImageFormat.GIF)
