@@ -115,6 +115,12 @@ def test_jpeg_scans_are_counted_as_far_as_the_picture_goes() -> None:
     assert jpeg_scans(baseline + progressive, stop_at=99) == 1
     assert jpeg_scans(bombs.many_scans(500, side=64), stop_at=10_000) == 505
     assert jpeg_scans(progressive[: len(progressive) // 2], stop_at=99) < 6
+    colour = pictures.encode(pictures.scene((64, 64)), "JPEG")
+    assert jpeg_scans(colour, stop_at=99) == 1
+    at = colour.index(b"\xff\xda") + 4
+    assert colour[at] == 3  # of one component, so that two more scans must follow
+    parts = colour[:at] + b"\1" + colour[at + 1 : -2] + colour[at - 4 : -2] * 2 + colour[-2:]
+    assert jpeg_scans(parts, stop_at=99) == 3
 
 
 def test_boxes_may_run_to_the_end_and_may_be_long() -> None:

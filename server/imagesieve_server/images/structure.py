@@ -15,7 +15,8 @@ from imagesieve_server.images.sniff import ImageFormat
 # A marker that has a length: not a fill byte, not stuffing, not one that stands alone.
 _JPEG_SEGMENT: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 _START_OF_SCAN: Final = 0xDA
-_SCAN_MARKER: Final = b"\xff\xda"
+_START_OF_FRAME: Final = frozenset([0xC0, 0xC1, 0xC2])
+_PROGRESSIVE: Final = 0xC2
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _GIF_BLOCK: Final = re.compile(rb"[\x21\x2c\x3b]")
 
@@ -45,16 +46,19 @@ def jpeg_scans(data: bytes, *, stop_at: int) -> int:
 
     Pictures behind its end (thumbnails, the second half of a stereo pair) do not count.
     """
-    if data.count(_SCAN_MARKER) == 1:  # nearly every file: no need to walk
-        return 1
-    scans, at = 0, 2
+    scans, at, components, is_progressive = 0, 2, 0, False
     while scans < stop_at and (found := _JPEG_SEGMENT.search(data, at)):
         at = found.end()
-        marker = data[at - 1]
+        marker, body = data[at - 1], data[at : at + 8]
         if marker == _END_OF_IMAGE[1]:
             break
-        scans += marker == _START_OF_SCAN
-        at += int.from_bytes(data[at : at + 2], "big")
+        if marker in _START_OF_FRAME and len(body) == 8:
+            components, is_progressive = body[7], marker == _PROGRESSIVE
+        elif marker == _START_OF_SCAN:
+            scans += 1
+            if scans == 1 and not is_progressive and body[2:3] == bytes([components]):
+                break  # everything is in the first, and decoders read no further
+        at += int.from_bytes(body[:2], "big")
     return scans
 
 
