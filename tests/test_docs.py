@@ -20,6 +20,7 @@ from imagesieve_server.policy_files import source
 
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_PACKAGES = {"imagesieve_server"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -157,6 +158,19 @@ def test_make_targets_exist() -> None:
         text = page.read_text(encoding="utf-8")
         named = re.findall(r"(?:`|^\s*|\$ )make ([a-z-]+)", text, re.MULTILINE)
         assert [name for name in named if name not in targets] == [], _name(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_series_named_in_code_style_exist(page: Path) -> None:
+    known = {
+        f"{series.name}{end}"
+        for series in catalogue.ALL_SERIES
+        for end in (("", "_bucket", "_sum", "_count") if series.buckets else ("",))
+    }
+    text = page.read_text(encoding="utf-8")
+    for code in re.findall(r"`([^`\n]+)`", text):
+        named = re.findall(r"\b(?:imagesieve|grpc_server)_[a-z_]*[a-z]\b(?!\.)", code)
+        assert set(named) - _PACKAGES <= known, code
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -41,6 +41,7 @@ from imagesieve_server.grpc_api.server import (
 )
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
+from imagesieve_server.metrics.disk import watch_disks
 from imagesieve_server.metrics.http import MetricsServer
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.pipeline import Pipeline
@@ -107,6 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         _background(stack, policies.watch(every_s=settings.policies.watch_seconds))
         _background(stack, _sweep_leases(queue))
+        _background(stack, watch_disks(_folders(settings), metrics=metrics))
         metrics_port = _metrics_port(settings, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
@@ -173,6 +175,12 @@ async def _queue(
     queue = QueueWriter(store=store, evidence=evidence, metrics=metrics)
     stack.push_async_callback(queue.close)
     return queue
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """Where a full disk stops the queue."""
+    queue = settings.queue
+    return {"database": Path(queue.database).parent, "evidence": Path(queue.evidence)}
 
 
 async def _decoder(

@@ -69,6 +69,7 @@ class PipelineCounts:
         for score in judgement.scores:
             self._metrics.category_score(
                 policy=policy.name,
+                policy_version=policy.version,
                 category=score.category,
                 log_odds=score.log_odds,
                 band=score.band,

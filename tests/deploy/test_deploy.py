@@ -1,36 +1,26 @@
-"""The files of deploy/ agree with the code: settings, series, ports, files that are copied."""
+"""The files of deploy/ agree with the code: settings, ports, files that are copied."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from imagesieve import HealthStatus
 from imagesieve.testing import FakeServer
 from imagesieve_server import config
-from imagesieve_server.metrics import catalogue
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-RULES = DEPLOY / "prometheus" / "rules.yaml"
-RULES_TEST = DEPLOY / "prometheus" / "rules_test.yaml"
-RUNBOOK = ROOT / "docs" / "how-to" / "operate.md"
 
 
 def _yaml(path: Path) -> Any:
     return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-
-
-def _alerts() -> list[dict[str, Any]]:
-    return [rule for group in _yaml(RULES)["groups"] for rule in group["rules"]]
 
 
 def _instructions() -> list[tuple[str, str]]:
@@ -42,76 +32,6 @@ def _instructions() -> list[tuple[str, str]]:
 
 def _environment(text: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in shlex.split(text))
-
-
-# --- alerts -----------------------------------------------------------------------------------
-
-
-def test_every_series_in_a_rule_is_exported() -> None:
-    known = {"up"}
-    for series in catalogue.ALL_SERIES:
-        known |= {series.name, *(f"{series.name}_{end}" for end in ("bucket", "sum", "count"))}
-    for alert in _alerts():
-        named = set(re.findall(r"\b((?:imagesieve|grpc|process)_\w+|up)(?=[{\[\s>=]|$)",
-                               re.sub(r"\(([\w, ]+)\)", "", alert["expr"])))  # fmt: skip
-        named -= {"grpc_service", "grpc_code", "grpc_method", "grpc_type"}
-        assert named, alert["alert"]
-        assert named <= known, alert["alert"]
-
-
-def test_every_label_in_a_rule_exists() -> None:
-    labels = {label for series in catalogue.ALL_SERIES for label in series.labels}
-    for alert in _alerts():
-        used = set(re.findall(r"(\w+)\s*=~?\s*\"", alert["expr"]))
-        assert used <= labels | {"job", "instance"}, alert["alert"]
-
-
-def test_every_code_in_a_rule_is_one_the_server_writes() -> None:
-    from imagesieve_server.grpc_api.interceptors import LABELS
-
-    for alert in _alerts():
-        for codes in re.findall(r'grpc_code=~?"([^"]+)"', alert["expr"]):
-            assert set(codes.split("|")) <= set(LABELS.values())
-
-
-def test_the_latency_threshold_is_a_bucket_so_that_it_is_exact() -> None:
-    (expr,) = (a["expr"] for a in _alerts() if a["alert"] == "ImagesieveLatencyHigh")
-    threshold = float(expr.rsplit(">", 1)[1])
-    assert threshold in catalogue.RPC_SECONDS.buckets
-
-
-def test_every_alert_has_a_runbook() -> None:
-    headings = set(re.findall(r"^### (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE))
-    for alert in _alerts():
-        assert alert["alert"] in headings
-        anchor = f"docs/how-to/operate.md#{alert['alert'].lower()}"
-        assert alert["annotations"]["runbook"] == anchor
-    assert headings == {alert["alert"] for alert in _alerts()}
-
-
-def test_every_alert_is_tested_firing_and_quiet() -> None:
-    tested: dict[str, set[bool]] = {}
-    for case in _yaml(RULES_TEST)["tests"]:
-        for check in case["alert_rule_test"]:
-            tested.setdefault(check["alertname"], set()).add(bool(check["exp_alerts"]))
-    assert tested == {alert["alert"]: {True, False} for alert in _alerts()}
-
-
-@pytest.mark.promtool
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("check", "rules", str(RULES)),
-        ("test", "rules", str(RULES_TEST)),
-        ("check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")),
-    ],
-    ids=" ".join,
-)
-def test_promtool_is_content(arguments: tuple[str, ...]) -> None:
-    tool = shutil.which("promtool")
-    assert tool, "promtool is missing; Debian's and Ubuntu's package is prometheus"
-    done = subprocess.run([tool, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- settings ---------------------------------------------------------------------------------

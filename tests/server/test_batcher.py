@@ -40,6 +40,7 @@ class Gauges:
         self.waiting = 0
         self.most_waiting = 0
         self.health: list[bool] = []
+        self.failures: list[str] = []
 
     def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
         assert seconds >= 0
@@ -51,6 +52,9 @@ class Gauges:
 
     def encoder_healthy(self, healthy: bool) -> None:
         self.health.append(healthy)
+
+    def encoder_failed(self, reason: str) -> None:
+        self.failures.append(reason)
 
     def encoder_dropped(self, reason: str, views: int) -> None:
         self.dropped.append((reason, views))
@@ -263,6 +267,7 @@ async def test_a_failing_batch_fails_its_callers_and_no_other(
         assert await outcome(first) is EncoderUnavailable
         assert np.isfinite(await later).all()  # the canary passed, so work goes on
         assert gauges.health == [True, False, True]
+        assert gauges.failures == ["batch"]
 
 
 async def test_an_error_of_any_kind_is_named(encoder: Faulty, gauges: Gauges) -> None:

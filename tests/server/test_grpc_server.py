@@ -88,6 +88,7 @@ async def test_a_store_that_is_down_takes_only_the_review_service_out() -> None:
         rig.queue.down = False
         await becomes(rig, REVIEW, "SERVING")
     assert {"operation": "stats"} in rig.metrics.named("store_error")
+    assert {"healthy": False} in rig.metrics.named("store_healthy")
     assert rig.metrics.named("queue")
 
 

@@ -515,10 +515,11 @@ async def test_workers_start_under_any_main_script_and_die_with_the_server(tmp_p
 def test_strikes_are_counted_per_content_and_forgiven() -> None:
     """Two strikes quarantine; age and a bounded memory forgive."""
     quarantine = Quarantine(capacity=2)
-    quarantine.strike(b"a")
+    assert not quarantine.strike(b"a")
     assert not quarantine.holds(b"a")
-    quarantine.strike(b"a")
+    assert quarantine.strike(b"a")
     assert quarantine.holds(b"a")
+    assert not quarantine.strike(b"a"), "it is counted once"
     assert not quarantine.holds(b"b")
     quarantine.strike(b"b")
     quarantine.strike(b"c")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import inspect
 import math
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,9 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imagesieve_server.core import ports
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.core.policy import Mode
 from imagesieve_server.core.review import QueueStats, State
-from imagesieve_server.grpc_api.admission import AdmissionMetrics
+from imagesieve_server.core.verdict import Band, ReasonCode, Verdict
+from imagesieve_server.grpc_api.admission import AdmissionMetrics, Shed
 from imagesieve_server.grpc_api.interceptors import RpcMetrics
+from imagesieve_server.images.worker_process import Death
 from imagesieve_server.metrics import (
     ALL_SERIES,
     Kind,
@@ -26,7 +32,14 @@ from imagesieve_server.metrics import (
     PrometheusMetrics,
     reference_table,
 )
-from imagesieve_server.testing import FakeEncoder, colour_policy
+from imagesieve_server.metrics.catalogue import (
+    DECODE_WORKER_DEATHS,
+    FIXED_LABELS,
+    IMAGES_SHED,
+    Series,
+)
+from imagesieve_server.metrics.disk import free_bytes, watch_disks
+from imagesieve_server.testing import FakeEncoder, RecordingMetrics, colour_policy
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 BEGIN, END = "<!-- series: begin -->\n", "<!-- series: end -->\n"
@@ -56,19 +69,25 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     metrics.batch(rows=5, capacity=8, seconds=0.1)
     metrics.encoder_queue(7)
     metrics.encoder_healthy(True)
+    metrics.encoder_failed("canary")
     metrics.encoder_dropped("deadline", 2)
     metrics.decode_failed("TRUNCATED")
     metrics.decode_workers(busy=1, alive=2)
     metrics.decode_worker_died("memory")
+    metrics.image_quarantined()
     metrics.image_views(3)
     metrics.verdict(policy="p", verdict="ALLOW", degraded=False)
     metrics.reason(policy="p", code="CATEGORY_REVIEW")
-    metrics.category_score(policy="p", category="c", log_odds=-2.5, band="CLEAR")
+    metrics.category_score(
+        policy="p", policy_version="v", category="c", log_odds=-2.5, band="CLEAR"
+    )
     metrics.policies([colour_policy()])
     metrics.policy_reload(ok=True)
     metrics.model(FakeEncoder().spec)
     metrics.store_commit(flags=4, seconds=0.01)
     metrics.store_error("submit")
+    metrics.store_healthy(True)
+    metrics.disk_free("evidence", 5)
     metrics.queue(QueueStats(by_state={State.READY: 2}, oldest_ready_at=90.0, now=100.0))
 
 
@@ -171,6 +190,8 @@ MOVES: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], flo
     ("encoder_queue", (7,), {}, "imagesieve_encoder_queue_views", {}, 7),
     ("encoder_healthy", (True,), {}, "imagesieve_encoder_healthy", {}, 1),
     ("encoder_healthy", (False,), {}, "imagesieve_encoder_healthy", {}, 0),
+    ("encoder_failed", ("canary",), {}, "imagesieve_encoder_failures_total",
+     {"reason": "canary"}, 1),
     ("encoder_dropped", ("deadline", 2), {}, "imagesieve_encoder_dropped_views_total",
      {"reason": "deadline"}, 2),
     ("decode_failed", ("TRUNCATED",), {}, "imagesieve_decode_failures_total",
@@ -179,17 +200,22 @@ MOVES: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], flo
     ("decode_workers", (), {"busy": 1, "alive": 2}, "imagesieve_decode_workers_alive", {}, 2),
     ("decode_worker_died", ("memory",), {}, "imagesieve_decode_worker_deaths_total",
      {"reason": "memory"}, 1),
+    ("image_quarantined", (), {}, "imagesieve_images_quarantined_total", {}, 1),
+    ("store_healthy", (True,), {}, "imagesieve_store_healthy", {}, 1),
+    ("store_healthy", (False,), {}, "imagesieve_store_healthy", {}, 0),
+    ("disk_free", ("evidence", 5), {}, "imagesieve_disk_free_bytes", {"folder": "evidence"}, 5),
     ("image_views", (3,), {}, "imagesieve_image_views_sum", {}, 3),
     ("verdict", (), {"policy": "p", "verdict": "ALLOW", "degraded": True},
      "imagesieve_verdicts_total", {"policy": "p", "verdict": "ALLOW", "degraded": "true"}, 1),
     ("reason", (), {"policy": "p", "code": "UNSCORED"}, "imagesieve_verdict_reasons_total",
      {"policy": "p", "code": "UNSCORED"}, 1),
     ("category_score", (),
-     {"policy": "p", "category": "c", "log_odds": -2.5, "band": "CLEAR"},
+     {"policy": "p", "policy_version": "v", "category": "c", "log_odds": -2.5, "band": "CLEAR"},
      "imagesieve_category_log_odds_bucket", {"policy": "p", "category": "c", "le": "-2.0"}, 1),
     ("category_score", (),
-     {"policy": "p", "category": "c", "log_odds": -2.5, "band": "CLEAR"},
-     "imagesieve_category_bands_total", {"policy": "p", "category": "c", "band": "CLEAR"}, 1),
+     {"policy": "p", "policy_version": "v", "category": "c", "log_odds": -2.5, "band": "CLEAR"},
+     "imagesieve_category_bands_total",
+     {"policy": "p", "policy_version": "v", "category": "c", "band": "CLEAR"}, 1),
     ("store_commit", (), {"flags": 4, "seconds": 0.01}, "imagesieve_store_flags_total", {}, 4),
     ("store_commit", (), {"flags": 4, "seconds": 0.01}, "imagesieve_store_commit_seconds_count",
      {}, 1),
@@ -218,9 +244,12 @@ def test_each_call_moves_its_series(
 
 def test_a_score_that_is_no_number_is_banded_but_not_binned(metrics: PrometheusMetrics) -> None:
     for log_odds in (math.nan, math.inf, -math.inf):
-        metrics.category_score(policy="p", category="c", log_odds=log_odds, band="REVIEW")
+        metrics.category_score(
+            policy="p", policy_version="v", category="c", log_odds=log_odds, band="REVIEW"
+        )
     labels = {"policy": "p", "category": "c"}
-    assert value(metrics, "imagesieve_category_bands_total", **labels, band="REVIEW") == 3
+    banded = {**labels, "policy_version": "v", "band": "REVIEW"}
+    assert value(metrics, "imagesieve_category_bands_total", **banded) == 3
     assert value(metrics, "imagesieve_category_log_odds_count", **labels) == 2
 
 
@@ -239,6 +268,104 @@ def test_only_policies_in_force_have_an_info(metrics: PrometheusMetrics) -> None
         )
 
     assert (info("v1"), info("v2")) == (None, 1)
+
+
+def test_a_policy_in_force_counts_from_zero(metrics: PrometheusMetrics) -> None:
+    """A rate does not see a counter whose first sample is 1."""
+    policy = colour_policy(version="v1")
+    metrics.policies([policy])
+    for code in ReasonCode:
+        found = value(metrics, "imagesieve_verdict_reasons_total", policy=policy.name, code=code)
+        assert found == 0
+    for verdict in Verdict:
+        labels = {"policy": policy.name, "verdict": verdict, "degraded": "true"}
+        assert value(metrics, "imagesieve_verdicts_total", **labels) == 0
+    for category in policy.categories:
+        for band in Band:
+            labels = {"policy": policy.name, "policy_version": "v1", "band": band}
+            found = value(
+                metrics, "imagesieve_category_bands_total", **labels, category=category.id
+            )
+            assert found == 0
+
+
+def test_bands_of_a_version_no_longer_in_force_go_and_the_others_stay(
+    metrics: PrometheusMetrics,
+) -> None:
+    labels = {"policy": "colours", "category": "red", "band": "REVIEW"}
+
+    def bands(version: str) -> float | None:
+        return value(metrics, "imagesieve_category_bands_total", **labels, policy_version=version)
+
+    score = {**labels, "log_odds": 1.0}
+    metrics.policies([colour_policy(version="v1")])
+    metrics.category_score(**score, policy_version="v1")
+    metrics.policies([colour_policy(version="v1")])
+    assert bands("v1") == 1
+    metrics.policies([colour_policy(version="v2")])
+    assert (bands("v1"), bands("v2")) == (None, 0)
+
+
+def test_a_category_says_whether_it_is_enforced(metrics: PrometheusMetrics) -> None:
+    policy = colour_policy()
+    first, *rest = policy.categories
+    assert first.mode is Mode.ENFORCE
+    observed = dataclasses.replace(first, mode=Mode.OBSERVE)
+
+    def enforced() -> float | None:
+        labels = {"policy": policy.name, "category": first.id}
+        return value(metrics, "imagesieve_category_enforced", **labels)
+
+    metrics.policies([policy])
+    assert enforced() == 1
+    metrics.policies([dataclasses.replace(policy, categories=(observed, *rest))])
+    assert enforced() == 0
+    metrics.policies([])
+    assert enforced() is None
+
+
+@pytest.mark.parametrize(
+    ("series", "values"), FIXED_LABELS, ids=[series.name for series, _ in FIXED_LABELS]
+)
+def test_fixed_labels_are_there_from_the_start(
+    metrics: PrometheusMetrics, series: Series, values: tuple[str, ...]
+) -> None:
+    name = f"{series.name}_count" if series.buckets else series.name
+    (label,) = series.labels
+    assert [value(metrics, name, **{label: each}) for each in values] == [0] * len(values)
+
+
+def test_labels_are_the_values_that_the_parts_write() -> None:
+    fixed = dict(FIXED_LABELS)
+    assert fixed[DECODE_WORKER_DEATHS] == tuple(Death)
+    assert fixed[IMAGES_SHED] == tuple(Shed)
+
+
+# --- disks ----------------------------------------------------------------------------------
+
+
+async def test_disks_are_looked_up_again_and_again_and_a_missing_one_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    told = RecordingMetrics()
+    folders = {"database": tmp_path / "gone", "evidence": tmp_path}
+    watching = asyncio.create_task(watch_disks(folders, metrics=told, every_s=0.001))
+    async with asyncio.timeout(30):
+        while len(told.named("disk_free")) < 3:
+            await asyncio.sleep(0.001)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert {each["folder"] for each in told.named("disk_free")} == {"evidence"}
+    assert all(each["size_bytes"] > 0 for each in told.named("disk_free"))
+
+
+def test_room_is_what_this_process_may_use(
+    tmp_path: Path,
+) -> None:
+    found = shutil.disk_usage(tmp_path)
+    assert 0 < free_bytes(tmp_path) <= found.total
+    with pytest.raises(FileNotFoundError):
+        free_bytes(tmp_path / "gone")
 
 
 def test_reloads_are_counted_from_zero_and_the_last_good_one_is_dated(

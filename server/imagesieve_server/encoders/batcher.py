@@ -208,6 +208,7 @@ class Batcher:
             raise
         except Exception as problem:  # noqa: BLE001  # whatever it is, the waiters must hear of it
             self._set_health(False)
+            self._metrics.encoder_failed("batch")
             _fail(batch, _as_unavailable(problem))
         finally:
             self._running = False
@@ -242,6 +243,7 @@ class Batcher:
             await self._on_thread(self._encoder.check_canary, limit_s=self._options.hang_timeout_s)
         except EncoderUnavailable as problem:
             self._set_health(False)
+            self._metrics.encoder_failed("canary")
             self._room.fail_all(problem)
             return False
         self._set_health(True)

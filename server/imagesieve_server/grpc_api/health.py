@@ -89,9 +89,11 @@ class HealthMonitor:
             if not isinstance(error, ImagesieveError | TimeoutError):
                 log.exception("unexpected error while asking the store")
             self._metrics.store_error("stats")
+            self._metrics.store_healthy(False)
             await self._say(REVIEW, False)
             return
         self._metrics.queue(stats)
+        self._metrics.store_healthy(True)
         await self._say(REVIEW, True)
 
     async def _repeat_encoder(self) -> None:

@@ -167,15 +167,19 @@ class DecoderPool:
             except WorkerDied as died:
                 await self._buried(worker, died.death)
                 if died.death in _OUT_OF_TIME:  # a second try would take as long
-                    self._quarantine.strike(job.data)
+                    self._strike(job)
                     job.fail(undecodable(UndecodableDetail.TIMED_OUT))
                 elif fresh:
-                    self._quarantine.strike(job.data)
+                    self._strike(job)
                     job.fail(undecodable(UndecodableDetail.WORKER_KILLED))
                 worker = await self._fresh_worker()
             if job.dead:
                 break
         return worker
+
+    def _strike(self, job: Job) -> None:
+        if self._quarantine.strike(job.data):
+            self._metrics.image_quarantined()
 
     async def _fresh_worker(self) -> WorkerProcess:
         """The spare, which is replaced at once; another try each second where none starts."""

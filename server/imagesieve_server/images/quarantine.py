@@ -26,14 +26,18 @@ class Quarantine:
         """True where these bytes are refused. Costs nothing while no worker has died."""
         return bool(self._strikes) and self._count(_digest(data)) >= STRIKES
 
-    def strike(self, data: bytes) -> None:
-        """A fresh worker died on these bytes, or they used up its time."""
+    def strike(self, data: bytes) -> bool:
+        """A fresh worker died on these bytes, or they used up its time.
+
+        True where they are refused from now on and were not before.
+        """
         digest = _digest(data)
-        count = self._count(digest)
-        self._strikes[digest] = (count + 1, time.monotonic())
+        count = self._count(digest) + 1
+        self._strikes[digest] = (count, time.monotonic())
         self._strikes.move_to_end(digest)
         while len(self._strikes) > self._capacity:
             self._strikes.popitem(last=False)
+        return count == STRIKES
 
     def _count(self, digest: bytes) -> int:
         count, since = self._strikes.get(digest, (0, 0.0))

@@ -10,6 +10,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from imagesieve_server.core.errors import UndecodableDetail
+from imagesieve_server.core.review import OPEN
+
 
 class Kind(enum.StrEnum):
     """A Prometheus metric type."""
@@ -101,6 +104,10 @@ DECODE_WORKERS_ALIVE = _gauge("imagesieve_decode_workers_alive", "Decode worker 
 DECODE_WORKER_DEATHS = _counter(
     "imagesieve_decode_worker_deaths_total", "Decode workers that ended unasked.", "reason"
 )
+IMAGES_QUARANTINED = _counter(
+    "imagesieve_images_quarantined_total",
+    "Images that are not decoded any more for an hour because decode workers died on them.",
+)
 IMAGE_VIEWS = _histogram("imagesieve_image_views", "Views of one decoded image.", _VIEWS)
 
 BATCH_ROWS = _histogram("imagesieve_encoder_batch_rows", "Real rows of one encoder batch.", _ROWS)
@@ -112,6 +119,11 @@ BATCH_SECONDS = _histogram(
 )
 ENCODER_QUEUE = _gauge("imagesieve_encoder_queue_views", "Views waiting for the encoder.")
 ENCODER_HEALTHY = _gauge("imagesieve_encoder_healthy", "1 while the encoder answers correctly.")
+ENCODER_FAILURES = _counter(
+    "imagesieve_encoder_failures_total",
+    "Failures of the encoder: of a batch (an error or a hang), or of the canary.",
+    "reason",
+)
 ENCODER_DROPPED = _counter(
     "imagesieve_encoder_dropped_views_total", "Views dropped before the encoder.", "reason"
 )
@@ -132,7 +144,18 @@ CATEGORY_LOG_ODDS = _histogram(
     "category",
 )
 CATEGORY_BANDS = _counter(
-    "imagesieve_category_bands_total", "Images by category and band.", "policy", "category", "band"
+    "imagesieve_category_bands_total",
+    "Images by category and band, for the policy versions in force.",
+    "policy",
+    "policy_version",
+    "category",
+    "band",
+)
+CATEGORY_ENFORCED = _gauge(
+    "imagesieve_category_enforced",
+    "1 for a category that is enforced, 0 for one that is only observed.",
+    "policy",
+    "category",
 )
 
 POLICY_INFO = _gauge(
@@ -167,6 +190,14 @@ STORE_FLAGS = _counter("imagesieve_store_flags_total", "Flags kept by group comm
 STORE_ERRORS = _counter(
     "imagesieve_store_errors_total", "Store operations that failed.", "operation"
 )
+STORE_HEALTHY = _gauge(
+    "imagesieve_store_healthy", "1 where the review store answered when last asked."
+)
+DISK_FREE = _gauge(
+    "imagesieve_disk_free_bytes",
+    "Bytes that the server may still write where the database and the evidence lie.",
+    "folder",
+)
 REVIEW_ITEMS = _gauge("imagesieve_review_items", "Review items by state.", "state")
 REVIEW_OLDEST_AGE = _gauge(
     "imagesieve_review_oldest_ready_age_seconds",
@@ -177,6 +208,19 @@ ALL_SERIES: tuple[Series, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Series)
 )
 """Every series, in the order of this file."""
+
+FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
+    (IMAGES_SHED, ("calls", "room", "time")),
+    (STAGE_SECONDS, ("admit", "decode", "encode", "score", "keep")),
+    (DECODE_FAILURES, tuple(UndecodableDetail)),
+    (DECODE_WORKER_DEATHS, ("timed_out", "cpu", "killed", "exited", "protocol")),
+    (ENCODER_FAILURES, ("batch", "canary")),
+    (POLICY_RELOADS, ("ok", "failed")),
+    (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
+    (REVIEW_ITEMS, tuple(OPEN)),
+)
+"""Values of the only label that exist from the start: no rate is seen in a counter whose first
+sample is 1, so an alert needs the zero before the first failure."""
 
 
 def reference_table() -> str:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.policy import Mode, Policy
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.review import OPEN, QueueStats
+from imagesieve_server.core.verdict import Band, ReasonCode, Verdict
 from imagesieve_server.metrics import catalogue
 from imagesieve_server.metrics.catalogue import Kind, Series
 
@@ -41,10 +42,10 @@ class PrometheusMetrics:
             self._register(series)
         ProcessCollector(registry=registry)
         self._gauges[catalogue.BUILD_INFO].labels(version, platform.python_version()).set(1)
-        for result in ("ok", "failed"):  # an alert needs the zero before the first failure
-            self._counters[catalogue.POLICY_RELOADS].labels(result)
-        for state in OPEN:
-            self._gauges[catalogue.REVIEW_ITEMS].labels(state)
+        families = {**self._counters, **self._gauges, **self._histograms}
+        for series, values in catalogue.FIXED_LABELS:
+            for value in values:
+                families[series].labels(value)
 
     def _register(self, series: Series) -> None:
         name, text, labels, registry = series.name, series.help, series.labels, self.registry
@@ -98,6 +99,9 @@ class PrometheusMetrics:
     def encoder_healthy(self, healthy: bool) -> None:
         self._gauges[catalogue.ENCODER_HEALTHY].set(healthy)
 
+    def encoder_failed(self, reason: str) -> None:
+        self._counters[catalogue.ENCODER_FAILURES].labels(reason).inc()
+
     def encoder_dropped(self, reason: str, views: int) -> None:
         self._counters[catalogue.ENCODER_DROPPED].labels(reason).inc(views)
 
@@ -111,6 +115,9 @@ class PrometheusMetrics:
     def decode_worker_died(self, reason: str) -> None:
         self._counters[catalogue.DECODE_WORKER_DEATHS].labels(reason).inc()
 
+    def image_quarantined(self) -> None:
+        self._counters[catalogue.IMAGES_QUARANTINED].inc()
+
     def image_views(self, views: int) -> None:
         self._histograms[catalogue.IMAGE_VIEWS].observe(views)
 
@@ -121,8 +128,12 @@ class PrometheusMetrics:
         label = "true" if degraded else "false"
         self._counters[catalogue.VERDICTS].labels(policy, verdict, label).inc()
 
-    def category_score(self, *, policy: str, category: str, log_odds: float, band: str) -> None:
-        self._counters[catalogue.CATEGORY_BANDS].labels(policy, category, band).inc()
+    def category_score(
+        self, *, policy: str, policy_version: str, category: str, log_odds: float, band: str
+    ) -> None:
+        self._counters[catalogue.CATEGORY_BANDS].labels(
+            policy, policy_version, category, band
+        ).inc()
         if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
             self._histograms[catalogue.CATEGORY_LOG_ODDS].labels(policy, category).observe(log_odds)
 
@@ -131,9 +142,39 @@ class PrometheusMetrics:
 
     def policies(self, policies: Sequence[Policy]) -> None:
         info = self._gauges[catalogue.POLICY_INFO]
+        enforced = self._gauges[catalogue.CATEGORY_ENFORCED]
         info.clear()  # versions no longer in force must go
+        enforced.clear()
         for policy in policies:
             info.labels(policy.name, policy.version, policy.model_fingerprint).set(1)
+            for category in policy.categories:
+                enforced.labels(policy.name, category.id).set(category.mode is Mode.ENFORCE)
+            self._begin_at_zero(policy)
+        self._forget_other_versions(policies)
+
+    def _begin_at_zero(self, policy: Policy) -> None:
+        for code in ReasonCode:
+            self._counters[catalogue.REASONS].labels(policy.name, code)
+        for verdict in Verdict:
+            for degraded in ("true", "false"):
+                self._counters[catalogue.VERDICTS].labels(policy.name, verdict, degraded)
+        for category in policy.categories:
+            for band in Band:
+                self._counters[catalogue.CATEGORY_BANDS].labels(
+                    policy.name, policy.version, category.id, band
+                )
+
+    def _forget_other_versions(self, policies: Sequence[Policy]) -> None:
+        """Drop the bands of versions no longer in force, or every edit would add series."""
+        bands = self._counters[catalogue.CATEGORY_BANDS]
+        in_force = {(policy.name, policy.version) for policy in policies}
+        names = catalogue.CATEGORY_BANDS.labels
+        known = {
+            tuple(s.labels[name] for name in names) for m in bands.collect() for s in m.samples
+        }
+        for labels in known:
+            if labels[:2] not in in_force:
+                bands.remove(*labels)
 
     def policy_reload(self, *, ok: bool) -> None:
         self._counters[catalogue.POLICY_RELOADS].labels("ok" if ok else "failed").inc()
@@ -152,6 +193,12 @@ class PrometheusMetrics:
 
     def store_error(self, operation: str) -> None:
         self._counters[catalogue.STORE_ERRORS].labels(operation).inc()
+
+    def store_healthy(self, healthy: bool) -> None:
+        self._gauges[catalogue.STORE_HEALTHY].set(healthy)
+
+    def disk_free(self, folder: str, size_bytes: int) -> None:
+        self._gauges[catalogue.DISK_FREE].labels(folder).set(size_bytes)
 
     def queue(self, stats: QueueStats) -> None:
         for state in OPEN:

@@ -35,6 +35,9 @@ class RecordingMetrics:
     def encoder_healthy(self, healthy: bool) -> None:
         self._note("encoder_healthy", healthy=healthy)
 
+    def encoder_failed(self, reason: str) -> None:
+        self._note("encoder_failed", reason=reason)
+
     def encoder_dropped(self, reason: str, views: int) -> None:
         self._note("encoder_dropped", reason=reason, views=views)
 
@@ -47,6 +50,9 @@ class RecordingMetrics:
     def decode_worker_died(self, reason: str) -> None:
         self._note("decode_worker_died", reason=reason)
 
+    def image_quarantined(self) -> None:
+        self._note("image_quarantined")
+
     def image_views(self, views: int) -> None:
         self._note("image_views", views=views)
 
@@ -56,8 +62,17 @@ class RecordingMetrics:
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         self._note("verdict", policy=policy, verdict=verdict, degraded=degraded)
 
-    def category_score(self, *, policy: str, category: str, log_odds: float, band: str) -> None:
-        self._note("category_score", policy=policy, category=category, log_odds=log_odds, band=band)
+    def category_score(
+        self, *, policy: str, policy_version: str, category: str, log_odds: float, band: str
+    ) -> None:
+        self._note(
+            "category_score",
+            policy=policy,
+            policy_version=policy_version,
+            category=category,
+            log_odds=log_odds,
+            band=band,
+        )
 
     def reason(self, *, policy: str, code: str) -> None:
         self._note("reason", policy=policy, code=code)
@@ -76,6 +91,12 @@ class RecordingMetrics:
 
     def store_error(self, operation: str) -> None:
         self._note("store_error", operation=operation)
+
+    def store_healthy(self, healthy: bool) -> None:
+        self._note("store_healthy", healthy=healthy)
+
+    def disk_free(self, folder: str, size_bytes: int) -> None:
+        self._note("disk_free", folder=folder, size_bytes=size_bytes)
 
     def queue(self, stats: QueueStats) -> None:
         self._note("queue", stats=stats)
