@@ -32,6 +32,7 @@ from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.retry import MAX_IMAGE_BYTES
 from imagesieve.sources import read_image
+from imagesieve.tls_files import PemFile
 from imagesieve.v1 import moderation_pb2 as pb
 
 
@@ -49,6 +50,9 @@ class AsyncClient:
         *,
         tls: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
+        ca_file: PemFile | None = None,
+        cert_file: PemFile | None = None,
+        key_file: PemFile | None = None,
         token: Token | None = None,
         allow_plaintext_token: bool = False,
         wait_for_ready: bool = False,
@@ -59,6 +63,9 @@ class AsyncClient:
             target,
             tls=tls,
             credentials=credentials,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
             token=token,
             allow_plaintext_token=allow_plaintext_token,
             wait_for_ready=wait_for_ready,

@@ -28,6 +28,7 @@ from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.retry import MAX_IMAGE_BYTES
 from imagesieve.review_client import ReviewClient
 from imagesieve.sources import read_image
+from imagesieve.tls_files import PemFile
 from imagesieve.transport import Pending, Transport
 from imagesieve.v1 import moderation_pb2 as pb
 
@@ -36,12 +37,15 @@ class Client:
     """A connection to an imagesieve server. Safe to share between threads; close it once.
 
     ``target`` is a gRPC target, for example ``127.0.0.1:50051`` or ``dns:///sieve:443``.
-    ``tls=True`` trusts the system's roots; ``credentials`` are for anything else. ``token`` is
-    sent as a bearer token. ``wait_for_ready=True`` makes calls wait for a server that cannot be
-    reached, up to their timeout, instead of failing after a few tries: for backfills.
-    ``max_image_bytes`` is the largest image that is sent.
+    ``tls=True`` trusts the system's roots, ``ca_file`` the authorities in a PEM file instead;
+    ``cert_file`` and ``key_file`` are shown to a server that asks for a client certificate, and
+    ``credentials`` are for anything else. ``token`` is sent as a bearer token.
+    ``wait_for_ready=True`` makes calls wait for a server that cannot be reached, up to their
+    timeout, instead of failing after a few tries: for backfills. ``max_image_bytes`` is the
+    largest image that is sent.
 
-    Raises ValueError for a token that would travel in the clear (``allow_plaintext_token``).
+    Raises ValueError for a token that would travel in the clear (``allow_plaintext_token``) and
+    for files that cannot be used, OSError for files that cannot be read.
     """
 
     review: ReviewClient
@@ -52,6 +56,9 @@ class Client:
         *,
         tls: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
+        ca_file: PemFile | None = None,
+        cert_file: PemFile | None = None,
+        key_file: PemFile | None = None,
         token: Token | None = None,
         allow_plaintext_token: bool = False,
         wait_for_ready: bool = False,
@@ -61,6 +68,9 @@ class Client:
             target,
             tls=tls,
             credentials=credentials,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
             token=token,
             allow_plaintext_token=allow_plaintext_token,
             wait_for_ready=wait_for_ready,

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import grpc
-
 from imagesieve.client import Client
 from imagesieve.command_completion import completion
 from imagesieve.command_moderate import moderate
@@ -71,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except ImagesieveError as error:
         sys.stderr.write(f"imagesieve: {error.reason}: {error.message} ({args.server})\n")
+        if error.metadata.get("detail") == "NO_CREDENTIALS":
+            sys.stderr.write("imagesieve: give --token-file, or --cert-file and --key-file\n")
         return INCOMPLETE
     except OSError as error:
         sys.stderr.write(f"imagesieve: {error}\n")
@@ -83,12 +83,17 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _connect(args: argparse.Namespace, environment: Mapping[str, str]) -> Client:
-    roots = Path(args.ca_file).read_bytes() if args.ca_file else None
-    credentials = grpc.ssl_channel_credentials(roots) if roots or args.tls else None
     token = environment.get("IMAGESIEVE_TOKEN") or None
     if args.token_file:
         token = Path(args.token_file).read_text(encoding="utf-8").strip()
-    return Client(args.server, credentials=credentials, token=token)
+    return Client(
+        args.server,
+        tls=args.tls,
+        ca_file=args.ca_file,
+        cert_file=args.cert_file,
+        key_file=args.key_file,
+        token=token,
+    )
 
 
 def _moderate(args: argparse.Namespace, client: Client) -> int:

@@ -112,6 +112,12 @@ def _connection_options(server: str) -> argparse.ArgumentParser:
         "--ca-file", metavar="FILE", help="encrypt, trusting the roots in this PEM file"
     )
     group.add_argument(
+        "--cert-file", metavar="FILE", help="show the server the certificate in this PEM file"
+    )
+    group.add_argument(
+        "--key-file", metavar="FILE", help="the PEM private key of --cert-file, not encrypted"
+    )
+    group.add_argument(
         "--token-file",
         metavar="FILE",
         help="send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)",

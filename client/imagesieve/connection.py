@@ -14,6 +14,7 @@ from typing import TypeAlias
 import grpc
 
 from imagesieve.retry import MAX_IMAGE_BYTES, channel_options, is_loopback
+from imagesieve.tls_files import PemFile, credentials_of
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 10.0
@@ -39,6 +40,7 @@ class Connection:
         if self.token is None:
             return ()
         token = self.token if isinstance(self.token, str) else self.token()
+        _check_token(token)
         return (("authorization", f"Bearer {token}"),)
 
 
@@ -47,6 +49,9 @@ def connection(
     *,
     tls: bool = False,
     credentials: grpc.ChannelCredentials | None = None,
+    ca_file: PemFile | None = None,
+    cert_file: PemFile | None = None,
+    key_file: PemFile | None = None,
     token: Token | None = None,
     allow_plaintext_token: bool = False,
     wait_for_ready: bool = False,
@@ -54,10 +59,17 @@ def connection(
 ) -> Connection:
     """Check the settings of a client.
 
-    Raises ValueError for a cap below one byte and for a token that would travel in the clear.
+    Raises ValueError for a cap below one byte, for a token that would travel in the clear or
+    could not be sent, and for files that cannot be used; OSError for unreadable ones.
     """
     if max_image_bytes < 1:
         raise ValueError(f"max_image_bytes must be at least 1, not {max_image_bytes}")
+    if isinstance(token, str):
+        _check_token(token)
+    if any(file is not None for file in (ca_file, cert_file, key_file)):
+        if credentials is not None:
+            raise ValueError("give credentials or files, not both")
+        credentials = credentials_of(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
     if tls and credentials is None:
         credentials = grpc.ssl_channel_credentials()
     exposed = token is not None and credentials is None and not is_loopback(target)
@@ -74,3 +86,9 @@ def connection(
         max_image_bytes=max_image_bytes,
         options=tuple(channel_options(target, max_image_bytes=max_image_bytes)),
     )
+
+
+def _check_token(token: str) -> None:
+    """Its text never stands in the error, which may be logged."""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("the token is empty or has a character that no header can carry")

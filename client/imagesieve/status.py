@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from imagesieve import errors
 from imagesieve.errors import FieldViolation, ImagesieveError
+from imagesieve.hints import with_hint
 from imagesieve.v1 import moderation_pb2 as pb
 
 DOMAIN = "imagesieve.dev"
@@ -117,6 +118,8 @@ def _error(code: grpc.StatusCode, message: str, details: _Details) -> Imagesieve
             kind = errors.Unavailable  # a server did answer, with a reason newer than ours
         if not reason and code not in _SPECIFIC:
             reason = code.name
+    if kind is errors.Unreachable:
+        message = with_hint(message)
     return kind(
         message or code.name,
         reason=reason,

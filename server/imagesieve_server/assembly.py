@@ -19,15 +19,18 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from imagesieve_server.config import Settings, parse_address
-from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.errors import ConfigError, StoreUnavailable
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, refuse_two_runtimes
 from imagesieve_server.grpc_api.admission import Admission
+from imagesieve_server.grpc_api.caller_authenticator import CallersAuthenticator
+from imagesieve_server.grpc_api.callers import kept_callers
+from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
-from imagesieve_server.grpc_api.identity import LoopbackAuthenticator
+from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator, is_loopback
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService
@@ -36,9 +39,9 @@ from imagesieve_server.grpc_api.server import (
     GrpcServer,
     ServerOptions,
     Services,
-    TlsFiles,
     check_listening,
 )
+from imagesieve_server.grpc_api.tls import TlsFiles
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
 from imagesieve_server.metrics.disk import watch_disks
@@ -79,6 +82,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         registry=CollectorRegistry(), version=metadata.version("imagesieve")
     )
     async with contextlib.AsyncExitStack() as stack:
+        authenticator = _authenticator(settings, metrics, stack)
         encoder = await _encoder(settings, metrics, stack)
         policies = PolicyFolder(
             folder=Path(settings.policies.folder or DEMO_POLICIES),
@@ -102,6 +106,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         server = GrpcServer(
             options=options,
             services=_services(settings, encoder, pipeline, policies, queue, metrics, draining),
+            gate=Gate(authenticator=authenticator, metrics=metrics),
             health=HealthMonitor(encoder=encoder, policies=policies, queue=queue, metrics=metrics),
             metrics=metrics,
             draining=draining,
@@ -126,15 +131,30 @@ def server_options(settings: Settings) -> ServerOptions:
     wait = min(5.0, server.drain_seconds / 4)
     tls = None
     if server.tls_cert:
-        tls = TlsFiles(certificate=Path(server.tls_cert), key=Path(server.tls_key))
+        tls = TlsFiles(
+            certificate=Path(server.tls_cert),
+            key=Path(server.tls_key),
+            client_ca=Path(server.tls_client_ca) if server.tls_client_ca else None,
+        )
+    if not (server.callers or server.tls_client_ca or server.insecure or _is_local(settings)):
+        raise ConfigError(
+            f"{server.address} can be reached from other machines, and nothing says who may call: "
+            "name a callers file in server.callers, an authority in server.tls_client_ca, or say "
+            "server.insecure if something in front asks"
+        )
     return ServerOptions(
         address=server.address,
         tls=tls,
+        watch_s=server.watch_seconds,
         insecure=server.insecure,
         max_moderation_calls=server.max_moderation_calls,
         drain_wait_s=wait,
         grace_s=server.drain_seconds - wait,
     )
+
+
+def _is_local(settings: Settings) -> bool:
+    return is_loopback(parse_address(settings.server.address, setting="server.address")[0])
 
 
 async def _encoder(
@@ -209,6 +229,19 @@ async def _decoder(
     return pool
 
 
+def _authenticator(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> Authenticator:
+    server = settings.server
+    client_ca = bool(server.tls_client_ca)
+    if not server.callers:
+        return LoopbackAuthenticator(allow_remote=server.insecure or client_ca)
+    callers = kept_callers(Path(server.callers), client_ca=client_ca, metrics=metrics)
+    callers.load()
+    _background(stack, callers.watch(every_s=server.watch_seconds))
+    return CallersAuthenticator(callers=callers)
+
+
 def _services(
     settings: Settings,
     encoder: Batcher,
@@ -219,7 +252,6 @@ def _services(
     draining: asyncio.Event,
 ) -> Services:
     server = settings.server
-    authenticator = LoopbackAuthenticator(allow_remote=server.insecure or bool(server.tls_cert))
     return Services(
         moderation=ModerationService(
             pipeline=pipeline,
@@ -229,13 +261,12 @@ def _services(
                 max_views=server.max_in_flight_views,
                 max_bytes=server.max_in_flight_mib * MEBI,
             ),
-            authenticator=authenticator,
             metrics=metrics,
             draining=draining,
             max_image_bytes=settings.images.max_mib * MEBI,
         ),
-        review=ReviewService(queue=queue, authenticator=authenticator, draining=draining),
-        policy=PolicyService(policies=policies, reloader=policies, authenticator=authenticator),
+        review=ReviewService(queue=queue, draining=draining),
+        policy=PolicyService(policies=policies, reloader=policies),
     )
 
 

@@ -33,6 +33,15 @@ class ServerSettings:
     )
     tls_cert: str = _setting("", "PEM certificate chain; with tls_key it turns TLS on")
     tls_key: str = _setting("", "PEM private key")
+    tls_client_ca: str = _setting(
+        "", "PEM authorities; callers must then show a certificate that one of them signed"
+    )
+    callers: str = _setting(
+        "", "TOML file of who may call; empty: everybody on this machine, as one tenant"
+    )
+    watch_seconds: float = _setting(
+        2.0, "time between looks at certificates and callers, which are in force once changed"
+    )
     secret_file: str = _setting(
         "",
         "file of a secret, 32 bytes or more, the same on all servers; empty makes one per start",
@@ -214,6 +223,8 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"{name}.{key}: must be one of {', '.join(choices)}")
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         raise ConfigError("server.tls_cert and server.tls_key belong together")
+    if settings.server.tls_client_ca and not settings.server.tls_cert:
+        raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key")
     parse_address(settings.server.address, setting="server.address")
     if settings.metrics.address:
         parse_address(settings.metrics.address, setting="metrics.address")
@@ -222,7 +233,7 @@ def _check(settings: Settings) -> None:
         ("images", "worker_memory_mib"), ("model", "hang_seconds"), ("model", "canary_seconds"),
         ("model", "max_queue_views"), ("server", "max_in_flight_views"),
         ("server", "max_in_flight_mib"), ("server", "max_moderation_calls"),
-        ("policies", "watch_seconds"),
+        ("policies", "watch_seconds"), ("server", "watch_seconds"),
     ):  # fmt: skip
         if getattr(getattr(settings, name), key) == 0:
             raise ConfigError(f"{name}.{key}: must be more than 0")

@@ -27,6 +27,7 @@ SERVING = (
     "assembly", "grpc_api.server", "pipeline", "images.decoder_pool", "encoders.onnx",
     "encoders.text", "policy_files.reload", "review_queue.writer", "review_queue.sqlite",
     "metrics.recorder", "commands.serve", "commands.policy", "commands.queue", "commands.doctor",
+    "commands.caller",
 )  # fmt: skip
 
 

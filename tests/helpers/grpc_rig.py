@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import Encoder
 from imagesieve_server.grpc_api.admission import Admission
+from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator
 from imagesieve_server.grpc_api.moderation_service import ModerationService
@@ -27,8 +29,10 @@ from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.server import GrpcServer, ServerOptions, Services
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.recent_answers import RecentAnswers
-from imagesieve_server.review_queue.evidence import MemoryEvidence
+from imagesieve_server.review_queue.evidence import FolderEvidence, MemoryEvidence
 from imagesieve_server.review_queue.memory import memory_store
+from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.testing import (
     RED,
@@ -122,24 +126,31 @@ class Rig:
 async def running(
     *,
     policies: Sequence[Policy] = (),
+    folder: Path | None = None,
     authenticator: Authenticator | None = None,
     options: ServerOptions | None = None,
     admission: dict[str, Any] | None = None,
+    gate: dict[str, Any] | None = None,
     images_per_call: int = 32,
     undecodable_per_hour: int = 100,
     encoder: Encoder | None = None,
     metrics: RecordingMetrics | None = None,
 ) -> AsyncIterator[Rig]:
-    """A server that is stopped, with its queue, when the block ends."""
+    """A server that is stopped, with its queue, when the block ends.
+
+    The queue is in memory, or with ``folder`` in SQLite there.
+    """
     decoder, metrics = FakeDecoder(), metrics or RecordingMetrics()
     encoder = encoder or FakeEncoder()
     source = StaticPolicies(*(policies or (colour_policy(),)))
     writer = QueueWriter(
-        store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=metrics, idle_s=0.3
+        store=memory_store(clock=time.time) if folder is None else _sqlite(folder),
+        evidence=MemoryEvidence() if folder is None else FolderEvidence(root=folder / "evidence"),
+        metrics=metrics,
+        idle_s=0.3,
     )
     queue = StoreSwitch(writer)
     reloader = Reloader(source)
-    authenticator = authenticator or LoopbackAuthenticator()
     draining = asyncio.Event()
     pipeline = Pipeline(
         decoder=decoder,
@@ -166,18 +177,21 @@ async def running(
                 admission=Admission(
                     metrics=metrics, **{"pace": Pace(guess=1000.0), **(admission or {})}
                 ),
-                authenticator=authenticator,
                 metrics=metrics,
                 draining=draining,
                 images_per_call=images_per_call,
             ),
             review=ReviewService(
                 queue=queue,  # type: ignore[arg-type]
-                authenticator=authenticator,
                 draining=draining,
                 watches_per_tenant=5,
             ),
-            policy=PolicyService(policies=source, reloader=reloader, authenticator=authenticator),
+            policy=PolicyService(policies=source, reloader=reloader),
+        ),
+        gate=Gate(
+            authenticator=authenticator or LoopbackAuthenticator(),
+            metrics=metrics,
+            **(gate or {}),
         ),
         health=health,
         metrics=metrics,
@@ -203,6 +217,12 @@ async def running(
     finally:
         await server.stop()
         await writer.close()
+
+
+def _sqlite(folder: Path) -> RuledStore:
+    path = folder / "queue.sqlite3"
+    migrate_sqlite(path=path)
+    return open_sqlite(path=path, clock=time.time)
 
 
 def ask(

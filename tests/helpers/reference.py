@@ -19,6 +19,8 @@ from typing import Any, get_type_hints
 from helpers import proto_text, status_table
 from imagesieve_server import config
 from imagesieve_server.core import errors, review, verdict
+from imagesieve_server.grpc_api import identity
+from imagesieve_server.grpc_api.roles import ACCESS
 from imagesieve_server.grpc_api.status_codes import TABLE
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +154,22 @@ def reasons() -> str:
     return table(("Code", "Meaning"), _commented(verdict.ReasonCode))
 
 
+def unproved() -> str:
+    return table(("Detail", "Meaning"), _commented(identity.Unproved))
+
+
+def access() -> str:
+    rows = [
+        (
+            f"`{path.rpartition('/')[2]}`",
+            path.partition("/")[2].rpartition("/")[0].rpartition(".")[2],
+            "everybody, unasked" if row.anonymous else ", ".join(sorted(row.roles)),
+        )
+        for path, row in ACCESS.items()
+    ]
+    return table(("Method", "Service", "Roles"), rows)
+
+
 def arrows() -> str:
     rows = [
         (
@@ -272,9 +290,11 @@ GENERATED: dict[tuple[Path, str], Callable[[], str]] = {
     (REFERENCE / "statuses.md", "statuses"): statuses,
     (REFERENCE / "errors.md", "undecodable"): undecodable,
     (REFERENCE / "errors.md", "reasons"): reasons,
+    (REFERENCE / "errors.md", "unproved"): unproved,
     (REFERENCE / "errors.md", "startup"): startup_errors,
     (REFERENCE / "states.md", "arrows"): arrows,
     (REFERENCE / "rpcs.md", "rpcs"): rpcs,
+    (REFERENCE / "rpcs.md", "access"): access,
     (REFERENCE / "rpcs.md", "messages"): messages,
     (REFERENCE / "commands.md", "commands"): commands,
 }

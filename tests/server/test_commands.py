@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import stat
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from imagesieve_server.commands import main
 from imagesieve_server.commands.demo import Picture, as_expected, read_pictures
 from imagesieve_server.demo_data import DEMO_IMAGES, DEMO_POLICY_SOURCE
 
+TLS = Path(__file__).parent.parent / "data" / "tls"
 Printed = pytest.CaptureFixture[str]
 
 
@@ -56,11 +59,53 @@ def test_the_queue_is_migrated_and_counted(
     assert "ready    0" in capsys.readouterr().out
 
 
+def test_a_new_token_is_shown_once_with_the_line_that_knows_it(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    assert main(["caller", "new-token"]) == 0
+    _, token, _, line = capsys.readouterr().out.splitlines()
+    assert line == f'token_sha256 = ["{hashlib.sha256(token.encode()).hexdigest()}"]'
+    out = tmp_path / "a.token"
+    assert main(["caller", "new-token", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    kept = out.read_text().strip()
+    assert kept not in told
+    assert hashlib.sha256(kept.encode()).hexdigest() in told
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert main(["caller", "new-token", "--out", str(out)]) == 1
+    assert "a.token: File exists" in capsys.readouterr().err
+    assert out.read_text().strip() == kept
+
+
+def test_a_callers_file_is_checked(tmp_path: Path, capsys: Printed) -> None:
+    path = tmp_path / "callers.toml"
+    path.write_text(
+        f"""[[caller]]
+name = "ann"
+tenant = "shop"
+roles = ["reviewer", "admin"]
+token_sha256 = ["{"a" * 64}"]
+certificates = ["DNS:ann.shop"]
+expires = 2027-01-31
+"""
+    )
+    assert main(["caller", "check", str(path)]) == 0
+    assert capsys.readouterr().out == (
+        "ann: tenant shop, admin, reviewer; by 1 token(s), DNS:ann.shop; "
+        "until 2027-01-31 23:59 UTC\n"
+    )
+    path.write_text(path.read_text().replace("reviewer", "viewer"))
+    assert main(["caller", "check", str(path)]) == 1
+    assert "callers.toml: caller[0] ('ann'): roles: unknown role" in capsys.readouterr().err
+    assert main(["caller", "check", str(tmp_path / "none.toml")]) == 1
+    assert "cannot read" in capsys.readouterr().err
+
+
 def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 6
+    assert capsys.readouterr().out.count("ok ") == 8
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out
@@ -73,6 +118,7 @@ def test_the_doctor_says_what_is_wrong(
     ("variable", "value", "told"),
     [
         ("IMAGESIEVE__SERVER__ADDRESS", "0.0.0.0:0", "reached from other machines"),
+        ("IMAGESIEVE__SERVER__CALLERS", "/nowhere", "cannot read /nowhere"),
         ("IMAGESIEVE__MODEL__BUNDLE", "/nowhere", "bundle.json"),
         ("IMAGESIEVE__MODEL__PROVIDER", "cuda", "CUDA provider"),
         ("IMAGESIEVE__POLICIES__FOLDER", "/nowhere", "policy compile"),
@@ -111,3 +157,14 @@ def test_a_surprise_is_a_surprise_in_both_directions() -> None:
     assert not as_expected(ordinary, Verdict.UNDECIDED)
     assert as_expected(hidden, Verdict.BLOCK)
     assert not as_expected(hidden, Verdict.ALLOW)
+
+
+def test_a_port_that_others_reach_needs_to_know_who_may_call(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of its own encrypts; it keeps nobody out."""
+    monkeypatch.setenv("IMAGESIEVE__SERVER__ADDRESS", "0.0.0.0:0")
+    monkeypatch.setenv("IMAGESIEVE__SERVER__TLS_CERT", str(TLS / "certificate.pem"))
+    monkeypatch.setenv("IMAGESIEVE__SERVER__TLS_KEY", str(TLS / "key.pem"))
+    assert main(["serve"]) == 1
+    assert "nothing says who may call" in capsys.readouterr().err

@@ -46,6 +46,8 @@ def test_file_then_environment(tmp_path: Path) -> None:
         ("[server]\naddress = 'h:70000'\n", "not host:port"),
         ("[server]\ninsecure = 1\n", "true or false"),
         ("[server]\ntls_cert = 'c.pem'\n", "belong together"),
+        ("[server]\ntls_client_ca = 'c.pem'\n", "tls_client_ca needs"),
+        ("[server]\nwatch_seconds = 0\n", "more than 0"),
         ("[model]\nthreads = true\n", "a whole number"),
         ("[model]\nthreads = -1\n", "must not be negative"),
         ("[model]\nprovider = 'tpu'\n", "one of auto, cuda, cpu"),

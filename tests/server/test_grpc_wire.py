@@ -412,13 +412,25 @@ def test_a_claim_is_read_with_its_defaults() -> None:
     )
 
 
-def test_a_proved_name_wins_over_the_one_the_caller_wrote() -> None:
-    claim = review_pb2.ClaimRequest(claim_id="c", reviewer="somebody else")
+@pytest.mark.parametrize("written", ["", "ann"])
+def test_a_proved_name_need_not_be_written(written: str) -> None:
+    claim = review_pb2.ClaimRequest(claim_id="c", reviewer=written)
     assert review_wire.read_claim(claim, tenant="t", name="ann").reviewer == "ann"
     decide = review_pb2.DecideRequest(
-        item_id="i", token="k", outcome=review_pb2.OUTCOME_APPROVE, reviewer="somebody else"
+        item_id="i", token="k", outcome=review_pb2.OUTCOME_APPROVE, reviewer=written
     )
     assert review_wire.read_decide(decide, tenant="t", name="ann").reviewer == "ann"
+
+
+def test_nobody_writes_another_name_than_the_proved_one() -> None:
+    claim = review_pb2.ClaimRequest(claim_id="c", reviewer="bob")
+    with pytest.raises(InvalidRequest, match="reviewer: must be empty or the caller's own"):
+        review_wire.read_claim(claim, tenant="t", name="ann")
+    decide = review_pb2.DecideRequest(
+        item_id="i", token="k", outcome=review_pb2.OUTCOME_APPROVE, reviewer="bob"
+    )
+    with pytest.raises(InvalidRequest, match="reviewer: must be empty or the caller's own"):
+        review_wire.read_decide(decide, tenant="t", name="ann")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     method = {"kind": "unary", "service": "s", "method": "m"}
     metrics.rpc_started(**method)
     metrics.rpc_handled(**method, code="OK", seconds=0.2)
+    metrics.call_refused("UNKNOWN_TOKEN")
+    metrics.file_reload("callers", ok=True)
+    metrics.file_reload("tls", ok=False)
+    metrics.certificate_expiry("server", at=2e9)
     metrics.in_flight(images=3, views=4.5, size_bytes=300, wait_s=0.5)
     metrics.images_shed(2, reason="room")
     metrics.images_abandoned(1)

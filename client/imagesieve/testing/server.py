@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from imagesieve.errors import ImagesieveError
+from imagesieve.errors import ImagesieveError, Unauthenticated
 from imagesieve.policy_results import HealthStatus, Policy
 from imagesieve.retry import MESSAGE_BYTES
 from imagesieve.testing.queue import FakeQueue
@@ -37,7 +37,8 @@ class FakeServer:
 
     ``rule`` answers for each image of Moderate and ModerateBatch, ``latency_s`` seconds after
     the call arrived. ``policies`` are what the policy methods show, the first one the default.
-    ``credentials`` make it serve TLS. ``target`` is where to connect.
+    ``credentials`` make it serve TLS. With ``token`` every call but the health check must bring
+    it. ``target`` is where to connect.
     """
 
     target: str
@@ -49,12 +50,14 @@ class FakeServer:
         policies: Sequence[Policy] = (),
         credentials: grpc.ServerCredentials | None = None,
         latency_s: float = 0.0,
+        token: str | None = None,
     ) -> None:
         self._latency_s = latency_s
         self._stopping = threading.Event()
         self._state = FakeState(rule, policies=policies)
         self._lock = threading.Lock()
         self._calls: list[str] = []
+        self._token = token
         self._failures: dict[str, deque[_Failure]] = {}
         self._pool = futures.ThreadPoolExecutor(max_workers=WORKERS)
         self._server = grpc.server(
@@ -163,6 +166,7 @@ class FakeServer:
             with self._state.lock:
                 self._state.requests.extend(images)
             self._fail_if_asked(method.name, context)
+            self._fail_if_unknown(method, context)
             try:
                 if method.is_about_images:  # their rule may take long, and locks for itself
                     self._stopping.wait(self._latency_s)
@@ -190,6 +194,15 @@ class FakeServer:
             request_deserializer=method.request.FromString,
             response_serializer=lambda answer: answer.SerializeToString(),
         )
+
+    def _fail_if_unknown(self, method: Method, context: grpc.ServicerContext) -> None:
+        if self._token is None or method.service == "grpc.health.v1.Health":
+            return
+        sent = dict(context.invocation_metadata()).get("authorization")
+        if sent != f"Bearer {self._token}":
+            detail = "UNKNOWN_TOKEN" if sent else "NO_CREDENTIALS"
+            unknown = Unauthenticated("no caller has this token", metadata={"detail": detail})
+            _abort(context, _Failure(unknown, None))
 
     def _fail_if_asked(self, method: str, context: grpc.ServicerContext) -> None:
         with self._lock:

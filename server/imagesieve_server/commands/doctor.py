@@ -8,6 +8,7 @@ import platform
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "image formats", _formats
     yield "model", lambda: _model(settings)
     yield "policies", lambda: _policies(settings)
+    yield "callers", lambda: _callers(settings)
+    yield "certificates", lambda: _certificates(settings)
     yield "sqlite", lambda: f"{sqlite3.sqlite_version}"
 
 
@@ -84,3 +87,29 @@ def _policies(settings: Settings) -> str:
         raise PolicyError(f"no {compiled.SUFFIX} file", file=str(folder))
     policies = [compiled.read(path).policy for path in paths]
     return ", ".join(f"{policy.name} {policy.version[:12]}" for policy in policies)
+
+
+def _callers(settings: Settings) -> str:
+    from imagesieve_server.assembly import server_options
+    from imagesieve_server.grpc_api.callers import read_callers
+
+    server_options(settings)  # whether anything says who may call
+    server = settings.server
+    if not server.callers:
+        return "no callers file: every caller that is let in has all roles"
+    callers = read_callers(Path(server.callers), client_ca=bool(server.tls_client_ca))
+    return f"{len(callers.records)} in {server.callers}"
+
+
+def _certificates(settings: Settings) -> str:
+    from imagesieve_server.assembly import server_options
+    from imagesieve_server.grpc_api.tls import check_tls
+
+    files = server_options(settings).tls
+    if files is None:
+        return "none, without TLS"
+    ends = (
+        f"{role} until {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+        for role, at in check_tls(files).expires.items()
+    )
+    return ", ".join(ends)

@@ -1,7 +1,7 @@
 """What happens around every call: it is counted, timed, logged, and its errors are translated.
 
-It knows calls, not what they do. Order on the server: ObserveCalls outside, MapErrors inside,
-so that what is counted and logged is what the caller was told.
+It knows calls, not what they do. Order on the server: ObserveCalls outside, MapErrors next,
+the gate (``gate.py``) inside, so that what is counted and logged is what the caller was told.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
 import grpc
 
 from imagesieve.v1 import moderation_pb2, verdict_pb2
+from imagesieve_server.core.errors import NotBuilt
 from imagesieve_server.grpc_api.failures import describe
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.status_codes import code_number
-from imagesieve_server.grpc_api.wrapping import Call, wrapped
+from imagesieve_server.grpc_api.wrapping import Around, Call, wrapped
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,11 @@ class RpcMetrics(Protocol):
         ...
 
 
-class _Around(grpc.aio.ServerInterceptor):
-    """An interceptor that runs every existing method inside ``around``."""
+class Layered(grpc.aio.ServerInterceptor):
+    """Runs every existing method inside the layers, the first one outermost."""
+
+    def __init__(self, *layers: Around) -> None:
+        self._layers = layers
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -75,14 +78,10 @@ class _Around(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:  # no such method: gRPC answers UNIMPLEMENTED by itself
             return None
-        return wrapped(handler, path=str(handler_call_details.method), around=self.around)
-
-    @abstractmethod
-    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """What happens around the call."""
+        return wrapped(handler, path=str(handler_call_details.method), layers=self._layers)
 
 
-class MapErrors(_Around):
+class MapErrors:
     """Turns every exception into a status with its details.
 
     A caller may go away, or its deadline pass, just when it is being told something: gRPC
@@ -91,6 +90,7 @@ class MapErrors(_Around):
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
+        """Hold while the call runs."""
         try:
             yield
         except grpc.aio.AbortError:
@@ -98,6 +98,8 @@ class MapErrors(_Around):
         except grpc.aio.InternalError:
             raise asyncio.CancelledError from None
         except Exception as error:  # noqa: BLE001 -- each becomes a status; unnamed ones are logged
+            if isinstance(error, NotImplementedError):  # how generated servicers lack a method
+                error = NotBuilt(f"this server does not have {call.method}")
             failure = describe(error, request_id=str(getattr(call.request, "request_id", "")))
             try:
                 await call.context.abort(failure.code, failure.message, failure.trailers())
@@ -105,7 +107,7 @@ class MapErrors(_Around):
                 raise asyncio.CancelledError from None
 
 
-class ObserveCalls(_Around):
+class ObserveCalls:
     """Counts, times and logs every call."""
 
     def __init__(
@@ -121,6 +123,7 @@ class ObserveCalls(_Around):
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
+        """Hold while the call runs."""
         label = {"kind": call.kind, "service": call.service, "method": call.method}
         started = self._clock()
         self._metrics.rpc_started(**label)
@@ -167,6 +170,7 @@ def _log(call: Call, code: grpc.StatusCode, seconds: float) -> None:
         "rpc_code": code.name,
         "rpc_seconds": round(seconds, 6),
         "rpc_peer": call.context.peer(),
+        **_caller(call),
         **_facts(call.request, _LOGGED_OF_REQUEST),
         **_facts(call.response, _LOGGED_OF_RESPONSE),
     }
@@ -176,6 +180,14 @@ def _log(call: Call, code: grpc.StatusCode, seconds: float) -> None:
         facts["rpc_message"] = call.context.details()
     level = logging.INFO if ours else logging.DEBUG
     log.log(level, "%s %s", call.method, code.name, extra=facts)
+
+
+def _caller(call: Call) -> dict[str, object]:
+    """Who called, by name; what proved it is never written down."""
+    if call.identity is None:
+        return {}
+    named = {"caller": call.identity.name} if call.identity.name else {}
+    return {"tenant": call.identity.tenant, **named}
 
 
 def _facts(message: Any, names: tuple[str, ...]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.grpc_api.admission import Admission, Place
 from imagesieve_server.grpc_api.deadlines import item_deadline, unary_deadline, within
 from imagesieve_server.grpc_api.failures import describe
-from imagesieve_server.grpc_api.identity import Authenticator, Context, caller_of
+from imagesieve_server.grpc_api.identity import Context, present_identity
 from imagesieve_server.grpc_api.streaming import answers_as_ready
 from imagesieve_server.grpc_api.wire.moderation import (
     DEFAULT_MAX_IMAGE_BYTES,
@@ -43,7 +43,6 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         *,
         pipeline: Pipeline,
         admission: Admission,
-        authenticator: Authenticator,
         metrics: Metrics,
         draining: asyncio.Event,
         max_image_bytes: int = DEFAULT_MAX_IMAGE_BYTES,
@@ -53,7 +52,6 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         once; ``draining`` ends streams, whose callers go on elsewhere."""
         self._pipeline = pipeline
         self._admission = admission
-        self._authenticator = authenticator
         self._metrics = metrics
         self._draining = draining
         self._max_image_bytes = max_image_bytes
@@ -62,7 +60,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
     async def Moderate(self, request: _Request, context: Context) -> _Response:
         """One image."""
         deadline = unary_deadline(context)
-        identity = await self._authenticator.authenticate(caller_of(context))
+        identity = present_identity()
         read = self._read(request, identity.tenant)
         size_bytes = len(read.image)
         with self._admission.admit(images=1, size_bytes=size_bytes, deadline=deadline) as places:
@@ -73,7 +71,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
     ) -> moderation_pb2.ModerateBatchResponse:
         """Up to 64 images, admitted together; each has its own result."""
         deadline = unary_deadline(context)
-        identity = await self._authenticator.authenticate(caller_of(context))
+        identity = present_identity()
         requests = list(request.requests)
         size_bytes = check_batch(requests)
         room = asyncio.Semaphore(self._images_per_call)
@@ -94,7 +92,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         context: Context,
     ) -> None:
         """Any number of images; answers leave as they are ready."""
-        identity = await self._authenticator.authenticate(caller_of(context))
+        identity = present_identity()
 
         async def answer(message: moderation_pb2.ModerateStreamRequest) -> _Result:
             return await self._admitted_result(

@@ -18,7 +18,7 @@ from imagesieve_server.core.review import Item
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.grpc_api.at_once import AtOnce
 from imagesieve_server.grpc_api.deadlines import unary_deadline, within
-from imagesieve_server.grpc_api.identity import Authenticator, Context, Identity, caller_of
+from imagesieve_server.grpc_api.identity import Context, present_identity
 from imagesieve_server.grpc_api.streaming import run_until
 from imagesieve_server.grpc_api.wire import review as wire
 
@@ -32,13 +32,11 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self,
         *,
         queue: ReviewQueue,
-        authenticator: Authenticator,
         draining: asyncio.Event,
         watches_per_tenant: int = 16,
     ) -> None:
         """``draining`` ends the watches, whose callers go on elsewhere."""
         self._queue = queue
-        self._authenticator = authenticator
         self._draining = draining
         self._watches = AtOnce(what="watches", limit=watches_per_tenant)
 
@@ -47,7 +45,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     ) -> review_pb2.ClaimResponse:
         """Lease the most urgent item; an empty response where none is ready."""
         deadline = unary_deadline(context)
-        who = await self._identify(context)
+        who = present_identity()
         claim = wire.read_claim(request, tenant=who.tenant, name=who.name)
         lease = await within(deadline, self._queue.claim(claim))
         if lease is None:
@@ -63,7 +61,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.ExtendRequest, context: Context
     ) -> review_pb2.ExtendResponse:
         """Prolong a lease."""
-        who = await self._identify(context)
+        who = present_identity()
         work = self._queue.extend(
             tenant=who.tenant,
             item_id=wire.item_id(request.item_id),
@@ -77,7 +75,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.ReleaseRequest, context: Context
     ) -> review_pb2.ReleaseResponse:
         """Give an item back undecided."""
-        who = await self._identify(context)
+        who = present_identity()
         work = self._queue.release(
             tenant=who.tenant,
             item_id=wire.item_id(request.item_id),
@@ -90,7 +88,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.DecideRequest, context: Context
     ) -> review_pb2.DecideResponse:
         """Record a decision."""
-        who = await self._identify(context)
+        who = present_identity()
         decide = wire.read_decide(request, tenant=who.tenant, name=who.name)
         record = await within(unary_deadline(context), self._queue.decide(decide))
         return review_pb2.DecideResponse(decision=wire.decision_of(record))
@@ -98,7 +96,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     async def Get(self, request: review_pb2.GetRequest, context: Context) -> review_pb2.GetResponse:
         """One item, in any state."""
         deadline = unary_deadline(context)
-        who = await self._identify(context)
+        who = present_identity()
         wanted = wire.item_id(request.item_id)
         item = await within(deadline, self._queue.get(tenant=who.tenant, item_id=wanted))
         image = await within(deadline, self._image(item, wanted=request.include_image))
@@ -108,7 +106,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.ListRequest, context: Context
     ) -> review_pb2.ListResponse:
         """A page of items."""
-        who = await self._identify(context)
+        who = present_identity()
         work = self._queue.list(wire.read_list(request, tenant=who.tenant))
         page = await within(unary_deadline(context), work)
         return review_pb2.ListResponse(
@@ -119,7 +117,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.StatsRequest, context: Context
     ) -> review_pb2.StatsResponse:
         """The caller's own tenant's counts."""
-        who = await self._identify(context)
+        who = present_identity()
         work = self._queue.stats(tenant=who.tenant)
         return wire.stats_of(await within(unary_deadline(context), work))
 
@@ -127,7 +125,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.RequeueRequest, context: Context
     ) -> review_pb2.RequeueResponse:
         """Put a parked item back."""
-        who = await self._identify(context)
+        who = present_identity()
         item_id = wire.item_id(request.item_id)
         work = self._queue.requeue(tenant=who.tenant, item_id=item_id, actor=who.name)
         item = await within(unary_deadline(context), work)
@@ -137,14 +135,11 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self, request: review_pb2.WatchDecisionsRequest, context: Context
     ) -> None:
         """Decisions as they are made; a drain ends it."""
-        who = await self._identify(context)
+        who = present_identity()
         start = wire.read_watch(request)
         with self._watches.one(who.tenant):
             pages = self._queue.watch(tenant=who.tenant, **start)
             await run_until(self._draining, _send(pages, context))
-
-    async def _identify(self, context: Context) -> Identity:
-        return await self._authenticator.authenticate(caller_of(context))
 
     async def _image(self, item: Item, *, wanted: bool) -> bytes:
         """The original bytes; none where retention removed them, for the record stays readable."""

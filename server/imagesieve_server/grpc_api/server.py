@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -24,14 +24,17 @@ from imagesieve.v1 import (
     review_pb2_grpc,
 )
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.grpc_api.call_limit import CallLimitMetrics, LimitCalls
+from imagesieve_server.grpc_api.admission import AdmissionMetrics
+from imagesieve_server.grpc_api.call_limit import CallLimit
+from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import MODERATION, HealthMonitor
 from imagesieve_server.grpc_api.identity import is_loopback
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
-from imagesieve_server.grpc_api.interceptors import MapErrors, ObserveCalls
+from imagesieve_server.grpc_api.interceptors import Layered, MapErrors, ObserveCalls, RpcMetrics
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.policy_service import PolicyService
 from imagesieve_server.grpc_api.review_service import ReviewService
+from imagesieve_server.grpc_api.tls import TlsFiles, TlsMetrics, check_tls, credentials, kept_tls
 
 log = logging.getLogger(__name__)
 
@@ -51,25 +54,20 @@ SERVICE_NAMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """A certificate chain and its key, PEM."""
-
-    certificate: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """How the server listens."""
 
     address: str = "127.0.0.1:50051"  # host:port, [v6]:port or unix:path; port 0: a free one
     tls: TlsFiles | None = None
+    watch_s: float = 2.0  # between looks at the files of ``tls``
     insecure: bool = False  # listen beyond loopback without TLS
     max_receive_bytes: int = 48 * 2**20  # beyond it gRPC itself answers, without details
     max_send_bytes: int = 48 * 2**20
     max_concurrent_streams: int = 64  # per connection; whole messages are held in memory
     max_moderation_calls: int = 512  # unary, and as many streams; more are refused unread
     max_concurrent_rpcs: int = 8192  # over all connections; beyond it a bare RESOURCE_EXHAUSTED
+    # Certificates of callers are looked at when they connect, so they connect again.
+    client_certificate_age_s: float = 3600.0
     drain_wait_s: float = 2.0  # from NOT_SERVING to the closed port: balancers look away
     grace_s: float = 20.0  # for calls in hand once the port is closed
 
@@ -83,6 +81,10 @@ class Services:
     policy: PolicyService
 
 
+class ServerMetrics(RpcMetrics, AdmissionMetrics, TlsMetrics, Protocol):
+    """What a server reports."""
+
+
 class GrpcServer:
     """One listening server. ``start`` once, ``stop`` once."""
 
@@ -91,33 +93,32 @@ class GrpcServer:
         *,
         options: ServerOptions,
         services: Services,
+        gate: Gate,
         health: HealthMonitor,
-        metrics: CallLimitMetrics,
+        metrics: ServerMetrics,
         draining: asyncio.Event,
     ) -> None:
         """``draining`` is the event that ``services.moderation`` was given; ``stop`` sets it."""
         self._options = options
         self._services = services
+        self._gate = gate
         self._health = health
         self._metrics = metrics
         self._draining = draining
         self._in_flight = CallsInFlight()
         self._server: grpc.aio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
         """Listen, warm the health statuses, and return the port (0 for a unix socket).
 
         Raises ConfigError where the address is refused or taken, or a TLS file is bad.
         """
-        credentials = check_listening(self._options)
+        check_listening(self._options)
         server = self._build()
         await self._health.prepare()
         try:
-            port = (
-                server.add_secure_port(self._options.address, credentials)
-                if credentials
-                else server.add_insecure_port(self._options.address)
-            )
+            port = self._add_port(server)
         except RuntimeError:
             raise ConfigError(f"cannot listen on {self._options.address}") from None
         await server.start()
@@ -131,6 +132,8 @@ class GrpcServer:
         if self._server is None:
             return
         server, self._server = self._server, None
+        if self._watching:
+            self._watching.cancel()
         await self._health.drain()
         await asyncio.sleep(self._options.drain_wait_s)
         self._draining.set()
@@ -142,19 +145,34 @@ class GrpcServer:
         await closing
         log.info("stopped")
 
+    def _add_port(self, server: grpc.aio.Server) -> int:
+        files = self._options.tls
+        if files is None:
+            return server.add_insecure_port(self._options.address)
+        tls = kept_tls(files, metrics=self._metrics)
+        tls.load()
+        listening = credentials(tls, client_ca=files.client_ca is not None)
+        port = server.add_secure_port(self._options.address, listening)
+        self._watching = asyncio.create_task(tls.watch(every_s=self._options.watch_s))
+        return port
+
     def _build(self) -> grpc.aio.Server:
         options = self._options
         server = grpc.aio.server(
             interceptors=[
-                LimitCalls(
-                    service=MODERATION,
-                    max_calls=options.max_moderation_calls,
-                    metrics=self._metrics,
-                ),
-                ObserveCalls(metrics=self._metrics, in_flight=self._in_flight),
-                MapErrors(),
+                Layered(
+                    ObserveCalls(metrics=self._metrics, in_flight=self._in_flight).around,
+                    MapErrors().around,
+                    self._gate.around,
+                    CallLimit(
+                        service=MODERATION,
+                        max_calls=options.max_moderation_calls,
+                        metrics=self._metrics,
+                    ).around,
+                )
             ],
             options=[
+                *_connection_age(options),
                 ("grpc.max_receive_message_length", options.max_receive_bytes),
                 ("grpc.max_send_message_length", options.max_send_bytes),
                 ("grpc.max_concurrent_streams", options.max_concurrent_streams),
@@ -178,20 +196,25 @@ class GrpcServer:
         return server
 
 
-def check_listening(options: ServerOptions) -> grpc.ServerCredentials | None:
-    """The credentials to listen with; None without TLS, which only loopback may be.
+def _connection_age(options: ServerOptions) -> list[tuple[str, int]]:
+    if options.tls is None or options.tls.client_ca is None:
+        return []
+    age = round(options.client_certificate_age_s * 1000)
+    # A stream is cut after a twelfth more; its caller goes on over a new connection.
+    return [("grpc.max_connection_age_ms", age), ("grpc.max_connection_age_grace_ms", age // 12)]
 
-    Raises ConfigError.
-    """
-    if options.tls:
-        return _credentials(options.tls)
+
+def check_listening(options: ServerOptions) -> None:
+    """Raises ConfigError where the port could not listen: without TLS only loopback may be."""
     host = _host(options.address)
+    if options.tls:
+        check_tls(options.tls)
+        return
     if not options.insecure and host is not None and not is_loopback(host):
         raise ConfigError(
             f"{options.address} can be reached from other machines: give a certificate and a key, "
             "listen on 127.0.0.1, or say insecure if something in front encrypts"
         )
-    return None
 
 
 def _host(address: str) -> str | None:
@@ -202,11 +225,3 @@ def _host(address: str) -> str | None:
     if not separator or not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"address {address!r} is not host:port")
     return host.strip("[]")
-
-
-def _credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    try:
-        chain, key = files.certificate.read_bytes(), files.key.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
-    return grpc.ssl_server_credentials([(key, chain)])

@@ -1,28 +1,26 @@
-"""Puts one piece of code around every kind of gRPC method, so that it is written once.
+"""Puts the same code around every kind of gRPC method, so that it is written once.
 
 grpc.aio has four shapes of handler, and a streaming method may be an async generator or a
-coroutine that writes. Only this module knows that.
+coroutine that writes. Only this module knows that. gRPC reads the message of a unary request
+before it calls a handler, so every handler is offered as one that takes a stream: what is
+around a method runs before a byte of its request is read, and the reading has a deadline.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from imagesieve_server.grpc_api.identity import Context
+from imagesieve_server.core.errors import InvalidRequest
+from imagesieve_server.grpc_api.deadlines import unary_deadline, within
+from imagesieve_server.grpc_api.identity import Context, Identity
 
-_BUILDERS = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
 _KINDS = {
     (False, False): "unary",
     (False, True): "server_stream",
@@ -33,23 +31,25 @@ _KINDS = {
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call on its way through the interceptors."""
+    """One call on its way through what is around it."""
 
     service: str  # for example imagesieve.v1.ModerationService
     method: str
     kind: str  # unary | server_stream | client_stream | bidi_stream
-    request: Any  # the message; None for a stream of requests
     context: Context
+    request: Any = None  # the message, once it is read; None for a stream of requests
     response: Any = None  # a unary answer, once there is one
+    identity: Identity | None = None  # once proved; None where nobody was asked
 
 
 Around = Callable[[Call], AbstractAsyncContextManager[None]]
 
 
 def wrapped(
-    handler: grpc.RpcMethodHandler[Any, Any], *, path: str, around: Around
+    handler: grpc.RpcMethodHandler[Any, Any], *, path: str, layers: Sequence[Around]
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """The same handler, run inside ``around``. ``path`` is /package.Service/Method."""
+    """The same method inside ``layers``, the first one outermost. ``path`` is
+    /package.Service/Method."""
     shape = (bool(handler.request_streaming), bool(handler.response_streaming))
     service, _, method = path.lstrip("/").partition("/")
     behaviour: Any = next(
@@ -63,28 +63,44 @@ def wrapped(
         if found
     )
 
-    def call(request: Any, context: Context) -> Call:
-        shown = None if shape[0] else request
-        return Call(
-            service=service, method=method, kind=_KINDS[shape], request=shown, context=context
-        )
+    @contextlib.asynccontextmanager
+    async def entered(incoming: Any, context: Context) -> AsyncIterator[tuple[Call, Any]]:
+        call = Call(service=service, method=method, kind=_KINDS[shape], context=context)
+        async with contextlib.AsyncExitStack() as stack:
+            for layer in layers:
+                await stack.enter_async_context(layer(call))
+            if not shape[0]:
+                incoming = call.request = await _the_message(context, handler)
+            yield call, incoming
 
-    async def answer(request: Any, context: Context) -> Any:
-        this = call(request, context)
-        async with around(this):
-            this.response = await behaviour(request, context)
-            return this.response
+    async def answer(incoming: Any, context: Context) -> Any:
+        async with entered(incoming, context) as (call, request):
+            call.response = await behaviour(request, context)
+            return call.response
 
-    async def stream(request: Any, context: Context) -> None:
-        async with around(call(request, context)):
+    async def stream(incoming: Any, context: Context) -> None:
+        async with entered(incoming, context) as (_, request):
             await _run_stream(behaviour, request, context)
 
     inner: Any = stream if shape[1] else answer
-    build: Any = _BUILDERS[shape]
-    built: grpc.RpcMethodHandler[Any, Any] = build(
-        inner, handler.request_deserializer, handler.response_serializer
+    build: Any = (
+        grpc.stream_stream_rpc_method_handler if shape[1] else grpc.stream_unary_rpc_method_handler
     )
+    read = handler.request_deserializer if shape[0] else None  # else in _the_message
+    built: grpc.RpcMethodHandler[Any, Any] = build(inner, read, handler.response_serializer)
     return built
+
+
+async def _the_message(context: Context, handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """The one message of a unary request. Raises InvalidRequest, DeadlinePassed."""
+    raw: Any = await within(unary_deadline(context), context.read())
+    if raw is grpc.aio.EOF:
+        raise InvalidRequest("request", "no message was sent")
+    deserializer: Any = handler.request_deserializer
+    try:
+        return deserializer(raw)
+    except Exception:  # noqa: BLE001 -- protobuf has a class of errors for each implementation
+        raise InvalidRequest("request", "is not the message of this method") from None
 
 
 async def _run_stream(behaviour: Callable[..., Any], request: Any, context: Context) -> None:

@@ -67,6 +67,32 @@ RPC_SECONDS = _histogram(
 RPC_IN_FLIGHT = _gauge(
     "imagesieve_rpcs_in_flight", "Calls being handled.", "grpc_service", "grpc_method"
 )
+CALLS_REFUSED = _counter(
+    "imagesieve_calls_refused_total",
+    "Calls not let in: why the caller was not believed, or PERMISSION_DENIED.",
+    "reason",
+)
+FILE_RELOADS = _counter(
+    "imagesieve_file_reloads_total",
+    "Readings of certificates (tls) and of the callers file (callers).",
+    "file",
+    "result",
+)
+FILE_RELOAD_OK = _gauge(
+    "imagesieve_file_last_reload_successful",
+    "1 where the last reading had no problem; else what was there before is in force.",
+    "file",
+)
+FILE_RELOADED_AT = _gauge(
+    "imagesieve_file_last_reload_success_timestamp_seconds",
+    "Unix time of the last reading without a problem.",
+    "file",
+)
+CERTIFICATE_EXPIRY = _gauge(
+    "imagesieve_certificate_expiry_timestamp_seconds",
+    "Unix time at which a certificate in force is over: server or client_ca.",
+    "certificate",
+)
 IMAGES_IN_FLIGHT = _gauge("imagesieve_images_in_flight", "Images admitted and not yet answered.")
 IMAGE_BYTES_IN_FLIGHT = _gauge(
     "imagesieve_images_in_flight_bytes", "Bytes of the images admitted and not yet answered."

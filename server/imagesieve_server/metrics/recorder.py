@@ -1,6 +1,6 @@
 """Counts what the parts report into Prometheus series.
 
-Implements the Metrics port of the core and RpcMetrics and AdmissionMetrics of the edge. Names,
+Implements the Metrics port of the core, and what the edge reports to. Names,
 labels and buckets are in ``catalogue.py``; here is which call moves which series. Methods
 are called from the event loop and from worker threads; prometheus_client locks per series.
 """
@@ -70,6 +70,21 @@ class PrometheusMetrics:
         self._gauges[catalogue.RPC_IN_FLIGHT].labels(service, method).dec()
         self._counters[catalogue.RPC_HANDLED].labels(kind, service, method, code).inc()
         self._histograms[catalogue.RPC_SECONDS].labels(kind, service, method).observe(seconds)
+
+    def call_refused(self, reason: str) -> None:
+        self._counters[catalogue.CALLS_REFUSED].labels(reason).inc()
+
+    def file_reload(self, what: str, *, ok: bool) -> None:
+        reloads = self._counters[catalogue.FILE_RELOADS]
+        for result in ("ok", "failed"):  # an alert needs the zero before the first failure
+            reloads.labels(what, result)
+        reloads.labels(what, "ok" if ok else "failed").inc()
+        self._gauges[catalogue.FILE_RELOAD_OK].labels(what).set(ok)
+        if ok:
+            self._gauges[catalogue.FILE_RELOADED_AT].labels(what).set(self._wall_clock())
+
+    def certificate_expiry(self, certificate: str, *, at: float) -> None:
+        self._gauges[catalogue.CERTIFICATE_EXPIRY].labels(certificate).set(at)
 
     def in_flight(self, *, images: int, views: float, size_bytes: int, wait_s: float) -> None:
         self._gauges[catalogue.IMAGES_IN_FLIGHT].set(images)

@@ -111,6 +111,15 @@ class RecordingMetrics:
             "rpc_handled", kind=kind, service=service, method=method, code=code, seconds=seconds
         )
 
+    def call_refused(self, reason: str) -> None:
+        self._note("call_refused", reason=reason)
+
+    def file_reload(self, what: str, *, ok: bool) -> None:
+        self._note("file_reload", what=what, ok=ok)
+
+    def certificate_expiry(self, certificate: str, *, at: float) -> None:
+        self._note("certificate_expiry", certificate=certificate, at=at)
+
     def in_flight(self, *, images: int, views: float, size_bytes: int, wait_s: float) -> None:
         self._note("in_flight", images=images, views=views, size_bytes=size_bytes, wait_s=wait_s)
 
