@@ -30,6 +30,7 @@ def test_the_card_names_data_figures_and_limits(tmp_path: Path) -> None:
         artist="google",
         scenes=10,
         top1=0.5,
+        top1_hard=0.4,
         top1_plain=0.6,
         categories=dict.fromkeys(CATEGORIES, one),
     )
@@ -39,7 +40,7 @@ def test_the_card_names_data_figures_and_limits(tmp_path: Path) -> None:
     assert "Never fit for moderation" in card
     for name in ("Noto Emoji", "Twemoji", "CC-BY-4.0", "emojibase-data", "chelsea.png"):
         assert name in card
-    assert "| google | twitter | 0.500 | 0.600 | 0.900" in card
+    assert "| google | twitter | 0.500 | 0.400 | 0.600 | 0.900" in card
 
 
 def test_the_committed_bundle_has_its_card_and_is_small() -> None:

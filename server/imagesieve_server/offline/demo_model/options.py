@@ -7,8 +7,8 @@ from pathlib import Path
 
 from imagesieve_server.offline.demo_model import emoji_art
 
-STEPS = 2900
-THREADS = 2
+STEPS = 3200
+THREADS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +21,12 @@ class Options:
     steps: int = STEPS
     batch: int = 256
     seed: int = 0
-    rate: float = 2e-3  # peak learning rate
+    rate: float = 5e-3  # peak learning rate
     weight_decay: float = 0.1
     warm_up: int = 100  # steps
-    restart: int = 1800  # steps after which the learning rate rises once more
     bare: float = 0.10  # share of backdrops with nothing on them
     threads: int = THREADS
-    names_every: int = 20  # steps between two encodings of all names
+    names_every: int = 10  # steps between two encodings of all names
     save_every: int = 200  # steps, a multiple of names_every
     stop_after: int | None = None  # steps; the schedule stays that of ``steps``
     resume: bool = False

@@ -71,7 +71,7 @@ def _photograph(photograph: backdrops.Photograph) -> str:
 
 def _row(trained: str, figures: Figures) -> str:
     aucs = [c.auc for c in figures.categories.values()]
-    numbers = (figures.top1, figures.top1_plain, *aucs, float(np.mean(aucs)))
+    numbers = (figures.top1, figures.top1_hard, figures.top1_plain, *aucs, float(np.mean(aucs)))
     return " | ".join([f"| {figures.artist}", trained, *(f"{n:.3f}" for n in numbers)]) + " |"
 
 

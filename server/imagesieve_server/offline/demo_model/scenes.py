@@ -31,9 +31,9 @@ class Shares:
 
     photograph: float = 0.40  # behind the art; the rest is split among the others
     smooth: float = 0.30  # gradients and blotches
-    companion: float = 0.06  # a second, smaller sprite behind the first
+    companion: float = 0.05  # a second, smaller sprite behind the first
     grey: float = 0.20
-    silhouette: float = 0.05  # one plain colour on another
+    silhouette: float = 0.03  # one plain colour on another
     blur: float = 0.15
 
 
