@@ -1,10 +1,10 @@
 """The path of one image, on one page.
 
-    known already? → decode → room for its views → encode → score → decide
-        → keep what is flagged → answer
+    policy → known already? → decode → room for its views → encode → score → decide
+        → keep what is flagged, remember what is allowed → answer
 
-It knows the order and nothing else: what the parts do is behind the ports of ``core/ports.py``,
-the rules are in ``core``, and ``grpc_api`` is in front of it.
+It knows the order and which failure goes where: what the parts do is behind the ports of
+``core/ports.py``, the rules are in ``core``, and ``grpc_api`` is in front of it.
 """
 
 from __future__ import annotations
@@ -70,18 +70,20 @@ class Pipeline:
         policy.subset(request.categories)  # an unknown category is refused before any work
         sha256 = request.sha256()
         digest = request.digest(sha256=sha256, policy=policy.name)
-        is_new = not request.dry_run
-        if is_new:
+        may_be_remembered = not request.dry_run
+        if not request.dry_run:
             try:
                 if known := await self._known(request, digest):
                     return known
             except (StoreUnavailable, TimeoutError):
-                is_new = False  # nobody knows; ``submit`` will find a flag kept before
+                # Perhaps it was flagged before: ``submit`` would find that, an ALLOW would not.
+                may_be_remembered = False
 
         try:
             judgement, image = await self._judge(request, policy, place, deadline)
         except ImageUndecodable as error:
-            judgement, image = self._without_picture(request, policy, sha256, error), None
+            judgement = self._without_picture(request, policy, sha256, error)
+            image = None
         answer = answer_of(
             request=request,
             policy=policy,
@@ -94,7 +96,7 @@ class Pipeline:
             pass  # the full answer; nothing is stored or remembered
         elif judgement.verdict is not Verdict.ALLOW:
             answer = await self._keep(request, policy, digest, answer)
-        elif is_new and not judgement.degraded:  # degraded: must not outlive the failure
+        elif may_be_remembered and not judgement.degraded:  # degraded: must not outlive the failure
             self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
         self._counts.answered(policy, answer)
         return answer
@@ -126,7 +128,7 @@ class Pipeline:
         except EncoderUnavailable as error:  # raised again where the policy says hold
             return judge_without_encoder(policy, error), image.without_pixels()
         with self._counts.stage("score"):
-            return _score(request, policy, image, embeddings), image.without_pixels()
+            return _score_and_decide(request, policy, image, embeddings), image.without_pixels()
 
     def _without_picture(
         self, request: ModerationRequest, policy: Policy, sha256: str, error: ImageUndecodable
@@ -151,7 +153,7 @@ class Pipeline:
         return stored_answer(recorded)
 
 
-def _score(
+def _score_and_decide(
     request: ModerationRequest, policy: Policy, image: DecodedImage, embeddings: Embeddings
 ) -> Judgement:
     scored = score_image(
