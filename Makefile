@@ -99,7 +99,7 @@ power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls t
 fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 or more; FIRST= resumes)
 	@PYTHONPATH=tests $(PY) tests/long/fuzz_images.py --n $(N) --seed $(SEED) --first $(FIRST)
 
-train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about half an hour)
+train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about 40 minutes on one core)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
 	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
 
