@@ -51,8 +51,10 @@ def test_one_severe_category_is_enough_to_refuse_failing_open() -> None:
 
 
 def test_a_refusal_that_passes_says_when_to_come_back() -> None:
-    assert errors.Overloaded("full", retry_after_s=1.5).retry_after_s == 1.5
-    assert errors.DeadlineUnmeetable("late", retry_after_s=2.5).retry_after_s == 2.5
+    full = errors.Overloaded("full", retry_after_s=1.5)
+    assert (full.message, full.retry_after_s) == ("full", 1.5)
+    late = errors.DeadlineUnmeetable("late", retry_after_s=2.5)
+    assert (late.message, late.retry_after_s) == ("late", 2.5)
     quota = errors.QuotaExceeded("used up", subject="undecodable", retry_after_s=3.5)
     assert (quota.subject, quota.retry_after_s) == ("undecodable", 3.5)
     assert (quota.message, quota.metadata) == ("used up", {"subject": "undecodable"})
