@@ -68,11 +68,13 @@ from imagesieve.review_client import ReviewClient
 from imagesieve.review_results import (
     Decision,
     DecisionEvent,
+    Erasure,
     Item,
     ItemState,
     Lease,
     Outcome,
     QueueStats,
+    ReopenCause,
 )
 
 __all__ = [
@@ -91,6 +93,7 @@ __all__ = [
     "DecisionEvent",
     "DecodeInfo",
     "EncoderUnavailable",
+    "Erasure",
     "FieldViolation",
     "HealthStatus",
     "ImageEmpty",
@@ -117,6 +120,7 @@ __all__ = [
     "QueueStats",
     "QuotaExceeded",
     "Reason",
+    "ReopenCause",
     "RequestError",
     "RequestIdReused",
     "ReviewClient",

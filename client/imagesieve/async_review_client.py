@@ -17,11 +17,13 @@ from imagesieve.errors import Unavailable
 from imagesieve.review_results import (
     Decision,
     DecisionEvent,
+    Erasure,
     Item,
     ItemState,
     Lease,
     Outcome,
     QueueStats,
+    ReopenCause,
 )
 from imagesieve.watching import Watch
 
@@ -135,6 +137,48 @@ class AsyncReviewClient:
     async def requeue(self, item_id: str, *, timeout: float = DEFAULT_TIMEOUT_S) -> Item:
         """As ``ReviewClient.requeue``."""
         return await self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))
+
+    async def reopen(
+        self,
+        item_id: str,
+        cause: ReopenCause,
+        *,
+        decision_id: str = "",
+        note: str = "",
+        reopened_by: str = "",
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Item:
+        """As ``ReviewClient.reopen``."""
+        return await self._transport.run(
+            review_calls.reopen(
+                item_id,
+                cause,
+                decision_id=decision_id,
+                note=note,
+                reopened_by=reopened_by,
+                timeout_s=timeout,
+            )
+        )
+
+    async def erase(
+        self,
+        *,
+        reason: str,
+        sha256: str = "",
+        item_id: str = "",
+        erased_by: str = "",
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Erasure:
+        """As ``ReviewClient.erase``."""
+        return await self._transport.run(
+            review_calls.erase(
+                sha256=sha256,
+                item_id=item_id,
+                reason=reason,
+                erased_by=erased_by,
+                timeout_s=timeout,
+            )
+        )
 
     async def watch(
         self,

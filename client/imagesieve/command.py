@@ -7,6 +7,7 @@ import argparse
 import getpass
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from imagesieve.command_parser import (
 from imagesieve.command_watch import watch
 from imagesieve.errors import ImagesieveError
 from imagesieve.policy_results import HealthStatus
-from imagesieve.review_results import Item, ItemState, Outcome
+from imagesieve.review_results import Item, ItemState, Outcome, ReopenCause
 
 _ITEM_COLUMNS = {
     "ITEM": "item_id",
@@ -39,6 +40,14 @@ _ITEM_COLUMNS = {
     "ENQUEUED": "enqueued_at",
     "DUE": "due_at",
 }
+_DECISION_COLUMNS = {
+    "DECISION": "decision_id",
+    "ITEM": "item_id",
+    "OUTCOME": "outcome",
+    "CAUSE": "cause",
+    "DECIDED": "decided_at",
+}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _POLICY_COLUMNS = {
     "NAME": "name",
     "DEFAULT": "is_default",
@@ -178,6 +187,27 @@ def _requeue(args: argparse.Namespace, client: Client) -> int:
     return _show_item(args, client.review.requeue(args.item_id, timeout=args.timeout))
 
 
+def _reopen(args: argparse.Namespace, client: Client) -> int:
+    item = client.review.reopen(
+        args.item_id,
+        ReopenCause(args.cause.upper()),
+        decision_id=args.decision,
+        note=args.note,
+        reopened_by=args.by,
+        timeout=args.timeout,
+    )
+    return _show_item(args, item)
+
+
+def _erase(args: argparse.Namespace, client: Client) -> int:
+    named = "sha256" if _SHA256.fullmatch(args.what) else "item_id"
+    erasure = client.review.erase(
+        reason=args.reason, erased_by=args.by, timeout=args.timeout, **{named: args.what}
+    )
+    listing(sys.stdout, erasure.decisions, _DECISION_COLUMNS, form=args.format)
+    return DONE
+
+
 def _watch(args: argparse.Namespace, client: Client) -> int:
     return watch(args, client, out=sys.stdout)
 
@@ -241,6 +271,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int]] = {
     "review stats": _stats,
     "review show": _show,
     "review requeue": _requeue,
+    "review reopen": _reopen,
+    "review erase": _erase,
     "review watch": _watch,
     "policy list": _policy_list,
     "policy show": _policy_show,

@@ -13,6 +13,7 @@ from typing import Any
 
 from imagesieve import command_completion
 from imagesieve.command_moderate_options import USAGE_LINE, add_options
+from imagesieve.command_parser_afterwards import AFTERWARDS, add_arguments
 from imagesieve.command_values import positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from imagesieve.review_results import ItemState, Outcome
@@ -170,7 +171,8 @@ def _add_review(commands: Any, connection: argparse.ArgumentParser) -> None:
     _image_option(_add(verbs, "show", item, connection, **texts))
     texts = {"help": "put a parked item back", "usage": usage("requeue ITEM")}
     _add(verbs, "requeue", item, connection, **texts)
-    _add_watch(verbs, connection, usage("watch"))
+    for name, texts in AFTERWARDS.items():
+        add_arguments(name, _add(verbs, name, connection, **texts))
 
 
 def _held_item() -> argparse.ArgumentParser:
@@ -224,26 +226,6 @@ def _add_list(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> No
     listing.add_argument(
         "--limit", metavar="N", type=positive_int, default=100, help="at most (default: 100)"
     )
-
-
-def _add_watch(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> None:
-    texts = {
-        "help": "show decisions as they are made",
-        "description": "Show decisions as they are made, one line for each upload, until "
-        "interrupted. A lost connection is taken up again where it broke.",
-    }
-    watch = _add(verbs, "watch", connection, usage=usage, **texts)
-    watch.add_argument(
-        "--cursor-file",
-        metavar="FILE",
-        help="go on from the cursor in this file, and keep the present one in it",
-    )
-    watch.add_argument(
-        "--from-oldest",
-        action="store_true",
-        help="without a cursor: from the oldest decision kept, instead of from now on",
-    )
-    watch.add_argument("--limit", metavar="N", type=positive_int, help="end after so many lines")
 
 
 def _add_policy(commands: Any, connection: argparse.ArgumentParser) -> None:

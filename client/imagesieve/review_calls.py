@@ -13,18 +13,22 @@ from imagesieve.calls import Call, StreamCall
 from imagesieve.review_results import (
     Decision,
     DecisionEvent,
+    Erasure,
     Item,
     ItemPage,
     ItemState,
     Lease,
     Outcome,
     QueueStats,
+    ReopenCause,
 )
 from imagesieve.review_wire import (
     DECISION,
+    ERASURE,
     ITEM,
     OUTCOMES,
     PAGE,
+    REOPEN_CAUSES,
     STATES,
     read_event,
     read_lease,
@@ -35,7 +39,7 @@ from imagesieve.v1 import review_pb2 as pb
 
 _REVIEW = "/imagesieve.v1.ReviewService/"
 
-_WithItem = TypeVar("_WithItem", pb.ReleaseResponse, pb.RequeueResponse)
+_WithItem = TypeVar("_WithItem", pb.ReleaseResponse, pb.RequeueResponse, pb.ReopenResponse)
 
 
 def claim(
@@ -153,6 +157,37 @@ def stats(*, timeout_s: float) -> Call[pb.StatsResponse, QueueStats]:
 def requeue(item_id: str, *, timeout_s: float) -> Call[pb.RequeueResponse, Item]:
     request = pb.RequeueRequest(item_id=item_id)
     return _item_call("Requeue", request, pb.RequeueResponse, timeout_s)
+
+
+def reopen(
+    item_id: str,
+    cause: ReopenCause,
+    *,
+    decision_id: str,
+    note: str,
+    reopened_by: str,
+    timeout_s: float,
+) -> Call[pb.ReopenResponse, Item]:
+    request = pb.ReopenRequest(
+        item_id=item_id,
+        cause=REOPEN_CAUSES.number(cause),
+        decision_id=decision_id,
+        note=note,
+        reopened_by=reopened_by,
+    )
+    return _item_call("Reopen", request, pb.ReopenResponse, timeout_s)
+
+
+def erase(
+    *, sha256: str, item_id: str, reason: str, erased_by: str, timeout_s: float
+) -> Call[pb.EraseResponse, Erasure]:
+    return Call(
+        path=_REVIEW + "Erase",
+        request=pb.EraseRequest(sha256=sha256, item_id=item_id, reason=reason, erased_by=erased_by),
+        answer=pb.EraseResponse,
+        timeout_s=timeout_s,
+        read=lambda answer, _: ERASURE.read(answer),
+    )
 
 
 def watch(

@@ -16,11 +16,13 @@ from imagesieve.errors import Unavailable
 from imagesieve.review_results import (
     Decision,
     DecisionEvent,
+    Erasure,
     Item,
     ItemState,
     Lease,
     Outcome,
     QueueStats,
+    ReopenCause,
 )
 from imagesieve.transport import Transport
 from imagesieve.watching import Watch
@@ -147,6 +149,61 @@ class ReviewClient:
         Raises StateConflict where it is decided.
         """
         return self._transport.run(review_calls.requeue(item_id, timeout_s=timeout))
+
+    def reopen(
+        self,
+        item_id: str,
+        cause: ReopenCause,
+        *,
+        decision_id: str = "",
+        note: str = "",
+        reopened_by: str = "",
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Item:
+        """Have a decided item reviewed again, in a new round; the decision stays on record.
+
+        ``decision_id`` names the contested decision, for example from its event: where it is
+        not in effect any more nothing changes, so a repeat is safe. Without one it is the
+        decision in effect. Where another item with the same bytes is open, the item is
+        returned attached to that one, whose decision will count for both.
+
+        Raises StateConflict where the picture has been removed.
+        """
+        return self._transport.run(
+            review_calls.reopen(
+                item_id,
+                cause,
+                decision_id=decision_id,
+                note=note,
+                reopened_by=reopened_by,
+                timeout_s=timeout,
+            )
+        )
+
+    def erase(
+        self,
+        *,
+        reason: str,
+        sha256: str = "",
+        item_id: str = "",
+        erased_by: str = "",
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Erasure:
+        """Delete a picture and what came with its uploads, by law: for administrators.
+
+        Give the ``sha256`` of its bytes or the ``item_id`` of an item that has them. Every item
+        of these bytes is rejected with cause LEGAL_DELETE, whoever holds it. ``reason`` stays
+        on record. Repeated, it gives the same.
+        """
+        return self._transport.run(
+            review_calls.erase(
+                sha256=sha256,
+                item_id=item_id,
+                reason=reason,
+                erased_by=erased_by,
+                timeout_s=timeout,
+            )
+        )
 
     def watch(
         self,

@@ -33,6 +33,15 @@ class Outcome(enum.StrEnum):
     UNKNOWN = "UNKNOWN"  # newer than this client; never sent
 
 
+class ReopenCause(enum.StrEnum):
+    """Why a decided item is reviewed again."""
+
+    APPEAL = "APPEAL"  # the uploader contests it
+    UNDO = "UNDO"  # the reviewer takes it back
+    OVERTURN = "OVERTURN"  # somebody else finds it wrong
+    UNKNOWN = "UNKNOWN"  # newer than this client; never sent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One decision; never changed afterwards."""
@@ -47,7 +56,7 @@ class Decision:
     decided_at: datetime | None = None
     effective: bool = False  # False for an escalation and for one of several needed reviews
     supersedes: str = ""  # decision_id of the decision this one replaces
-    cause: str = ""  # DECIDE, LEGAL_DELETE, GROUP_CLOSE or REUSE_DECISION
+    cause: str = ""  # DECIDE, REUSE_DECISION, FOLLOW, LEGAL_DELETE or GROUP_CLOSE
     policy_version: str = ""  # of the answer the reviewer was shown
     model_version: str = ""
 
@@ -86,7 +95,19 @@ class Item:
     lease_until: datetime | None = None
     decisions: tuple[Decision, ...] = ()
     group_id: str = ""  # items of one group look alike
+    opened_by: str = ""  # ENQUEUE, REUSE_DECISION, or why it was contested last
+    opening_note: str = ""  # what was said then
+    attached_to: str = ""  # the open item of these bytes whose decision will count here, too
+    earlier: Decision | None = None  # the last one on another, closed item of these bytes
     image: bytes = field(default=b"", repr=False)  # the original, where it was asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """The record of a legal deletion."""
+
+    sha256: str
+    decisions: tuple[Decision, ...] = ()  # one for each item of the bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagesieve import review_results
-from imagesieve.review_results import ItemState, Outcome
+from imagesieve.review_results import ItemState, Outcome, ReopenCause
 from imagesieve.tables import MAYBE, PAIRS, TEXTS, TIME, EnumField, Many, One, Table, plain
 from imagesieve.v1 import review_pb2 as pb
 from imagesieve.wire import RESULT, VERDICTS
@@ -26,6 +26,14 @@ OUTCOMES = EnumField(
     },
     fallback=Outcome.UNKNOWN,
 )
+REOPEN_CAUSES = EnumField(
+    {
+        pb.REOPEN_CAUSE_APPEAL: ReopenCause.APPEAL,
+        pb.REOPEN_CAUSE_UNDO: ReopenCause.UNDO,
+        pb.REOPEN_CAUSE_OVERTURN: ReopenCause.OVERTURN,
+    },
+    fallback=ReopenCause.UNKNOWN,
+)
 
 DECISION = Table(
     review_results.Decision,
@@ -40,7 +48,7 @@ ITEM = Table(
     plain("item_id", "sha256", "policy", "policy_version", "model_version", "category")
     | plain("severity", "score", "media_type", "size_bytes", "surface", "content_ref")
     | plain("uploader_ref", "submissions", "round", "tier", "reviews_needed", "expiries")
-    | plain("claimed_by", "group_id")
+    | plain("claimed_by", "group_id", "opened_by", "opening_note", "attached_to")
     | {
         "state": STATES,
         "verdict": VERDICTS,
@@ -52,12 +60,16 @@ ITEM = Table(
         "claimed_at": TIME,
         "lease_until": TIME,
         "decisions": Many(DECISION),
+        "earlier": One(DECISION),
     },
 )
 PAGE = Table(
     review_results.ItemPage,
     pb.ListResponse,
     plain("next_page_token") | {"items": Many(ITEM)},
+)
+ERASURE = Table(
+    review_results.Erasure, pb.EraseResponse, plain("sha256") | {"decisions": Many(DECISION)}
 )
 EVENT = Table(
     review_results.DecisionEvent,

@@ -55,6 +55,7 @@ from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import Purpose, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
+from imagesieve_server.upkeep import keep_of, run_upkeep
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         _background(stack, policies.watch(every_s=settings.policies.watch_seconds))
         _background(stack, _sweep_leases(queue))
         _background(stack, watch_disks(_folders(settings), metrics=metrics))
+        _background(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
         metrics_port = _metrics_port(settings, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)

@@ -107,6 +107,12 @@ class QueueSettings:
 
     database: str = _setting("imagesieve-data/queue.sqlite3", "file of the SQLite database")
     evidence: str = _setting("imagesieve-data/evidence", "folder of the original images")
+    keep_decided_days: float = _setting(
+        0.0, "days after its decision until an item's picture and details go; 0 keeps them"
+    )
+    keep_events_days: float = _setting(
+        30.0, "days that decision events can be watched from a cursor; 0 keeps them"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

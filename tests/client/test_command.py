@@ -49,6 +49,8 @@ COMMANDS = [
     "review stats",
     "review show",
     "review requeue",
+    "review reopen",
+    "review erase",
     "review watch",
     "policy",
     "policy list",
@@ -450,3 +452,24 @@ def test_decisions_are_watched_from_where_the_cursor_file_stands(
     assert line.split()[-4:] == ["REJECT", "DECIDE", "ana", "post/r-3"]
     assert [path.name for path in tmp_path.iterdir()] == ["cursor"]
     assert (first.returncode, rest.returncode) == (0, 0)
+
+
+def test_a_decision_is_contested_and_a_picture_erased(run: Run, server: FakeServer) -> None:
+    with Client(server.target) as client:
+        answer = client.moderate(b"review", request_id="r-1", uploader_ref="u/1")
+        lease = client.review.claim(reviewer="ana")
+        assert lease is not None
+        client.review.decide(lease.item.item_id, lease.token, Outcome.REJECT)
+    words = ("review", "reopen", answer.item_id, "--cause", "appeal", "--note", "a toy")
+    reopened = run(*words, "--format", "jsonl")
+    assert json.loads(reopened.stdout)["opening_note"] == "a toy"
+    assert json.loads(reopened.stdout)["state"] == "READY"
+    by_hash = run("review", "erase", answer.sha256, "--reason", "order 7", "--by", "law")
+    heading, line = by_hash.stdout.splitlines()
+    assert heading.split() == ["DECISION", "ITEM", "OUTCOME", "CAUSE", "DECIDED"]
+    assert line.split()[1:4] == [answer.item_id, "REJECT", "LEGAL_DELETE"]
+    by_item = run("review", "erase", answer.item_id, "--reason", "again")
+    assert by_item.stdout == by_hash.stdout
+    assert server.queue.get(answer.item_id).uploader_ref == ""
+    assert run("review", "erase", "f" * 64, "--reason", "x").returncode == 4
+    assert run("review", "reopen", answer.item_id, "--cause", "appeal").returncode == 4

@@ -11,6 +11,7 @@ from imagesieve import (
     AsyncClient,
     Client,
     CursorExpired,
+    Decision,
     DecisionConflict,
     InvalidRequest,
     Item,
@@ -18,6 +19,7 @@ from imagesieve import (
     ItemState,
     LeaseLost,
     Outcome,
+    ReopenCause,
     StateConflict,
     Unavailable,
     Verdict,
@@ -234,3 +236,56 @@ async def test_the_same_through_asyncio(async_client: AsyncClient, server: FakeS
     assert (await review.stats()).ready == 0
     names = fill(server, 7)
     assert [item.item_id async for item in review.list(page_size=3)] == names
+
+
+def decided(client: Client, name: bytes = b"weapons") -> Decision:
+    client.moderate(name)
+    lease = client.review.claim()
+    assert lease is not None
+    return client.review.decide(lease.item.item_id, lease.token, Outcome.REJECT)
+
+
+def test_a_decided_item_is_reviewed_again(client: Client) -> None:
+    first = decided(client)
+    item = client.review.reopen(first.item_id, ReopenCause.APPEAL, note="a toy")
+    assert (item.state, item.round, item.opened_by) == (ItemState.READY, 2, "APPEAL")
+    again = client.review.reopen(first.item_id, ReopenCause.APPEAL, decision_id=first.decision_id)
+    assert again == item
+    lease = client.review.claim()
+    assert lease is not None
+    second = client.review.decide(first.item_id, lease.token, Outcome.APPROVE)
+    assert second.supersedes == first.decision_id
+    late = client.review.reopen(first.item_id, ReopenCause.UNDO, decision_id=first.decision_id)
+    assert late.state is ItemState.DECIDED
+    for wrong in ({"decision_id": "other"}, {"cause": ReopenCause.UNKNOWN}):
+        with pytest.raises(InvalidRequest):
+            client.review.reopen(first.item_id, **{"cause": ReopenCause.UNDO, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_picture_is_erased_by_hash_or_by_item(client: Client) -> None:
+    first = decided(client)
+    sha256 = client.review.get(first.item_id).sha256
+    erasure = client.review.erase(item_id=first.item_id, reason="order 7", erased_by="law")
+    (record,) = erasure.decisions
+    assert (record.cause, record.note, record.reviewer) == ("LEGAL_DELETE", "order 7", "law")
+    assert record.supersedes == first.decision_id
+    item = client.review.get(first.item_id, include_image=True)
+    assert (item.state, item.image, item.answer) == (ItemState.EXPIRED, b"", None)
+    assert client.review.erase(sha256=sha256, reason="again") == erasure
+    with pytest.raises(StateConflict):
+        client.review.reopen(first.item_id, ReopenCause.UNDO)
+    with pytest.raises(ItemNotFound):
+        client.review.erase(sha256="f" * 64, reason="x")
+    for fields in ({"sha256": sha256, "item_id": "x"}, {}, {"sha256": sha256, "reason": ""}):
+        with pytest.raises(InvalidRequest):
+            client.review.erase(**{"reason": "x", **fields})
+
+
+async def test_reopening_and_erasing_through_asyncio(
+    client: Client, async_client: AsyncClient
+) -> None:
+    first = decided(client)
+    item = await async_client.review.reopen(first.item_id, ReopenCause.OVERTURN)
+    assert item.state is ItemState.READY
+    erasure = await async_client.review.erase(sha256=item.sha256, reason="order 7")
+    assert len(erasure.decisions) == 1

@@ -191,6 +191,7 @@ def test_an_item_reads_back_as_it_was_written() -> None:
             "answer": example(ModerationResult),
             "labels": {"a": "b"},
             "decisions": (decision,),
+            "earlier": decision,
             "image": b"",
         }
         | dict.fromkeys(("enqueued_at", "due_at", "claimed_at", "lease_until"), now)

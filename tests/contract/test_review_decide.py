@@ -108,9 +108,10 @@ def test_escalation_hands_the_item_to_the_next_tier(desk: Desk) -> None:
     assert desk.decide(first, ESCALATE, note="not sure") == escalated, "still idempotent"
 
 
-def review(desk: Desk, reviewer: str, outcome: Outcome) -> bool:
+def review(desk: Desk, reviewer: str, outcome: Outcome, tier: int = 1) -> bool:
     """One review; whether it took effect."""
-    return desk.decide(desk.lease(reviewer=reviewer), outcome, reviewer=reviewer).effective
+    lease = desk.lease(reviewer=reviewer, tier=tier)
+    return desk.decide(lease, outcome, reviewer=reviewer).effective
 
 
 def test_two_needed_reviews_are_of_two_people(desk: Desk) -> None:
@@ -122,11 +123,14 @@ def test_two_needed_reviews_are_of_two_people(desk: Desk) -> None:
     assert desk.item(kept.item_id).state is State.DECIDED
 
 
-def test_two_who_differ_call_for_a_third(desk: Desk) -> None:
+def test_two_who_differ_leave_it_to_the_next_tier(desk: Desk) -> None:
     kept = desk.keep("r1", reviews_needed=2)
     assert not review(desk, "ann", REJECT)
     assert not review(desk, "ben", APPROVE)
-    assert review(desk, "cat", APPROVE)
+    assert desk.claim(reviewer="cat") is None
+    assert desk.item(kept.item_id).tier == 2
+    assert not review(desk, "boss", APPROVE, tier=2)
+    assert review(desk, "chief", APPROVE, tier=2)
     effective = [d.outcome for d in desk.item(kept.item_id).decisions if d.effective]
     assert effective == [APPROVE]
 
@@ -182,8 +186,8 @@ def test_a_word_that_does_not_decide_is_no_event(desk: Desk) -> None:
 
 
 def three_decisions(desk: Desk) -> Lease:
-    desk.keep("r1", reviews_needed=2)
-    review(desk, "ann", REJECT)
+    desk.keep("r1", reviews_needed=3)
+    review(desk, "ann", APPROVE)
     review(desk, "ben", APPROVE)
     lease = desk.lease(reviewer="cat")
     desk.decide(lease, APPROVE, reviewer="cat", labels=("é", "日本"), note="line\nbreak")
@@ -199,7 +203,7 @@ def test_the_chain_of_an_items_decisions_is_whole(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        {"outcome": APPROVE},
+        {"outcome": REJECT},
         {"note": "never said"},
         {"reviewer": "somebody"},
         {"decided_at": 1.0},

@@ -143,6 +143,22 @@ CASES: list[tuple[str, Any, Code, str]] = [
     ),
     ("Get", pb.GetRequest(), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     ("Claim", pb.ClaimRequest(claim_id="c"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("Reopen", pb.ReopenRequest(item_id=UNKNOWN), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    (
+        "Reopen",
+        pb.ReopenRequest(item_id=UNKNOWN, cause=pb.REOPEN_CAUSE_UNDO),
+        Code.NOT_FOUND,
+        "ITEM_NOT_FOUND",
+    ),
+    ("Erase", pb.EraseRequest(item_id="x"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("Erase", pb.EraseRequest(reason="x"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("Erase", pb.EraseRequest(sha256="x", reason="x"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    (
+        "Erase",
+        pb.EraseRequest(sha256="f" * 64, reason="x"),
+        Code.NOT_FOUND,
+        "ITEM_NOT_FOUND",
+    ),
     ("List", pb.ListRequest(page_size=501), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     ("List", pb.ListRequest(page_token="not ours"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
 ]
@@ -181,3 +197,69 @@ async def test_an_item_whose_picture_is_gone_is_still_shown(
         lease = await claim(rig, include_image=True)
     assert (got.item.item_id, got.image) == (item_id, b"")
     assert lease.token
+
+
+async def decided(rig: Rig) -> Any:
+    """One flagged and rejected picture; the decision."""
+    item_id = await flag(rig)
+    lease = await claim(rig)
+    decide = pb.DecideRequest(
+        item_id=item_id, token=lease.token, outcome=pb.OUTCOME_REJECT, reviewer="ann"
+    )
+    return (await rig.review.Decide(decide)).decision
+
+
+async def test_a_decided_item_is_reviewed_again_and_the_next_decision_supersedes() -> None:
+    async with running() as rig:
+        first = await decided(rig)
+        reopen = pb.ReopenRequest(
+            item_id=first.item_id,
+            cause=pb.REOPEN_CAUSE_APPEAL,
+            decision_id=first.decision_id,
+            note="a toy",
+            reopened_by="uma",
+        )
+        item = (await rig.review.Reopen(reopen)).item
+        again = (await rig.review.Reopen(reopen)).item
+        second = await decided_again(rig, first.item_id)
+    assert (item.state, item.round) == (pb.ITEM_STATE_READY, 2)
+    assert (item.opened_by, item.opening_note) == ("APPEAL", "a toy")
+    assert again == item
+    assert second.supersedes == first.decision_id
+
+
+async def decided_again(rig: Rig, item_id: str) -> Any:
+    lease = await claim(rig, "c-2")
+    decide = pb.DecideRequest(
+        item_id=item_id, token=lease.token, outcome=pb.OUTCOME_APPROVE, reviewer="ann"
+    )
+    return (await rig.review.Decide(decide)).decision
+
+
+async def test_a_new_item_of_decided_bytes_shows_the_earlier_decision() -> None:
+    async with running() as rig:
+        first = await decided(rig)
+        item_id = await flag(rig, "r-2")
+        item = (await rig.review.Get(pb.GetRequest(item_id=item_id))).item
+    assert item_id != first.item_id
+    assert item.earlier == first
+
+
+async def test_a_picture_is_erased_and_its_record_stays() -> None:
+    async with running() as rig:
+        first = await decided(rig)
+        erase = pb.EraseRequest(item_id=first.item_id, reason="order 7", erased_by="law")
+        got = await rig.review.Erase(erase)
+        by_hash = pb.EraseRequest(sha256=got.sha256, reason="again")
+        again = await rig.review.Erase(by_hash)
+        shown = await rig.review.Get(pb.GetRequest(item_id=first.item_id, include_image=True))
+        reopen = pb.ReopenRequest(item_id=first.item_id, cause=pb.REOPEN_CAUSE_UNDO)
+        error = await refused(rig.review.Reopen(reopen))
+    (record,) = got.decisions
+    assert (record.cause, record.note, record.reviewer) == ("LEGAL_DELETE", "order 7", "law")
+    assert record.supersedes == first.decision_id
+    assert again == got
+    assert (shown.item.state, shown.image) == (pb.ITEM_STATE_EXPIRED, b"")
+    assert list(shown.item.decisions) == [first, record]
+    assert not shown.item.answer.scores
+    assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATE_CONFLICT")

@@ -21,12 +21,14 @@ from imagesieve.errors import (
 from imagesieve.review_results import (
     Decision,
     DecisionEvent,
+    Erasure,
     Item,
     ItemPage,
     ItemState,
     Lease,
     Outcome,
     QueueStats,
+    ReopenCause,
 )
 
 LEASE_S = 600
@@ -117,6 +119,7 @@ class FakeQueue:
             decided_at=datetime.now(UTC),
             effective=outcome is not Outcome.ESCALATE,
             cause="DECIDE",
+            supersedes=_in_effect(item) if outcome is not Outcome.ESCALATE else "",
             policy_version=item.policy_version,
             model_version=item.model_version,
         )
@@ -129,7 +132,7 @@ class FakeQueue:
             decisions=(*item.decisions, decision),
         )
         if decision.effective:
-            self._tell(item, decision)
+            self._tell(item, decision, item.answer.request_id if item.answer else "")
         return decision
 
     def get(self, item_id: str) -> Item:
@@ -172,6 +175,60 @@ class FakeQueue:
             raise StateConflict(f"a {item.state} item cannot be put back")
         return self._back(item, expiries=0)
 
+    def reopen(self, item_id: str, cause: ReopenCause, *, decision_id: str, note: str) -> Item:
+        if cause is ReopenCause.UNKNOWN:
+            raise InvalidRequest("cause: must be set", metadata={"field": "cause"})
+        item = self.get(item_id)
+        known = [decision.decision_id for decision in item.decisions]
+        if decision_id and decision_id not in known:
+            raise InvalidRequest("decision_id: unknown", metadata={"field": "decision_id"})
+        if item.state is ItemState.EXPIRED:
+            raise StateConflict("the picture was removed")
+        if item.state in OPEN or decision_id not in ("", known[-1]):
+            return item
+        item = replace(item, round=item.round + 1, opened_by=cause, opening_note=note, tier=1)
+        return self._back(item, expiries=0)
+
+    def erase(self, *, sha256: str, item_id: str, reason: str, erased_by: str) -> Erasure:
+        if bool(sha256) == bool(item_id):
+            raise InvalidRequest("sha256: give one", metadata={"field": "sha256"})
+        if not reason:
+            raise InvalidRequest("reason: is required", metadata={"field": "reason"})
+        sha256 = sha256 or self.get(item_id).sha256
+        items = [item for item in self._items.values() if item.sha256 == sha256]
+        if not items:
+            raise ItemNotFound("no such picture")
+        decisions = tuple(self._erased(item, reason, erased_by) for item in items)
+        return Erasure(sha256=sha256, decisions=decisions)
+
+    def _erased(self, item: Item, reason: str, erased_by: str) -> Decision:
+        if item.decisions and item.decisions[-1].cause == "LEGAL_DELETE":
+            return item.decisions[-1]
+        decision = Decision(
+            decision_id=self.new_id("decision"),
+            item_id=item.item_id,
+            round=item.round,
+            outcome=Outcome.REJECT,
+            note=reason,
+            reviewer=erased_by,
+            decided_at=datetime.now(UTC),
+            effective=True,
+            cause="LEGAL_DELETE",
+            supersedes=_in_effect(item),
+        )
+        self._items[item.item_id] = emptied = replace(
+            self._back(item),
+            state=ItemState.EXPIRED,
+            answer=None,
+            content_ref="",
+            uploader_ref="",
+            surface="",
+            labels={},
+            decisions=(*item.decisions, decision),
+        )
+        self._tell(emptied, decision, item.answer.request_id if item.answer else "")
+        return decision
+
     def events(self, cursor: str, *, from_oldest: bool) -> tuple[tuple[DecisionEvent, ...], str]:
         """The events behind the cursor and the present one; "" is now, without ``from_oldest``."""
         first = int(cursor) if cursor.isdigit() else 0
@@ -181,11 +238,11 @@ class FakeQueue:
             first = len(self._events)
         return tuple(self._events[first:]), str(len(self._events))
 
-    def _tell(self, item: Item, decision: Decision) -> None:
+    def _tell(self, item: Item, decision: Decision, request_id: str) -> None:
         self._events.append(
             DecisionEvent(
                 decision=decision,
-                request_id=item.answer.request_id if item.answer else "",
+                request_id=request_id,
                 cursor=str(len(self._events) + 1),
                 sha256=item.sha256,
                 content_ref=item.content_ref,
@@ -229,3 +286,8 @@ class FakeQueue:
         )
         self._items[item.item_id] = ready
         return ready
+
+
+def _in_effect(item: Item) -> str:
+    """The decision_id of the last effective decision."""
+    return next((d.decision_id for d in reversed(item.decisions) if d.effective), "")

@@ -17,7 +17,16 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 from imagesieve.backlog import BATCH_ITEMS
 from imagesieve.errors import ImagesieveError, InvalidRequest
 from imagesieve.policy_results import HealthStatus
-from imagesieve.review_wire import DECISION, EVENT, ITEM, OUTCOMES, PAGE, STATES
+from imagesieve.review_wire import (
+    DECISION,
+    ERASURE,
+    EVENT,
+    ITEM,
+    OUTCOMES,
+    PAGE,
+    REOPEN_CAUSES,
+    STATES,
+)
 from imagesieve.testing.rules import ReceivedRequest
 from imagesieve.testing.state import FakeState, NoAnswer
 from imagesieve.testing.statuses import item_error_of
@@ -170,6 +179,29 @@ def _requeue(state: FakeState, request: rpb.RequeueRequest) -> Message:
     return rpb.RequeueResponse(item=ITEM.write(state.queue.requeue(request.item_id)))
 
 
+def _reopen(state: FakeState, request: rpb.ReopenRequest) -> Message:
+    item = state.queue.reopen(
+        request.item_id,
+        REOPEN_CAUSES.of(request.cause),
+        decision_id=request.decision_id,
+        note=request.note,
+    )
+    return rpb.ReopenResponse(item=ITEM.write(item))
+
+
+def _erase(state: FakeState, request: rpb.EraseRequest) -> Message:
+    erasure = state.queue.erase(
+        sha256=request.sha256,
+        item_id=request.item_id,
+        reason=request.reason,
+        erased_by=request.erased_by,
+    )
+    for decision in erasure.decisions:
+        state.forget_image(decision.item_id)
+    answer: Message = ERASURE.write(erasure)
+    return answer
+
+
 def _watch(
     state: FakeState, request: rpb.WatchDecisionsRequest, active: Callable[[], bool]
 ) -> Iterator[Message]:
@@ -234,6 +266,8 @@ METHODS: tuple[Method, ...] = (
         ("List", rpb.ListRequest, _list),
         ("Stats", rpb.StatsRequest, _stats),
         ("Requeue", rpb.RequeueRequest, _requeue),
+        ("Reopen", rpb.ReopenRequest, _reopen),
+        ("Erase", rpb.EraseRequest, _erase),
     ),
     Method(
         service="imagesieve.v1.ReviewService",

@@ -77,6 +77,9 @@ class FakeState:
         """The original of a flagged item; empty for an item that a test added itself."""
         return self._images.get(item_id, b"")
 
+    def forget_image(self, item_id: str) -> None:
+        self._images.pop(item_id, None)
+
     def policy(self, name: str) -> Policy:
         """The policy of that name; the first one for ""."""
         for policy in self.policies:

@@ -27,6 +27,13 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_APPROVE: _ClassVar[Outcome]
     OUTCOME_REJECT: _ClassVar[Outcome]
     OUTCOME_ESCALATE: _ClassVar[Outcome]
+
+class ReopenCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REOPEN_CAUSE_UNSPECIFIED: _ClassVar[ReopenCause]
+    REOPEN_CAUSE_APPEAL: _ClassVar[ReopenCause]
+    REOPEN_CAUSE_UNDO: _ClassVar[ReopenCause]
+    REOPEN_CAUSE_OVERTURN: _ClassVar[ReopenCause]
 ITEM_STATE_UNSPECIFIED: ItemState
 ITEM_STATE_READY: ItemState
 ITEM_STATE_LEASED: ItemState
@@ -37,6 +44,10 @@ OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_APPROVE: Outcome
 OUTCOME_REJECT: Outcome
 OUTCOME_ESCALATE: Outcome
+REOPEN_CAUSE_UNSPECIFIED: ReopenCause
+REOPEN_CAUSE_APPEAL: ReopenCause
+REOPEN_CAUSE_UNDO: ReopenCause
+REOPEN_CAUSE_OVERTURN: ReopenCause
 
 class Decision(_message.Message):
     __slots__ = ("decision_id", "item_id", "round", "outcome", "labels", "note", "reviewer", "decided_at", "effective", "supersedes", "cause", "policy_version", "model_version")
@@ -69,7 +80,7 @@ class Decision(_message.Message):
     def __init__(self, decision_id: _Optional[str] = ..., item_id: _Optional[str] = ..., round: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., reviewer: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective: bool = ..., supersedes: _Optional[str] = ..., cause: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("item_id", "sha256", "state", "verdict", "policy", "policy_version", "model_version", "reasons", "category", "severity", "score", "answer", "media_type", "size_bytes", "enqueued_at", "due_at", "surface", "content_ref", "uploader_ref", "labels", "submissions", "round", "tier", "reviews_needed", "expiries", "claimed_by", "claimed_at", "lease_until", "decisions", "group_id")
+    __slots__ = ("item_id", "sha256", "state", "verdict", "policy", "policy_version", "model_version", "reasons", "category", "severity", "score", "answer", "media_type", "size_bytes", "enqueued_at", "due_at", "surface", "content_ref", "uploader_ref", "labels", "submissions", "round", "tier", "reviews_needed", "expiries", "claimed_by", "claimed_at", "lease_until", "decisions", "group_id", "opened_by", "opening_note", "attached_to", "earlier")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +118,10 @@ class Item(_message.Message):
     LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    OPENED_BY_FIELD_NUMBER: _ClassVar[int]
+    OPENING_NOTE_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_TO_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     sha256: str
     state: ItemState
@@ -137,7 +152,11 @@ class Item(_message.Message):
     lease_until: _timestamp_pb2.Timestamp
     decisions: _containers.RepeatedCompositeFieldContainer[Decision]
     group_id: str
-    def __init__(self, item_id: _Optional[str] = ..., sha256: _Optional[str] = ..., state: _Optional[_Union[ItemState, str]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, str]] = ..., policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., category: _Optional[str] = ..., severity: _Optional[int] = ..., score: _Optional[float] = ..., answer: _Optional[_Union[_moderation_pb2.ModerateResponse, _Mapping]] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., enqueued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., surface: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., submissions: _Optional[int] = ..., round: _Optional[int] = ..., tier: _Optional[int] = ..., reviews_needed: _Optional[int] = ..., expiries: _Optional[int] = ..., claimed_by: _Optional[str] = ..., claimed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., group_id: _Optional[str] = ...) -> None: ...
+    opened_by: str
+    opening_note: str
+    attached_to: str
+    earlier: Decision
+    def __init__(self, item_id: _Optional[str] = ..., sha256: _Optional[str] = ..., state: _Optional[_Union[ItemState, str]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, str]] = ..., policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., category: _Optional[str] = ..., severity: _Optional[int] = ..., score: _Optional[float] = ..., answer: _Optional[_Union[_moderation_pb2.ModerateResponse, _Mapping]] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., enqueued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., surface: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., submissions: _Optional[int] = ..., round: _Optional[int] = ..., tier: _Optional[int] = ..., reviews_needed: _Optional[int] = ..., expiries: _Optional[int] = ..., claimed_by: _Optional[str] = ..., claimed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., group_id: _Optional[str] = ..., opened_by: _Optional[str] = ..., opening_note: _Optional[str] = ..., attached_to: _Optional[str] = ..., earlier: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class ClaimRequest(_message.Message):
     __slots__ = ("claim_id", "reviewer", "categories", "tier", "lease_seconds", "include_image")
@@ -282,6 +301,46 @@ class RequeueResponse(_message.Message):
     ITEM_FIELD_NUMBER: _ClassVar[int]
     item: Item
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+
+class ReopenRequest(_message.Message):
+    __slots__ = ("item_id", "cause", "decision_id", "note", "reopened_by")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    REOPENED_BY_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    cause: ReopenCause
+    decision_id: str
+    note: str
+    reopened_by: str
+    def __init__(self, item_id: _Optional[str] = ..., cause: _Optional[_Union[ReopenCause, str]] = ..., decision_id: _Optional[str] = ..., note: _Optional[str] = ..., reopened_by: _Optional[str] = ...) -> None: ...
+
+class ReopenResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ...) -> None: ...
+
+class EraseRequest(_message.Message):
+    __slots__ = ("sha256", "item_id", "reason", "erased_by")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ERASED_BY_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    item_id: str
+    reason: str
+    erased_by: str
+    def __init__(self, sha256: _Optional[str] = ..., item_id: _Optional[str] = ..., reason: _Optional[str] = ..., erased_by: _Optional[str] = ...) -> None: ...
+
+class EraseResponse(_message.Message):
+    __slots__ = ("sha256", "decisions")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    def __init__(self, sha256: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
 
 class WatchDecisionsRequest(_message.Message):
     __slots__ = ("cursor", "from_oldest")

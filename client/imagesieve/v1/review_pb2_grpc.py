@@ -76,6 +76,16 @@ class ReviewServiceStub(object):
                 request_serializer=imagesieve_dot_v1_dot_review__pb2.RequeueRequest.SerializeToString,
                 response_deserializer=imagesieve_dot_v1_dot_review__pb2.RequeueResponse.FromString,
                 _registered_method=True)
+        self.Reopen = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/Reopen',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.ReopenRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.ReopenResponse.FromString,
+                _registered_method=True)
+        self.Erase = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/Erase',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.EraseRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.EraseResponse.FromString,
+                _registered_method=True)
         self.WatchDecisions = channel.unary_stream(
                 '/imagesieve.v1.ReviewService/WatchDecisions',
                 request_serializer=imagesieve_dot_v1_dot_review__pb2.WatchDecisionsRequest.SerializeToString,
@@ -141,6 +151,23 @@ class ReviewServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reopen(self, request, context):
+        """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
+        with the same bytes is open, the item attaches to that one, whose decision then supersedes
+        both. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Erase(self, request, context):
+        """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
+        and all that came with its submissions. Repeated it returns the same.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchDecisions(self, request, context):
         """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
         by itself: after any end but a refusal, go on with the last cursor.
@@ -191,6 +218,16 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.Requeue,
                     request_deserializer=imagesieve_dot_v1_dot_review__pb2.RequeueRequest.FromString,
                     response_serializer=imagesieve_dot_v1_dot_review__pb2.RequeueResponse.SerializeToString,
+            ),
+            'Reopen': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reopen,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.ReopenRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.ReopenResponse.SerializeToString,
+            ),
+            'Erase': grpc.unary_unary_rpc_method_handler(
+                    servicer.Erase,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.EraseRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.EraseResponse.SerializeToString,
             ),
             'WatchDecisions': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchDecisions,
@@ -416,6 +453,60 @@ class ReviewService(object):
             '/imagesieve.v1.ReviewService/Requeue',
             imagesieve_dot_v1_dot_review__pb2.RequeueRequest.SerializeToString,
             imagesieve_dot_v1_dot_review__pb2.RequeueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reopen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/Reopen',
+            imagesieve_dot_v1_dot_review__pb2.ReopenRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.ReopenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Erase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/Erase',
+            imagesieve_dot_v1_dot_review__pb2.EraseRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.EraseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,15 @@ class ReviewServiceStub:
     Stats: _grpc.UnaryUnaryMultiCallable[_review_pb2.StatsRequest, _review_pb2.StatsResponse]
     Requeue: _grpc.UnaryUnaryMultiCallable[_review_pb2.RequeueRequest, _review_pb2.RequeueResponse]
     """Puts a parked item back into the queue."""
+    Reopen: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReopenRequest, _review_pb2.ReopenResponse]
+    """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
+    with the same bytes is open, the item attaches to that one, whose decision then supersedes
+    both. Safe to repeat.
+    """
+    Erase: _grpc.UnaryUnaryMultiCallable[_review_pb2.EraseRequest, _review_pb2.EraseResponse]
+    """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
+    and all that came with its submissions. Repeated it returns the same.
+    """
     WatchDecisions: _grpc.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]
     """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
     by itself: after any end but a refusal, go on with the last cursor.
@@ -73,6 +82,15 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     Stats: _aio.UnaryUnaryMultiCallable[_review_pb2.StatsRequest, _review_pb2.StatsResponse]  # type: ignore[assignment]
     Requeue: _aio.UnaryUnaryMultiCallable[_review_pb2.RequeueRequest, _review_pb2.RequeueResponse]  # type: ignore[assignment]
     """Puts a parked item back into the queue."""
+    Reopen: _aio.UnaryUnaryMultiCallable[_review_pb2.ReopenRequest, _review_pb2.ReopenResponse]  # type: ignore[assignment]
+    """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
+    with the same bytes is open, the item attaches to that one, whose decision then supersedes
+    both. Safe to repeat.
+    """
+    Erase: _aio.UnaryUnaryMultiCallable[_review_pb2.EraseRequest, _review_pb2.EraseResponse]  # type: ignore[assignment]
+    """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
+    and all that came with its submissions. Repeated it returns the same.
+    """
     WatchDecisions: _aio.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]  # type: ignore[assignment]
     """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
     by itself: after any end but a refusal, go on with the last cursor.
@@ -143,6 +161,27 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.RequeueResponse, _abc.Awaitable[_review_pb2.RequeueResponse]]:
         """Puts a parked item back into the queue."""
+
+    @_abc_1.abstractmethod
+    def Reopen(
+        self,
+        request: _review_pb2.ReopenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.ReopenResponse, _abc.Awaitable[_review_pb2.ReopenResponse]]:
+        """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
+        with the same bytes is open, the item attaches to that one, whose decision then supersedes
+        both. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def Erase(
+        self,
+        request: _review_pb2.EraseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.EraseResponse, _abc.Awaitable[_review_pb2.EraseResponse]]:
+        """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
+        and all that came with its submissions. Repeated it returns the same.
+        """
 
     @_abc_1.abstractmethod
     def WatchDecisions(

@@ -64,6 +64,24 @@ def from_json(text: str) -> Answer:
     return answer
 
 
+def without_details(text: str) -> str:
+    """The stored answer reduced to its verdict: without scores, views and what the uploader
+    sent along. It still answers a repeated request."""
+    raw: dict[str, Any] = json.loads(text)
+    emptied: dict[str, Any] = {
+        "views": [],
+        "decode_info": None,
+        "surface": "",
+        "content_ref": "",
+        "uploader_ref": "",
+        "labels": {},
+    }
+    raw |= {key: value for key, value in emptied.items() if key in raw}
+    if isinstance(raw.get("judgement"), dict):
+        raw["judgement"] = {**raw["judgement"], "scores": []}
+    return json.dumps(raw, separators=(",", ":"), sort_keys=True)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -155,6 +155,8 @@ class Policy:
     on_undecodable: OnUndecodable = OnUndecodable.REVIEW
     on_partial_coverage: OnPartialCoverage = OnPartialCoverage.REVIEW
     on_unavailable: OnUnavailable = OnUnavailable.HOLD
+    reviews_needed: int = 1  # reviewers who must agree before a decision takes effect
+    reuse_decisions: bool = False  # bytes decided before under this policy are decided alike
     description: str = ""
     source: str = field(default="", repr=False)  # the text people wrote
 

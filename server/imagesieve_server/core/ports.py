@@ -24,6 +24,7 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
+from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.core.views import (
     DecodedImage,
@@ -150,6 +151,21 @@ class ReviewQueue(Protocol):
         """Put a parked item back; repeated, it returns the present state. ``actor`` asked for it.
 
         Raises ItemNotFound, ArrowNotAllowed.
+        """
+        ...
+
+    async def reopen(self, request: ReopenRequest) -> Item:
+        """Review a decided item again; where the contested decision is not in effect any more
+        it returns the present state.
+
+        Raises ItemNotFound, InvalidRequest, ArrowNotAllowed.
+        """
+        ...
+
+    async def erase(self, request: EraseRequest) -> Erasure:
+        """Legal deletion; repeated, it returns the same.
+
+        Raises ItemNotFound, InvalidRequest.
         """
         ...
 

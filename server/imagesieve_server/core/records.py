@@ -77,4 +77,6 @@ def flag_of(
         content_ref=request.content_ref,
         uploader_ref=request.uploader_ref,
         labels=dict(request.labels),
+        reviews_needed=policy.reviews_needed,
+        reuse_decision=policy.reuse_decisions,
     )

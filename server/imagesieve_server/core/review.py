@@ -50,6 +50,8 @@ class Cause(enum.StrEnum):
     APPEAL = "APPEAL"
     UNDO = "UNDO"
     OVERTURN = "OVERTURN"
+    ATTACH = "ATTACH"  # contested while another item with the same bytes is open
+    FOLLOW = "FOLLOW"  # the decision of the item it attached to counts for it, too
     RETAIN_END = "RETAIN_END"
 
 
@@ -84,7 +86,11 @@ ARROWS: tuple[Arrow, ...] = (
         Arrow(State.DECIDED, State.READY, cause, new_round=True)
         for cause in (Cause.APPEAL, Cause.UNDO, Cause.OVERTURN)
     ),
+    Arrow(State.DECIDED, State.DECIDED, Cause.ATTACH),
+    Arrow(State.DECIDED, State.DECIDED, Cause.FOLLOW, new_round=True),
+    Arrow(State.DECIDED, State.DECIDED, Cause.LEGAL_DELETE, new_round=True),
     Arrow(State.DECIDED, State.EXPIRED, Cause.RETAIN_END),
+    Arrow(State.EXPIRED, State.EXPIRED, Cause.LEGAL_DELETE, new_round=True),
 )
 
 
@@ -157,6 +163,7 @@ class Flag:
     audit: bool = False  # an audit sample, not a flag
     inclusion_probability: float | None = None  # of the audit sample
     reviews_needed: int = 1  # agreeing reviewers before the decision takes effect
+    reuse_decision: bool = False  # take over the last decision on these bytes, where there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +229,9 @@ class Item:
     claimed_by: str = ""
     claimed_at: float | None = None
     lease_until: float | None = None
+    opened_by: Cause = Cause.ENQUEUE  # what began the present round, or contested the item last
+    opening_note: str = ""  # the words that came with it
+    attached_to: str = ""  # the open item with these bytes whose decision will count here, too
     decisions: tuple[DecisionRecord, ...] = ()
     earlier: DecisionRecord | None = None  # last effective one on a closed item of these bytes
 
@@ -276,5 +286,5 @@ class QueueStats:
     """One tenant's queue, or all tenants' where the tenant asked for was None."""
 
     by_state: Mapping[State, int]  # open states only: decided ones are all of history
-    oldest_ready_at: float | None  # enqueued_at of the oldest READY item
+    oldest_ready_at: float | None  # since when the READY item waits that waits longest
     now: float  # the store's clock, so that ages need no other

@@ -50,12 +50,14 @@ def urgency_of(*, now: float, severity: int, score: float) -> Urgency:
 def after_review(review: Review, *, before: Sequence[Review], needed: int) -> Cause:
     """What a review leads to, given those before it in the same round and tier.
 
-    The item is decided when ``needed`` different reviewers agree; so two who differ call for
-    a third, and no single one outvotes another by coming last.
+    The item is decided when ``needed`` different reviewers agree. Where two differ, the next
+    tier decides: nobody outvotes another by coming last.
     """
+    if any(other.outcome is not review.outcome for other in before):
+        return Cause.ESCALATE
     if review.outcome is Outcome.ESCALATE:
         return Cause.ESCALATE
-    agreeing = {r.reviewer for r in (*before, review) if r.outcome is review.outcome}
+    agreeing = {r.reviewer for r in (*before, review)}
     return Cause.DECIDE if len(agreeing) >= needed else Cause.REVIEW_AGAIN
 
 

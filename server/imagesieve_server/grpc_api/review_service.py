@@ -131,6 +131,27 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         item = await within(unary_deadline(context), work)
         return review_pb2.RequeueResponse(item=wire.item_of(item))
 
+    async def Reopen(
+        self, request: review_pb2.ReopenRequest, context: Context
+    ) -> review_pb2.ReopenResponse:
+        """Review a decided item again."""
+        who = await self._identify(context)
+        work = self._queue.reopen(wire.read_reopen(request, tenant=who.tenant, name=who.name))
+        item = await within(unary_deadline(context), work)
+        return review_pb2.ReopenResponse(item=wire.item_of(item))
+
+    async def Erase(
+        self, request: review_pb2.EraseRequest, context: Context
+    ) -> review_pb2.EraseResponse:
+        """Legal deletion."""
+        who = await self._identify(context)
+        work = self._queue.erase(wire.read_erase(request, tenant=who.tenant, name=who.name))
+        erasure = await within(unary_deadline(context), work)
+        return review_pb2.EraseResponse(
+            sha256=erasure.sha256,
+            decisions=[wire.decision_of(decision) for decision in erasure.decisions],
+        )
+
     async def WatchDecisions(  # type: ignore[override]  # writes, so that it can be cancelled
         self, request: review_pb2.WatchDecisionsRequest, context: Context
     ) -> None:

@@ -201,6 +201,8 @@ def _policy(
         on_undecodable=source.on_undecodable,
         on_partial_coverage=source.on_partial_coverage,
         on_unavailable=source.on_unavailable,
+        reviews_needed=source.reviews_needed,
+        reuse_decisions=source.reuse_decisions,
         description=source.description,
         source=source.text,
     )

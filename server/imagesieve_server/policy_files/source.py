@@ -28,6 +28,7 @@ _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _POLICY_KEYS = (
     "name", "description", "templates", "neutral", "coverage", "max_views", "pooling",
     "categories", "on_undecodable", "on_partial_coverage", "on_unavailable",
+    "reviews_needed", "reuse_decisions",
 )  # fmt: skip
 _CATEGORY_KEYS = (
     "id", "title", "severity", "mode", "prompts", "counter_prompts", "method", "pooling",
@@ -66,6 +67,8 @@ class PolicySource:
     on_undecodable: OnUndecodable
     on_partial_coverage: OnPartialCoverage
     on_unavailable: OnUnavailable
+    reviews_needed: int
+    reuse_decisions: bool
     text: str
     warnings: tuple[str, ...]
 
@@ -103,6 +106,8 @@ def parse_policy(text: str, *, file: str) -> PolicySource:
             "on_partial_coverage", OnPartialCoverage, OnPartialCoverage.REVIEW
         ),
         on_unavailable=top.choice("on_unavailable", OnUnavailable, OnUnavailable.HOLD),
+        reviews_needed=top.whole("reviews_needed", low=1, high=9, default=1),
+        reuse_decisions=top.truth("reuse_decisions", default=False),
         text=text,
         warnings=tuple(warnings),
     )

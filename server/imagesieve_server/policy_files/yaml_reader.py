@@ -90,6 +90,13 @@ class Node:
             raise self.error(key, "must be a finite number")
         return float(value)
 
+    def truth(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"must be true or false, not {_kind(value)}")
+        return value
+
     def choice(self, key: str, kind: type[E], default: E = _REQUIRED) -> E:
         value = self._get(key, default)
         try:

@@ -32,8 +32,12 @@ def texts(field: str, values: Iterable[str]) -> None:
         text(field, value)
 
 
+def is_sha256(value: str) -> bool:
+    return _SHA256.match(value) is not None
+
+
 def sha256(field: str, value: str) -> None:
-    if not _SHA256.match(value):
+    if not is_sha256(value):
         raise InvalidRequest(field, "must be 64 lower-case hexadecimal digits")
 
 

@@ -1,23 +1,20 @@
-"""A reviewer's word becomes a decision: append-only, chained, and told to every uploader.
+"""A reviewer's word becomes a decision, and stands for the items that wait for it.
 
-Knows what a decision does to its item; which arrow it takes is ``review_rules.after_review``.
+Knows idempotence by token and which reviews count; which arrow a word takes is
+``review_rules.after_review``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from imagesieve_server.core.errors import DecisionConflict
 from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord
 from imagesieve_server.core.review_rules import Review, after_review
-from imagesieve_server.review_queue import chain, checks, events, moves, reading
-from imagesieve_server.review_queue.recording import new_id
-from imagesieve_server.review_queue.rows import (
-    DecisionRow,
-    ItemRow,
-    SubmissionRow,
-    Transaction,
-)
+from imagesieve_server.review_queue import checks, closing, moves, reading
+from imagesieve_server.review_queue.closing import Word
+from imagesieve_server.review_queue.rows import DecisionRow, ItemRow, Transaction
 
 
 def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
@@ -40,13 +37,26 @@ def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
         before=_reviews(item, before),
         needed=item.reviews_needed,
     )
-    shown = tx.submissions(item.tenant, [item.shown_request_id])[item.shown_request_id]
-    row = chain.sealed(_row(request, item, shown, before, cause=cause, now=now))
-    tx.add_decision(row)
-    _move(tx, item, row, token=request.token)
+    word = _word(tx, item, request, cause)
+    row, _ = closing.say(
+        tx,
+        item,
+        word,
+        now=now,
+        effective=cause is Cause.DECIDE,
+        changes={"tier": item.tier + 1} if cause is Cause.ESCALATE else None,
+    )
     if row.effective:
-        events.tell(tx, row)
+        _follow(tx, item, word, now)
     return reading.decision_of(row)
+
+
+def _follow(tx: Transaction, item: ItemRow, word: Word, now: float) -> None:
+    """The items that were contested while this one was open get the same decision, each in
+    its own chain, where it supersedes the contested one."""
+    follower = replace(word, cause=Cause.FOLLOW, token=None)
+    for attached in tx.attached(item.tenant, item.item_id):
+        closing.say(tx, attached, follower, now=now)
 
 
 def _repeated(row: DecisionRow, request: DecideRequest) -> DecisionRecord:
@@ -65,52 +75,15 @@ def _reviews(item: ItemRow, decisions: Sequence[DecisionRow]) -> list[Review]:
     ]
 
 
-def _row(
-    request: DecideRequest,
-    item: ItemRow,
-    shown: SubmissionRow,
-    before: Sequence[DecisionRow],
-    *,
-    cause: Cause,
-    now: float,
-) -> DecisionRow:
-    effective = cause is Cause.DECIDE
-    in_force = [row.decision_id for row in before if row.effective]
-    return DecisionRow(
-        tenant=item.tenant,
-        item_id=item.item_id,
-        seq=item.decisions + 1,
-        decision_id=new_id(now),
-        round=item.round,
-        tier=item.tier,
+def _word(tx: Transaction, item: ItemRow, request: DecideRequest, cause: Cause) -> Word:
+    shown = tx.submissions(item.tenant, [item.shown_request_id])[item.shown_request_id]
+    return Word(
         outcome=request.outcome,
+        cause=cause,
+        reviewer=request.reviewer,
         labels=request.labels,
         note=request.note,
-        reviewer=request.reviewer,
         token=request.token,
-        decided_at=now,
-        effective=effective,
-        supersedes=in_force[-1] if effective and in_force else "",
-        cause=cause,
         policy_version=shown.policy_version,
         model_version=shown.model_version,
-        prev_hash=item.chain_head,
-    )
-
-
-def _move(tx: Transaction, item: ItemRow, row: DecisionRow, *, token: str) -> None:
-    changes: dict[str, object] = {"decisions": row.seq, "chain_head": row.hash}
-    if row.cause is Cause.ESCALATE:
-        changes["tier"] = item.tier + 1
-    if row.effective:
-        changes["decided_at"] = row.decided_at
-    moves.move(
-        tx,
-        item,
-        row.cause,
-        now=row.decided_at,
-        actor=row.reviewer,
-        token=token,
-        detail={"decision_id": row.decision_id},
-        changes=changes,
     )

@@ -6,11 +6,14 @@ knowledge. Nothing here decodes a picture.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import secrets
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +25,8 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.review_queue import checks, files
 
+PARTS = 256
+"""Bytes are spread over so many parts, by the first two digits of their hash."""
 SCRATCH_AGE_S = 3600.0
 """A temporary file older than this, seconds, was left by a process that died."""
 
@@ -43,16 +48,51 @@ class EvidenceStore(Protocol):
         """The bytes, verified against their hash. Raises ItemNotFound, StoreUnavailable."""
         ...
 
+    def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
+        """Remove the bytes, durably, unless they were put within that time; whether they are
+        gone. Raises StoreUnavailable."""
+        ...
+
+    def older(self, *, part: int, older_than_s: float) -> Mapping[str, Sequence[str]]:
+        """Bytes put longer ago than that, sha256s by tenant. ``part`` is one of ``PARTS``, so
+        that a look at everything is many short ones. Raises StoreUnavailable."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what writes that were killed left behind. Raises StoreUnavailable."""
+        ...
+
 
 class MemoryEvidence:
     """Forgets with the process: for tests and demonstrations."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._kept: dict[tuple[str, str], bytes] = {}
+        self._put_at: dict[tuple[str, str], float] = {}
+        self._clock = clock
 
     def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
         _require_match(sha256, data)
         self._kept[tenant, sha256] = data
+        self._put_at[tenant, sha256] = self._clock()
+
+    def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
+        key = (tenant, sha256)
+        if key in self._kept and self._clock() - self._put_at[key] < older_than_s:
+            return False
+        self._kept.pop(key, None)
+        return True
+
+    def older(self, *, part: int, older_than_s: float) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {}
+        for tenant, sha256 in self._kept:
+            aged = self._clock() - self._put_at[tenant, sha256] >= older_than_s
+            if aged and int(sha256[:2], 16) == part:
+                found.setdefault(tenant, []).append(sha256)
+        return found
+
+    def sweep(self) -> None:
+        """Nothing is ever half written."""
 
     def get(self, *, tenant: str, sha256: str) -> bytes:
         try:
@@ -115,6 +155,38 @@ class FolderEvidence:
             raise StoreUnavailable("the evidence on the disk is damaged")
         return data
 
+    def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
+        checks.sha256("sha256", sha256)
+        path = self._path(tenant, sha256)
+        try:
+            if older_than_s and time.time() - path.stat().st_mtime < older_than_s:
+                return False
+            files.remove_file(path)
+        except FileNotFoundError:
+            return True
+        except OSError as problem:
+            raise StoreUnavailable("the evidence cannot be removed") from problem
+        return True
+
+    def older(self, *, part: int, older_than_s: float) -> Mapping[str, Sequence[str]]:
+        before = time.time() - older_than_s
+        found: dict[str, Sequence[str]] = {}
+        try:
+            for folder in self._root.iterdir():
+                tenant = tenant_of(folder.name)
+                if tenant is not None:
+                    found[tenant] = _older_files(folder / f"{part:02x}", before)
+        except OSError as problem:
+            raise StoreUnavailable("the evidence cannot be listed") from problem
+        return found
+
+    def sweep(self) -> None:
+        """Another server's living files are young and stay."""
+        try:
+            self._sweep()
+        except OSError as problem:
+            raise StoreUnavailable("the evidence cannot be swept") from problem
+
     def _path(self, tenant: str, sha256: str) -> Path:
         return self._root / folder_name(tenant) / sha256[:2] / sha256
 
@@ -131,7 +203,6 @@ class FolderEvidence:
             self._durable.add(folder)
 
     def _sweep(self) -> None:
-        """Remove what dead processes left; another server's living files are young."""
         for path in self._scratch.iterdir():
             try:
                 if time.time() - path.stat().st_mtime > SCRATCH_AGE_S:
@@ -152,6 +223,30 @@ def folder_name(tenant: str) -> str:
     if len(name) > _FOLDER_NAME_MAX:
         return "%h" + hashlib.sha256(encoded).hexdigest()
     return name or "%"
+
+
+def tenant_of(name: str) -> str | None:
+    """The tenant of a folder's name; None where it tells none (very long tenants, strays)."""
+    if name == "%":
+        return ""
+    encoded = re.sub(
+        rb"%([0-9a-f]{2})",
+        lambda found: bytes.fromhex(found[1].decode()),
+        name.encode("utf-8", "surrogateescape"),
+    )
+    tenant = encoded.decode("utf-8", "replace")
+    return tenant if folder_name(tenant) == name else None
+
+
+def _older_files(folder: Path, before: float) -> list[str]:
+    """Files named by a sha256 and last put before that time, seconds since the epoch."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_mtime <= before and checks.is_sha256(entry.name):
+                    found.append(entry.name)
+    return sorted(found)
 
 
 def _holds(target: Path, data: bytes) -> bool:

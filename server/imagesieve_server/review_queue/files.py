@@ -33,6 +33,13 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove the file, durably; one that is not there is no error. Raises OSError."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        sync_folder(path.parent)
+
+
 def write_file(target: Path, data: bytes, *, scratch: Path) -> None:
     """Create ``target`` with ``data``, whole or not at all, durable on return.
 

@@ -72,6 +72,9 @@ class MemoryBackend:
 
     read = write
 
+    def forget(self) -> None:
+        """Nothing lingers."""
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -121,6 +124,23 @@ class MemoryTransaction:
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]:
         return _known(self._t.items, tenant, item_ids)
 
+    def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
+        return sorted((r for r in self._items(tenant) if r.sha256 in set(sha256s)), key=_place)
+
+    def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
+        return sorted((r for r in self._items(tenant) if r.attached_to == item_id), key=_place)
+
+    def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
+        found = [
+            (row.decided_at, row)
+            for row in self._items(None)
+            if row.state is State.DECIDED
+            and row.attached_to is None
+            and row.decided_at is not None
+            and row.decided_at < at
+        ]
+        return [row for _, row in sorted(found, key=lambda pair: pair[0])[:limit]]
+
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
     ) -> ItemRow | None:
@@ -157,14 +177,14 @@ class MemoryTransaction:
             and (not category or row.category == category)
             and (after is None or (row.enqueued_at, row.item_id) > after)
         ]
-        return sorted(rows, key=lambda row: (row.enqueued_at, row.item_id))[:limit]
+        return sorted(rows, key=_place)[:limit]
 
     def open_counts(self, tenant: str | None) -> Mapping[State, int]:
         return Counter(row.state for row in self._items(tenant) if row.state in OPEN)
 
     def oldest_ready_at(self, tenant: str | None) -> float | None:
         ready = (row for row in self._items(tenant) if row.state is State.READY)
-        return min((row.enqueued_at for row in ready), default=None)
+        return min((row.opened_at for row in ready), default=None)
 
     def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
         rows = [
@@ -192,7 +212,7 @@ class MemoryTransaction:
         closed = [
             (row.sha256, decision)
             for row in self._items(tenant)
-            if row.sha256 in wanted and row.state is State.DECIDED
+            if row.sha256 in wanted and row.state in (State.DECIDED, State.EXPIRED)
             for decision in self._t.decisions.get((tenant, row.item_id), ())
             if decision.effective
         ]
@@ -205,6 +225,10 @@ class MemoryTransaction:
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         rows = self._t.events.get(tenant, ())
         return [row for row in rows if row.position > after][:limit]
+
+    def tenants_with_events(self) -> Sequence[str]:
+        kept = (t for t, last in self._t.positions.items() if self._t.removed.get(t, 0) < last)
+        return sorted(kept)
 
     def event_range(self, tenant: str) -> tuple[int, int]:
         return self._t.removed.get(tenant, 0), self._t.positions.get(tenant, 0)
@@ -227,6 +251,20 @@ class MemoryTransaction:
     def add_payloads(self, rows: Sequence[PayloadRow]) -> None:
         for row in rows:
             self._insert(self._t.payloads, (row.tenant, row.request_id), row)
+
+    def change_payloads(self, rows: Sequence[PayloadRow]) -> None:
+        for row in rows:
+            self._put(self._t.payloads, (row.tenant, row.request_id), row)
+
+    def remove_evidence(self, tenant: str, sha256s: Sequence[str], *, at: float) -> None:
+        for row in self.evidence(tenant, sha256s).values():
+            if row.removed_at is None:
+                self._put(self._t.evidence, (tenant, row.sha256), replace(row, removed_at=at))
+
+    def drop_events(self, tenant: str, *, upto: int) -> None:
+        rows = self._t.events.get(tenant, ())
+        self._put(self._t.events, tenant, tuple(row for row in rows if row.position > upto))
+        self._put(self._t.removed, tenant, upto)
 
     def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
         for row in rows:
@@ -299,6 +337,10 @@ class MemoryTransaction:
         else:
             self._undo.append(partial(table.__delitem__, key))
         table[key] = value
+
+
+def _place(row: ItemRow) -> tuple[float, str]:
+    return row.enqueued_at, row.item_id
 
 
 def _known(table: Mapping[Key, V], tenant: str, ids: Sequence[str]) -> dict[str, V]:

@@ -7,6 +7,7 @@ and version are still those the rule saw.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,11 @@ NO_LEASE: Mapping[str, Any] = {
     "claimed_at": None,
     "lease_until": None,
 }
+
+
+def new_id(now: float) -> str:
+    """32 hex digits that sort by time: 12 of milliseconds, 20 random."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 def require_item(tx: Transaction, tenant: str, item_id: str) -> ItemRow:

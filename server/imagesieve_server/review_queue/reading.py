@@ -172,6 +172,9 @@ def _item(
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,
         lease_until=row.lease_until,
+        opened_by=row.opened_by,
+        opening_note=row.opening_note,
+        attached_to=row.attached_to or "",
         decisions=decisions,
         earlier=earlier,
     )

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagesieve_server.core.errors import InvalidRequest, RequestError, RequestIdReused
-from imagesieve_server.core.review import Cause, Flag, Recorded, State
+from imagesieve_server.core.review import Flag, Recorded, State
 from imagesieve_server.core.review_rules import Urgency, urgency_of
-from imagesieve_server.review_queue import checks, moves
+from imagesieve_server.review_queue import checks, events, moves, reuse
+from imagesieve_server.review_queue.reuse import Earlier
 from imagesieve_server.review_queue.rows import (
+    DecisionRow,
     EvidenceRow,
     ItemRow,
     PayloadRow,
@@ -36,8 +37,10 @@ class _Fold:
     now: float
     submissions: dict[str, SubmissionRow]  # by request_id: known ones, then this group's
     payloads: dict[str, PayloadRow]
+    earlier: dict[str, Earlier]  # decisions that may be used again, by sha256
     found: dict[str, ItemRow]  # open items as the store has them, by sha256
     items: dict[str, ItemRow]  # open items as they shall be, by sha256
+    decided: list[tuple[ItemRow, DecisionRow]] = field(default_factory=list)  # by one of those
     new_requests: list[str] = field(default_factory=list)
     evidence: dict[str, EvidenceRow] = field(default_factory=dict)
 
@@ -80,11 +83,6 @@ def answers_of(
     return results
 
 
-def new_id(now: float) -> str:
-    """32 hex digits that sort by time: 12 of milliseconds, 20 random."""
-    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
-
-
 def _checked(flag: Flag) -> Answer:
     """The flag's answer, parsed. Raises InvalidRequest where the flag cannot be kept."""
     checks.text("tenant", flag.tenant, required=True)
@@ -115,6 +113,7 @@ def _look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> _Fold:
     found = dict(tx.open_items(tenant, new))
     return _Fold(
         now=tx.now(),
+        earlier=reuse.look_up(tx, tenant, [flag for flag in flags if flag.sha256 in new]),
         submissions=known,
         payloads=dict(tx.payloads(tenant, list(known))),
         found=found,
@@ -129,7 +128,11 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
             return RequestIdReused(flag.request_id)
         return _repeated(known, fold.payloads[flag.request_id])
     present = fold.items.get(flag.sha256)
-    if present is None:
+    earlier = fold.earlier.get(flag.sha256)
+    if present is None and earlier is not None and earlier.serves(flag):
+        row, decision = earlier.used_for(_new_item(flag, fold.now), flag)
+        fold.decided.append((row, decision))
+    elif present is None:
         fold.items[flag.sha256] = row = _new_item(flag, fold.now)
     else:
         fold.items[flag.sha256] = row = _joined(present, flag, fold.now)
@@ -150,20 +153,24 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
 def _write(tx: Transaction, fold: _Fold) -> None:
     new = [row for sha256, row in fold.items.items() if sha256 not in fold.found]
     tx.put_evidence(list(fold.evidence.values()))
-    tx.add_items(new)
-    tx.add_audit([moves.created(row, Cause.ENQUEUE, actor="") for row in new])
+    tx.add_items([*new, *(row for row, _ in fold.decided)])
+    tx.add_audit([moves.created(row, row.opened_by, actor="") for row in new])
+    tx.add_audit([moves.created(row, row.opened_by, actor="") for row, _ in fold.decided])
     for sha256, before in fold.found.items():
         if fold.items[sha256] != before:
             moves.save(tx, before, fold.items[sha256])
     tx.add_submissions([fold.submissions[request_id] for request_id in fold.new_requests])
     tx.add_payloads([fold.payloads[request_id] for request_id in fold.new_requests])
+    for _, decision in fold.decided:
+        tx.add_decision(decision)
+        events.tell(tx, decision)
 
 
 def _new_item(flag: Flag, now: float) -> ItemRow:
     urgency = urgency_of(now=now, severity=flag.severity, score=flag.score)
     return ItemRow(
         tenant=flag.tenant,
-        item_id=new_id(now),
+        item_id=moves.new_id(now),
         sha256=flag.sha256,
         state=State.READY,
         verdict=flag.verdict,
@@ -175,6 +182,7 @@ def _new_item(flag: Flag, now: float) -> ItemRow:
         due_at=urgency.due_at,
         shown_request_id=flag.request_id,
         reviews_needed=flag.reviews_needed,
+        opened_at=now,
     )
 
 

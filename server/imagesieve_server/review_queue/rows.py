@@ -42,6 +42,10 @@ class ItemRow:
     claimed_at: float | None = None
     lease_until: float | None = None
     group_id: str | None = None
+    opened_by: Cause = Cause.ENQUEUE
+    opening_note: str = ""
+    opened_at: float
+    attached_to: str | None = None
     decided_at: float | None = None
     decisions: int = 0
     chain_head: str = ""
@@ -173,6 +177,19 @@ class Transaction(Protocol):
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]: ...
 
+    def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
+        """In any state, by (enqueued_at, item_id)."""
+        ...
+
+    def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
+        """The items that wait for this one's decision, by (enqueued_at, item_id)."""
+        ...
+
+    def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
+        """DECIDED items of all tenants decided before ``at`` and attached to none, the first
+        decided first."""
+        ...
+
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
     ) -> ItemRow | None:
@@ -213,7 +230,8 @@ class Transaction(Protocol):
         ...
 
     def closed_decisions(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, DecisionRow]:
-        """The last effective decision on a DECIDED item of each of these bytes, by sha256."""
+        """The last effective decision on a DECIDED or EXPIRED item of each of these bytes, by
+        sha256."""
         ...
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
@@ -223,6 +241,8 @@ class Transaction(Protocol):
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         """By position."""
         ...
+
+    def tenants_with_events(self) -> Sequence[str]: ...
 
     def event_range(self, tenant: str) -> tuple[int, int]:
         """(position up to which events were removed, position of the last event)."""
@@ -239,6 +259,16 @@ class Transaction(Protocol):
     def add_submissions(self, rows: Sequence[SubmissionRow]) -> None: ...
 
     def add_payloads(self, rows: Sequence[PayloadRow]) -> None: ...
+
+    def change_payloads(self, rows: Sequence[PayloadRow]) -> None: ...
+
+    def remove_evidence(self, tenant: str, sha256s: Sequence[str], *, at: float) -> None:
+        """Mark as removed what is not marked so."""
+        ...
+
+    def drop_events(self, tenant: str, *, upto: int) -> None:
+        """Remove the tenant's events up to this position."""
+        ...
 
     def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
         """Insert, or mark evidence that was removed as stored again."""
@@ -277,5 +307,10 @@ class Backend(Protocol):
         ...
 
     def read(self) -> AbstractContextManager[Transaction]: ...
+
+    def forget(self) -> None:
+        """Let nothing that was overwritten linger in the store's own files, as far as the
+        database can see to it. Raises StoreUnavailable."""
+        ...
 
     def close(self) -> None: ...

@@ -81,6 +81,10 @@ item = sa.Table(
     _time("claimed_at", nullable=True),
     _time("lease_until", nullable=True),
     sa.Column("group_id", sa.Text, nullable=True),
+    _text("opened_by"),  # a Cause: what began the round, or contested the item last
+    _text("opening_note"),
+    _time("opened_at"),  # when the round began
+    sa.Column("attached_to", sa.Text, nullable=True),  # an open item with the same bytes
     _time("decided_at", nullable=True),
     _int("decisions"),  # rows in the item's chain
     _text("chain_head"),  # hash of the last of them
@@ -93,6 +97,19 @@ item = sa.Table(
     sa.Index("ix_item_listed", "tenant", "state", "enqueued_at", "item_id"),
     sa.Index("ix_item_bytes", "tenant", "sha256"),
     sa.Index("ix_item_group", "tenant", "group_id"),
+    sa.Index(
+        "ix_item_attached",
+        "tenant",
+        "attached_to",
+        sqlite_where=sa.text("attached_to IS NOT NULL"),
+        postgresql_where=sa.text("attached_to IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_item_decided",
+        "decided_at",
+        sqlite_where=sa.text("state = 'DECIDED'"),
+        postgresql_where=sa.text("state = 'DECIDED'"),
+    ),
     sa.Index(
         "ix_item_leased",
         "tenant",

@@ -44,12 +44,14 @@ class SqlBackend:
         *,
         engine: sa.Engine,
         clock: Callable[[sa.Connection], float],
+        on_forget: Callable[[sa.Engine], None] = lambda _: None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._reading = engine.execution_options(imagesieve_write=False)
         self._writing = engine.execution_options(imagesieve_write=True)
         self._engine = engine
         self._clock = clock
+        self._on_forget = on_forget
         self._on_close = on_close
 
     @contextmanager
@@ -61,6 +63,9 @@ class SqlBackend:
     def read(self) -> Iterator[Transaction]:
         with self._transaction(self._reading) as transaction:
             yield transaction
+
+    def forget(self) -> None:
+        self._on_forget(self._engine)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -89,6 +94,34 @@ class SqlTransaction(SqlReads):
 
     def add_payloads(self, rows: Sequence[PayloadRow]) -> None:
         self._insert(t.submission_payload, rows)
+
+    def change_payloads(self, rows: Sequence[PayloadRow]) -> None:
+        payload = t.submission_payload.c
+        for row in rows:
+            self._connection.execute(
+                sa.update(t.submission_payload)
+                .where(payload.tenant == row.tenant, payload.request_id == row.request_id)
+                .values(**columns_of(row))
+            )
+
+    def remove_evidence(self, tenant: str, sha256s: Sequence[str], *, at: float) -> None:
+        evidence = t.evidence.c
+        if sha256s:
+            self._connection.execute(
+                sa.update(t.evidence)
+                .where(evidence.tenant == tenant, evidence.sha256.in_(sha256s))
+                .where(evidence.removed_at.is_(None))
+                .values(removed_at=at)
+            )
+
+    def drop_events(self, tenant: str, *, upto: int) -> None:
+        event, counter = t.decision_event.c, t.event_position.c
+        self._connection.execute(
+            sa.delete(t.decision_event).where(event.tenant == tenant, event.position <= upto)
+        )
+        self._connection.execute(
+            sa.update(t.event_position).where(counter.tenant == tenant).values(removed=upto)
+        )
 
     def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
         known: dict[tuple[str, str], EvidenceRow] = {}

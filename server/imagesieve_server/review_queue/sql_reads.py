@@ -78,6 +78,28 @@ class SqlReads:
         query = _among(t.item, tenant, t.item.c.item_id, item_ids)
         return {row.item_id: row for row in self._rows(ItemRow, query)}
 
+    def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
+        if not sha256s:
+            return []
+        query = _among(t.item, tenant, t.item.c.sha256, sha256s).with_for_update()
+        return self._rows(ItemRow, query.order_by(t.item.c.enqueued_at, t.item.c.item_id))
+
+    def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
+        query = _among(t.item, tenant, t.item.c.attached_to, [item_id]).with_for_update()
+        return self._rows(ItemRow, query.order_by(t.item.c.enqueued_at, t.item.c.item_id))
+
+    def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
+        item = t.item.c
+        query = (
+            sa.select(t.item)
+            .where(item.state == State.DECIDED.value, item.decided_at < at)
+            .where(item.attached_to.is_(None))
+            .order_by(item.decided_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return self._rows(ItemRow, query)
+
     def next_ready(
         self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
     ) -> ItemRow | None:
@@ -133,7 +155,7 @@ class SqlReads:
         return {State(state): count for state, count in found}
 
     def oldest_ready_at(self, tenant: str | None) -> float | None:
-        query = sa.select(sa.func.min(t.item.c.enqueued_at)).where(
+        query = sa.select(sa.func.min(t.item.c.opened_at)).where(
             t.item.c.state == State.READY.value
         )
         found: float | None = self._connection.execute(_of_tenant(query, tenant)).scalar()
@@ -171,7 +193,8 @@ class SqlReads:
             sa.select(item.sha256.label("of_bytes"), *decision)
             .select_from(t.item.join(t.decision, same))
             .where(item.tenant == tenant, item.sha256.in_(sha256s))
-            .where(item.state == State.DECIDED.value, decision.effective.is_(sa.true()))
+            .where(item.state.in_((State.DECIDED.value, State.EXPIRED.value)))
+            .where(decision.effective.is_(sa.true()))
             .order_by(decision.decided_at, decision.decision_id)
         )
         found = self._connection.execute(query).mappings()
@@ -190,6 +213,11 @@ class SqlReads:
             .limit(limit)
         )
         return self._rows(EventRow, query)
+
+    def tenants_with_events(self) -> Sequence[str]:
+        counter = t.event_position.c
+        query = sa.select(counter.tenant).where(counter.removed < counter.position)
+        return self._connection.execute(query.order_by(counter.tenant)).scalars().all()
 
     def event_range(self, tenant: str) -> tuple[int, int]:
         counter = t.event_position.c

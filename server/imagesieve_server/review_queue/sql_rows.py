@@ -20,6 +20,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "outcome": Outcome,
     "cause": Cause,
     "ended_by": Cause,
+    "opened_by": Cause,
     "source": State,
     "target": State,
     "reasons": lambda codes: tuple(ReasonCode(code) for code in codes),

@@ -54,7 +54,9 @@ def open_sqlite(
         engine.dispose()
         lock.release()
         raise
-    backend = SqlBackend(engine=engine, clock=lambda _: clock(), on_close=lock.release)
+    backend = SqlBackend(
+        engine=engine, clock=lambda _: clock(), on_forget=_forget, on_close=lock.release
+    )
     return RuledStore(backend=backend)
 
 
@@ -150,6 +152,18 @@ def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
         raise sqlite3.OperationalError(f"journal mode is {actual}, not {mode}")
     connection.execute(f"PRAGMA synchronous={synchronous}")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what is overwritten is not left on free pages
+
+
+def _forget(engine: sa.Engine) -> None:
+    """Empty the write-ahead log, which still has the pages as they were. Without one the
+    rollback journal has been removed with the commit. A reader may hold the log; the next
+    checkpoint empties it."""
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
 
 
 def _begin(connection: sa.Connection) -> None:

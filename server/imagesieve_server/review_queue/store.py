@@ -22,8 +22,17 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
+from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.review_events import EventPage
-from imagesieve_server.review_queue import deciding, events, leasing, reading, recording
+from imagesieve_server.review_queue import (
+    deciding,
+    erasing,
+    events,
+    leasing,
+    reading,
+    recording,
+    reopening,
+)
 from imagesieve_server.review_queue.rows import AuditRow, Backend, EventRow
 
 
@@ -63,6 +72,25 @@ class ReviewStore(Protocol):
         ...
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
+
+    def reopen(self, request: ReopenRequest) -> Item: ...
+
+    def erase(self, request: EraseRequest) -> Erasure:
+        """Legal deletion. The file is the caller's to remove, after this."""
+        ...
+
+    def retire(self, *, older_than_s: float, limit: int) -> Sequence[tuple[str, str]]:
+        """End the keeping of items decided longer ago than that; the bytes (tenant, sha256)
+        that nothing refers to any more."""
+        ...
+
+    def drop_events(self, *, older_than_s: float, limit: int) -> int:
+        """Remove each tenant's oldest events; how many."""
+        ...
+
+    def unreferenced(self, tenant: str, sha256s: Sequence[str]) -> Sequence[str]:
+        """Those of the bytes that no row refers to."""
+        ...
 
     def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
         """The events behind the cursor, a page of them; without one, none and the present
@@ -133,6 +161,28 @@ class RuledStore:
     def expire_leases(self) -> int:
         with self.backend.write() as tx:
             return leasing.expire(tx, None)
+
+    def reopen(self, request: ReopenRequest) -> Item:
+        with self.backend.write() as tx:
+            return reopening.reopen(tx, request)
+
+    def erase(self, request: EraseRequest) -> Erasure:
+        with self.backend.write() as tx:
+            erasure = erasing.erase(tx, request)
+        self.backend.forget()
+        return erasure
+
+    def retire(self, *, older_than_s: float, limit: int) -> Sequence[tuple[str, str]]:
+        with self.backend.write() as tx:
+            return erasing.retire(tx, older_than_s=older_than_s, limit=limit)
+
+    def drop_events(self, *, older_than_s: float, limit: int) -> int:
+        with self.backend.write() as tx:
+            return erasing.drop_events(tx, older_than_s=older_than_s, limit=limit)
+
+    def unreferenced(self, tenant: str, sha256s: Sequence[str]) -> Sequence[str]:
+        with self.backend.read() as tx:
+            return erasing.unreferenced(tx, tenant, sha256s)
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
         with self.backend.read() as tx:

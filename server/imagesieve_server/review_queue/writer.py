@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,8 +28,10 @@ from imagesieve_server.core.review import (
     QueueStats,
     Recorded,
 )
+from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue.evidence import EvidenceStore
+from imagesieve_server.review_queue.evidence_gate import EvidenceGate
 from imagesieve_server.review_queue.signals import Signals, is_set_within
 from imagesieve_server.review_queue.store import ReviewStore
 from imagesieve_server.review_queue.store_thread import (
@@ -44,6 +46,12 @@ from imagesieve_server.review_queue.store_thread import (
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+GARBAGE_AGE_S = 3600.0
+"""A file that no row refers to is removed only when it is older than this, seconds: what
+another server has just written may be about to get its row."""
+UPKEEP_LIMIT = 200
+"""Items, events or files of one step of upkeep: reviewers' calls come in between."""
 
 
 class QueueWriter:
@@ -70,6 +78,8 @@ class QueueWriter:
         self._patience_s = patience_s
         self._idle_s = idle_s
         self._signals = Signals()
+        self._gate = EvidenceGate()
+        self._tasks: set[asyncio.Future[None]] = set()  # kept from the garbage collector
         self._files = ThreadPoolExecutor(evidence_threads, thread_name_prefix="evidence")
         self._thread = StoreThread(store=store, metrics=metrics, max_group=max_group)
         self._active = 0
@@ -89,10 +99,13 @@ class QueueWriter:
         where the caller gave up, the flag may have been kept all the same: repeating it with
         the same request_id is safe.
         """
+        key = (flag.tenant, flag.sha256)
         put = partial(self._evidence.put, tenant=flag.tenant, sha256=flag.sha256, data=evidence)
-        async with self._bounded("submit"):
-            await self._in_files(put)
+        async with self._bounded("submit"), self._gate.storing(key):
+            await self._in_files(put, storing=key)
             job = FlagJob(flag=flag)
+            if flag.reuse_decision:  # it may be decided at once
+                job.future.add_done_callback(self._teller(flag.tenant))
             return await self._done(job, job.future)
 
     async def answer_of(
@@ -136,6 +149,65 @@ class QueueWriter:
 
     async def stats(self, *, tenant: str | None) -> QueueStats:
         return await self._call("stats", lambda store: store.stats(tenant=tenant))
+
+    async def reopen(self, request: ReopenRequest) -> Item:
+        return await self._call("reopen", lambda store: store.reopen(request))
+
+    async def erase(self, request: EraseRequest) -> Erasure:
+        """Legal deletion: when this returns, rows are emptied and the file is gone."""
+        sha256 = request.sha256
+        if request.item_id and not sha256:
+            sha256 = (await self.get(tenant=request.tenant, item_id=request.item_id)).sha256
+        async with self._gate.removing((request.tenant, sha256)):
+            erasure = await self._call(
+                "erase", lambda store: store.erase(request), tells=request.tenant
+            )
+            await self._remove(request.tenant, sha256)
+        return erasure
+
+    async def retire(self, *, older_than_s: float, limit: int = UPKEEP_LIMIT) -> int:
+        """End the keeping of items decided longer ago than that, ``limit`` at most; how many
+        pictures went with them."""
+        free = await self._call(
+            "retire", lambda store: store.retire(older_than_s=older_than_s, limit=limit)
+        )
+        for tenant, sha256 in free:
+            async with self._gate.removing((tenant, sha256)):
+                await self._remove(tenant, sha256, older_than_s=GARBAGE_AGE_S)
+        return len(free)
+
+    async def drop_events(self, *, older_than_s: float, limit: int = UPKEEP_LIMIT) -> int:
+        """Remove decision events older than that, ``limit`` at most of each tenant."""
+        return await self._call(
+            "drop_events", lambda store: store.drop_events(older_than_s=older_than_s, limit=limit)
+        )
+
+    async def sweep_evidence(self, *, part: int) -> int:
+        """Remove files of one part that no row refers to and that are over an hour old, and
+        what killed writes left; how many files went."""
+        async with self._bounded("sweep"):
+            await self._in_files(self._evidence.sweep)
+            older = partial(self._evidence.older, part=part, older_than_s=GARBAGE_AGE_S)
+            found = await self._in_files(older)
+        removed = 0
+        for tenant, sha256s in found.items():
+            for begin in range(0, len(sha256s), UPKEEP_LIMIT):
+                some = sha256s[begin : begin + UPKEEP_LIMIT]
+                garbage = await self._call("sweep", partial(_unreferenced, tenant, some))
+                for sha256 in garbage:
+                    async with self._gate.removing((tenant, sha256)):
+                        removed += await self._remove(tenant, sha256, older_than_s=GARBAGE_AGE_S)
+        return removed
+
+    async def _remove(self, tenant: str, sha256: str, *, older_than_s: float = 0.0) -> bool:
+        """Remove a file that no row refers to; inside the gate, where the answer stays true."""
+        if not await self._call("sweep", partial(_unreferenced, tenant, [sha256])):
+            return False
+        remove = partial(
+            self._evidence.remove, tenant=tenant, sha256=sha256, older_than_s=older_than_s
+        )
+        async with self._bounded("sweep"):
+            return await self._in_files(remove)
 
     async def watch(
         self, *, tenant: str, cursor: str = "", from_oldest: bool = False
@@ -190,13 +262,12 @@ class QueueWriter:
         async with self._bounded(operation):
             future: Future[T] = Future()
             if tells is not None:
-                future.add_done_callback(partial(self._tell, asyncio.get_running_loop(), tells))
+                future.add_done_callback(self._teller(tells))
             return await self._done(CallJob(operation=operation, call=call, future=future), future)
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, tenant: str, _: object) -> None:
-        """Called by the store's thread, or by a caller that takes its job back."""
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and the watchers with it
-            loop.call_soon_threadsafe(self._signals.give, tenant)
+    def _teller(self, tenant: str) -> Callable[[object], None]:
+        """Wakes the tenant's watchers, from whatever thread it is called in."""
+        return partial(_in_loop, asyncio.get_running_loop(), self._signals.give, tenant)
 
     async def _done(self, job: Job, future: Future[T]) -> T:
         """Hand the job over and await its future. A caller that is cancelled takes its job
@@ -204,9 +275,18 @@ class QueueWriter:
         self._thread.put(job)
         return await asyncio.wrap_future(future)
 
-    async def _in_files(self, work: Callable[[], T]) -> T:
+    async def _in_files(
+        self, work: Callable[[], T], *, storing: tuple[str, str] | None = None
+    ) -> T:
+        """Run ``work`` in a thread. A caller that is cancelled leaves a thread that goes on:
+        with ``storing`` these bytes count as being stored until it has ended."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._files, work)
+            future = self._files.submit(work)
+            if storing is not None:
+                self._gate.also_storing(storing)
+                loop = asyncio.get_running_loop()
+                future.add_done_callback(partial(_in_loop, loop, self._stored, storing))
+            return await asyncio.wrap_future(future)
         except StoreUnavailable:
             self._metrics.store_error("evidence")
             raise
@@ -216,6 +296,11 @@ class QueueWriter:
             self._metrics.store_error("evidence")
             log.exception("review queue: evidence failed")
             raise StoreUnavailable("the evidence cannot be kept or read") from problem
+
+    def _stored(self, key: tuple[str, str]) -> None:
+        task = asyncio.ensure_future(self._gate.stored(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def _bounded(self, operation: str) -> AsyncIterator[None]:
@@ -234,3 +319,15 @@ class QueueWriter:
             self._active -= 1
             if not self._active:
                 self._idle.set()
+
+
+def _unreferenced(tenant: str, sha256s: Sequence[str], store: ReviewStore) -> Sequence[str]:
+    return store.unreferenced(tenant, sha256s)
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, work: Callable[[T], None], about: T, _: object
+) -> None:
+    """Let the loop do it; called by other threads. A loop that has ended needs nothing."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(work, about)

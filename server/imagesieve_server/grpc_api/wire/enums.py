@@ -11,7 +11,7 @@ from typing import TypeVar
 from imagesieve.v1 import review_pb2, verdict_pb2
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.policy import Mode, Scale
-from imagesieve_server.core.review import Outcome, State
+from imagesieve_server.core.review import Cause, Outcome, State
 from imagesieve_server.core.verdict import Band, Verdict
 from imagesieve_server.core.views import Background, ViewKind
 
@@ -54,6 +54,11 @@ OUTCOMES: Mapping[Outcome, review_pb2.Outcome] = {
     Outcome.APPROVE: review_pb2.OUTCOME_APPROVE,
     Outcome.REJECT: review_pb2.OUTCOME_REJECT,
     Outcome.ESCALATE: review_pb2.OUTCOME_ESCALATE,
+}
+REOPEN_CAUSES: Mapping[Cause, review_pb2.ReopenCause] = {
+    Cause.APPEAL: review_pb2.REOPEN_CAUSE_APPEAL,
+    Cause.UNDO: review_pb2.REOPEN_CAUSE_UNDO,
+    Cause.OVERTURN: review_pb2.REOPEN_CAUSE_OVERTURN,
 }
 
 Core = TypeVar("Core")

@@ -9,7 +9,7 @@ from typing import TypedDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagesieve.v1 import moderation_pb2, review_pb2
-from imagesieve_server.core import answer, review
+from imagesieve_server.core import answer, review, review_afterwards
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.grpc_api.wire import checks, enums
@@ -62,6 +62,33 @@ def read_decide(
         outcome=enums.from_wire(enums.OUTCOMES, message.outcome, field="outcome"),
         labels=checks.texts("labels", message.labels),
         note=checks.text("note", message.note, limit=checks.MAX_NOTE),
+    )
+
+
+def read_reopen(
+    message: review_pb2.ReopenRequest, *, tenant: str, name: str
+) -> review_afterwards.ReopenRequest:
+    """Check and convert; ``name`` is the caller's proved name. Raises InvalidRequest."""
+    return review_afterwards.ReopenRequest(
+        tenant=tenant,
+        item_id=item_id(message.item_id),
+        cause=enums.from_wire(enums.REOPEN_CAUSES, message.cause, field="cause"),
+        decision_id=checks.text("decision_id", message.decision_id, limit=checks.MAX_ID),
+        note=checks.text("note", message.note, limit=checks.MAX_NOTE),
+        actor=name or checks.text("reopened_by", message.reopened_by, limit=checks.MAX_ID),
+    )
+
+
+def read_erase(
+    message: review_pb2.EraseRequest, *, tenant: str, name: str
+) -> review_afterwards.EraseRequest:
+    """Check and convert; ``name`` is the caller's proved name. Raises InvalidRequest."""
+    return review_afterwards.EraseRequest(
+        tenant=tenant,
+        sha256=checks.text("sha256", message.sha256, limit=checks.MAX_ID),
+        item_id=checks.text("item_id", message.item_id, limit=checks.MAX_ID),
+        reason=checks.text("reason", message.reason, limit=checks.MAX_NOTE, required=True),
+        actor=name or checks.text("erased_by", message.erased_by, limit=checks.MAX_ID),
     )
 
 
@@ -143,6 +170,10 @@ def item_of(item: review.Item) -> review_pb2.Item:
         claimed_at=timestamp(item.claimed_at),
         lease_until=timestamp(item.lease_until),
         decisions=[decision_of(decision) for decision in item.decisions],
+        opened_by=item.opened_by,
+        opening_note=item.opening_note,
+        attached_to=item.attached_to,
+        earlier=decision_of(item.earlier) if item.earlier else None,
     )
 
 

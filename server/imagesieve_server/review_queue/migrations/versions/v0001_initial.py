@@ -51,6 +51,10 @@ def _item() -> None:
         sa.Column("claimed_at", sa.Double(), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("group_id", sa.Text(), nullable=True),
+        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("opening_note", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.Double(), nullable=False),
+        sa.Column("attached_to", sa.Text(), nullable=True),
         sa.Column("decided_at", sa.Double(), nullable=True),
         sa.Column("decisions", sa.Integer(), nullable=False),
         sa.Column("chain_head", sa.Text(), nullable=False),
@@ -66,7 +70,23 @@ def _item() -> None:
         sa.CheckConstraint("verdict IN ('ALLOW', 'REVIEW', 'BLOCK')", name=op.f("ck_item_verdict")),
         sa.PrimaryKeyConstraint("tenant", "item_id", name=op.f("pk_item")),
     )
+    op.create_index(
+        "ix_item_attached",
+        "item",
+        ["tenant", "attached_to"],
+        unique=False,
+        sqlite_where=sa.text("attached_to IS NOT NULL"),
+        postgresql_where=sa.text("attached_to IS NOT NULL"),
+    )
     op.create_index("ix_item_bytes", "item", ["tenant", "sha256"], unique=False)
+    op.create_index(
+        "ix_item_decided",
+        "item",
+        ["decided_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'DECIDED'"),
+        postgresql_where=sa.text("state = 'DECIDED'"),
+    )
     op.create_index("ix_item_group", "item", ["tenant", "group_id"], unique=False)
     op.create_index(
         "ix_item_leased",
