@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -263,3 +264,22 @@ async def test_a_picture_is_erased_and_its_record_stays() -> None:
     assert list(shown.item.decisions) == [first, record]
     assert not shown.item.answer.scores
     assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATE_CONFLICT")
+
+
+async def test_what_the_policy_says_of_reviews_reaches_the_queue() -> None:
+    policy = replace(colour_policy(), reuse_decisions=True, reviews_needed=2)
+    async with running(policies=[policy]) as rig:
+        item_id = await flag(rig)
+        needed = (await rig.review.Get(pb.GetRequest(item_id=item_id))).item.reviews_needed
+        for name in ("ann", "ben"):
+            lease = await rig.review.Claim(pb.ClaimRequest(claim_id=name, reviewer=name))
+            decide = pb.DecideRequest(
+                item_id=item_id, token=lease.token, outcome=pb.OUTCOME_REJECT, reviewer=name
+            )
+            effective = (await rig.review.Decide(decide)).decision.effective
+            assert effective is (name == "ben")
+        again = await flag(rig, "r-2")
+        item = (await rig.review.Get(pb.GetRequest(item_id=again))).item
+    assert needed == 2
+    assert item.state == pb.ITEM_STATE_DECIDED
+    assert item.decisions[0].cause == item.opened_by == "REUSE_DECISION"

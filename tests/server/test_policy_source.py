@@ -117,3 +117,13 @@ def test_whatever_is_not_a_mapping_is_a_policy_error(text: str) -> None:
 def test_a_huge_file_is_refused_unread() -> None:
     with pytest.raises(PolicyError, match="more than"):
         parse_policy("a" * (1 << 20) + "b", file="f")
+
+
+def test_how_reviews_go_is_the_policys_to_say() -> None:
+    plain = parse_policy(GOOD, file="demo.yaml")
+    assert (plain.reviews_needed, plain.reuse_decisions) == (1, False)
+    told = parse_policy(GOOD + "reviews_needed: 2\nreuse_decisions: true\n", file="demo.yaml")
+    assert (told.reviews_needed, told.reuse_decisions) == (2, True)
+    for wrong in ("reviews_needed: 0", "reuse_decisions: 1", 'reuse_decisions: "yes"'):
+        with pytest.raises(PolicyError, match=wrong.partition(":")[0]):
+            parse_policy(f"{GOOD}{wrong}\n", file="demo.yaml")
