@@ -10,7 +10,7 @@ SEED ?= 1
 FIRST ?= 0
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills power-cuts overload fuzz train-demo clean
+        bench kills machine power-cuts overload fuzz train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -85,6 +85,9 @@ golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 
 bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's own
 	@$(PY) tests/benchmarks/end_to_end.py
+
+machine: $(VENV)/.base ## N random steps on the review queue, SQLite and memory in lockstep
+	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED)
 
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
