@@ -56,11 +56,13 @@ class Held(FolderEvidence):
 
 
 class Bench:
-    def __init__(self, store: RuledStore, root: Path) -> None:
+    def __init__(self, store: RuledStore, root: Path, **options: Any) -> None:
         self.root = root
         self.evidence = Held(root=root)
         self.store = store
-        self.writer = QueueWriter(store=store, evidence=self.evidence, metrics=NoMetrics())
+        self.writer = QueueWriter(
+            store=store, evidence=self.evidence, metrics=NoMetrics(), **options
+        )
 
     async def keep(self, name: str, content: str = "picture", **fields: Any) -> Recorded:
         return await self.writer.submit(make_flag(name, content, **fields), content.encode())
