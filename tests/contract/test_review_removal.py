@@ -345,14 +345,13 @@ async def test_a_signal_wakes_its_own_tenants_watchers() -> None:
 async def test_a_decision_wakes_a_watch_that_would_sleep_for_long(
     store: RuledStore, tmp_path: Path
 ) -> None:
-    writer = QueueWriter(store=store, evidence=MemoryEvidence(), metrics=NoMetrics(), idle_s=1000.0)
+    bench = Bench(store, tmp_path / "e", idle_s=1000.0)
+    writer = bench.writer
     pages = writer.watch(tenant="t")
     assert (await anext(pages)).events == ()
     waiting = asyncio.ensure_future(anext(pages))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    bench = Bench(store, tmp_path / "e")
-    bench.writer = writer
     await bench.keep("r1")
     await bench.decide()
     assert [e.request_id for e in (await asyncio.wait_for(waiting, 20)).events] == ["r1"]
