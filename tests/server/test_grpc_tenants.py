@@ -95,6 +95,10 @@ REQUESTS: Mapping[str, Callable[[Names], Any]] = {
     REVIEW + "List": lambda n: review_pb2.ListRequest(page_size=1, page_token=n.page_token),
     REVIEW + "Stats": lambda n: review_pb2.StatsRequest(),
     REVIEW + "Requeue": lambda n: review_pb2.RequeueRequest(item_id=n.item_id),
+    REVIEW + "Reopen": lambda n: review_pb2.ReopenRequest(
+        item_id=n.decided_id, cause=review_pb2.REOPEN_CAUSE_APPEAL
+    ),
+    REVIEW + "Erase": lambda n: review_pb2.EraseRequest(item_id=n.decided_id, reason="order"),
     REVIEW + "WatchDecisions": lambda n: review_pb2.WatchDecisionsRequest(cursor=n.cursor),
     POLICY + "GetPolicy": lambda n: contract.request_of(POLICY + "GetPolicy"),
     POLICY + "ListPolicies": lambda n: contract.request_of(POLICY + "ListPolicies"),

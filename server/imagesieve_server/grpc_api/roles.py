@@ -39,6 +39,8 @@ ACCESS: Mapping[str, Access] = {
     "/imagesieve.v1.ReviewService/List": _roles(_REVIEWER, _ADMIN),
     "/imagesieve.v1.ReviewService/Stats": _roles(_REVIEWER, _ADMIN),
     "/imagesieve.v1.ReviewService/Requeue": _roles(_REVIEWER, _ADMIN),
+    "/imagesieve.v1.ReviewService/Reopen": _roles(_REVIEWER, _ADMIN),
+    "/imagesieve.v1.ReviewService/Erase": _roles(_ADMIN),
     "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER),
     # An uploader chooses a policy by name; thresholds and prompts are not its business.
     "/imagesieve.v1.PolicyService/GetPolicy": _roles(_REVIEWER, _POLICY, _ADMIN),
