@@ -115,7 +115,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         _background(stack, policies.watch(every_s=settings.policies.watch_seconds))
         _background(stack, _sweep_leases(queue))
         _background(stack, watch_disks(_folders(settings), metrics=metrics))
-        _background(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
         metrics_port = _metrics_port(settings, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
@@ -196,6 +195,7 @@ async def _queue(
     store = open_sqlite(path=database, clock=time.time)
     queue = QueueWriter(store=store, evidence=evidence, metrics=metrics)
     stack.push_async_callback(queue.close)
+    _background(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
     return queue
 
 
