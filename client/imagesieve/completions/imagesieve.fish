@@ -50,8 +50,8 @@ function _shtab_imagesieve_using
   test "$_shtab_imagesieve_cmdpath" = "$argv"
 end
 
-set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review watch' policy 'policy list' 'policy show' 'policy reload' health completion
-set -g _shtab_imagesieve_opts_with_value --ca-file --category --cert-file --concurrency --cursor-file --fail-on --format --image-to --key-file --label --lease --limit --note --output --paths-from --policy --resume --reviewer --server --service --state --tier --timeout --token-file
+set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review reopen' 'review erase' 'review watch' policy 'policy list' 'policy show' 'policy reload' health completion
+set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --note --output --paths-from --policy --reason --resume --reviewer --server --service --state --tier --timeout --token-file
 
 complete -c imagesieve -e
 complete -c imagesieve -f
@@ -173,6 +173,32 @@ complete -c imagesieve -n '_shtab_imagesieve_using review requeue' -l cert-file 
 complete -c imagesieve -n '_shtab_imagesieve_using review requeue' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
 complete -c imagesieve -n '_shtab_imagesieve_using review requeue' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
 complete -c imagesieve -n '_shtab_imagesieve_using review requeue' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a reopen -d 'Review a decided item again.'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l cause -xka "appeal undo overturn" -d 'appeal: the uploader contests it; undo: the reviewer takes it back; overturn: somebody else finds it wrong'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l decision -x -d 'the contested decision; where it is not in effect any more nothing changes'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l note -x -d 'for the next reviewer and for the record'
+complete -c imagesieve -n '_shtab_imagesieve_using review reopen' -l by -x -d 'who asks'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a erase -d 'Delete a picture and what came with its uploads, by law. Every item of its bytes is rejected, in any state; the record of the decisions stays.'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l reason -x -d 'for the record; it outlives the picture'
+complete -c imagesieve -n '_shtab_imagesieve_using review erase' -l by -x -d 'who asks'
 complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a watch -d 'Show decisions as they are made, one line for each upload, until interrupted. A lost connection is taken up again where it broke.'
 complete -c imagesieve -n '_shtab_imagesieve_using review watch' -s h -l help -d 'show this help message and exit'
 complete -c imagesieve -n '_shtab_imagesieve_using review watch' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'

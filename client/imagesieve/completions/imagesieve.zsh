@@ -32,9 +32,11 @@ _shtab_imagesieve_review_commands() {
   local _commands=(
     claim:'Lease the most urgent item.'
     decide:'Decide a claimed item.'
+    erase:'Delete a picture and what came with its uploads, by law. Every item of its bytes is rejected, in any state; the record of the decisions stays.'
     extend:'Prolong a lease.'
     list:'List items.'
     release:'Give a claimed item back.'
+    reopen:'Review a decided item again.'
     requeue:'Put a parked item back.'
     show:'Show one item.'
     stats:'Count the queue.'
@@ -200,6 +202,24 @@ _shtab_imagesieve_review_decide_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_decide_defaults_added=0
 
+_shtab_imagesieve_review_erase_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--reason[for the record\; it outlives the picture]:TEXT:"
+  "--by[who asks]:NAME:"
+  ":an item\'s id, or the hash of the picture\'s bytes:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_erase_defaults_added=0
+
 _shtab_imagesieve_review_extend_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
@@ -252,6 +272,26 @@ _shtab_imagesieve_review_release_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_release_defaults_added=0
+
+_shtab_imagesieve_review_reopen_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--cause[appeal\: the uploader contests it\; undo\: the reviewer takes it back\; overturn\: somebody else finds it wrong]:CAUSE:(appeal undo overturn)"
+  "--decision[the contested decision\; where it is not in effect any more nothing changes]:ID:"
+  "--note[for the next reviewer and for the record]:TEXT:"
+  "--by[who asks]:NAME:"
+  ":the item\'s id:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_reopen_defaults_added=0
 
 _shtab_imagesieve_review_requeue_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -392,9 +432,11 @@ _shtab_imagesieve_review() {
       case $line[1] in
         claim) _arguments -C -s $_shtab_imagesieve_review_claim_options ;;
         decide) _arguments -C -s $_shtab_imagesieve_review_decide_options ;;
+        erase) _arguments -C -s $_shtab_imagesieve_review_erase_options ;;
         extend) _arguments -C -s $_shtab_imagesieve_review_extend_options ;;
         list) _arguments -C -s $_shtab_imagesieve_review_list_options ;;
         release) _arguments -C -s $_shtab_imagesieve_review_release_options ;;
+        reopen) _arguments -C -s $_shtab_imagesieve_review_reopen_options ;;
         requeue) _arguments -C -s $_shtab_imagesieve_review_requeue_options ;;
         show) _arguments -C -s $_shtab_imagesieve_review_show_options ;;
         stats) _arguments -C -s $_shtab_imagesieve_review_stats_options ;;
