@@ -63,7 +63,7 @@ def in_bash(folder: Path, *words: str) -> set[str]:
     ("words", "offered"),
     [
         (["mod"], {"moderate"}),
-        (["review", "re"], {"release", "requeue"}),
+        (["review", "re"], {"release", "requeue", "reopen"}),
         (["policy", ""], {"list", "show", "reload"}),
         (["moderate", "--fail-on", ""], {"review", "block"}),
         (["moderate", "a.jpg", "--res"], {"--resume"}),
@@ -98,7 +98,7 @@ def test_zsh_reads_its_script() -> None:
     ("line", "offered"),
     [
         ("imagesieve rev", {"review"}),
-        ("imagesieve review re", {"release", "requeue"}),
+        ("imagesieve review re", {"release", "requeue", "reopen"}),
         ("imagesieve moderate --fail-on ", {"review", "block"}),
         ("imagesieve completion ", {"bash", "zsh", "fish"}),
     ],
