@@ -128,9 +128,16 @@ def test_a_flag_has_everything_a_reviewer_and_a_repeat_need() -> None:
         "policy_version": "v" * 64, "model_version": "m-1",
         "reasons": (ReasonCode.CATEGORY_REVIEW,), "category": "weapons", "severity": 2,
         "score": 0.7, "surface": "avatar", "content_ref": "post-1", "uploader_ref": "user-1",
-        "labels": {"a": "b"},
+        "labels": {"a": "b"}, "reuse_decision": False,
     }  # fmt: skip
     assert from_json(flag.answer) == answer
+
+
+def test_a_flag_is_reviewed_as_the_policy_says() -> None:
+    rules = dataclasses.replace(RULES, reviews_needed=2, reuse_decisions=True)
+    answer = answered(judged(scored()))
+    flag = flag_of(request=REQUEST, policy=rules, request_digest="d-1", answer=answer)
+    assert (flag.reviews_needed, flag.reuse_decision) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,17 @@ def item(**changes: Any) -> review.Item:
 
 
 def test_an_item_arrives_whole() -> None:
-    sent = review_wire.item_of(item())
+    (earlier,) = item().decisions
+    sent = review_wire.item_of(
+        item(
+            opened_by=review.Cause.APPEAL,
+            opening_note="a toy",
+            attached_to="i-8",
+            earlier=dataclasses.replace(earlier, decision_id="d-7"),
+        )
+    )
+    assert (sent.opened_by, sent.opening_note, sent.attached_to) == ("APPEAL", "a toy", "i-8")
+    assert sent.earlier.decision_id == "d-7"
     filled = {field.name for field, _ in sent.ListFields()}
     assert filled == set(sent.DESCRIPTOR.fields_by_name) - {"group_id"}
     assert sent.state == review_pb2.ITEM_STATE_LEASED
