@@ -10,7 +10,7 @@ SEED ?= 1
 FIRST ?= 0
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills machine power-cuts overload fuzz train-demo clean
+        bench kills machine power-cuts overload fuzz mutation train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -31,6 +31,11 @@ $(VENV)/.base: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
 $(VENV)/.check: $(VENV)/.base
 	@echo "installing the linters ..."
 	@$(PIP) install -c $(CONSTRAINTS) --group check
+	@touch $@
+
+$(VENV)/.mutation: $(VENV)/.base
+	@echo "installing mutmut ..."
+	@$(PIP) install -c $(CONSTRAINTS) --group mutation
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.base
@@ -101,6 +106,9 @@ power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls t
 
 fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 or more; FIRST= resumes)
 	@PYTHONPATH=tests $(PY) tests/long/fuzz_images.py --n $(N) --seed $(SEED) --first $(FIRST)
+
+mutation: $(VENV)/.mutation ## Small changes to the core that no test of it notices (half an hour or less)
+	@$(PY) tests/long/mutation.py
 
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about 40 minutes on one core)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \

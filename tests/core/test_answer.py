@@ -119,6 +119,20 @@ def answer(**score: Any) -> Answer:
     )
 
 
+def test_words_become_members_again() -> None:
+    """A word equals its member, but code compares members by identity."""
+    read = from_json(to_json(answer(threshold=Threshold(value=1.0, scale=Scale.LOGIT))))
+    score = read.judgement.scores[0]
+    assert score.band is Band.REVIEW
+    assert score.mode is Mode.ENFORCE
+    assert score.threshold is not None
+    assert score.threshold.scale is Scale.LOGIT
+    assert read.judgement.verdict is Verdict.REVIEW
+    assert read.judgement.reasons[0].code is ReasonCode.CATEGORY_REVIEW
+    assert read.views[0].kind is ViewKind.STILL
+    assert read.views[0].background is Background.NONE
+
+
 @pytest.mark.parametrize("number", ["score", "log_odds", "neutral_score"])
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_is_null_and_read_as_none_at_all(

@@ -74,3 +74,12 @@ def test_metadata_is_copied_so_that_a_later_change_does_not_reach_the_wire() -> 
 )
 def test_a_policy_error_says_where(place: dict[str, object], text: str) -> None:
     assert str(errors.PolicyError("is 9", **place)) == text  # type: ignore[arg-type]
+
+
+def test_a_used_request_id_says_what_may_not_differ_and_what_to_do() -> None:
+    error = errors.RequestIdReused("r-1")
+    assert error.metadata == {"request_id": "r-1"}
+    assert error.message == (
+        "request_id 'r-1' was used before with another image, policy, category list, surface "
+        "or mode; make a new id for a new request"
+    )

@@ -83,6 +83,25 @@ def test_the_first_frame_uses_the_stills_thresholds_on_every_background() -> Non
     assert score(rules, Y, Y, likely, views=views).band is Band.CLEAR
 
 
+@pytest.mark.parametrize("kind", [ViewKind.TILE, ViewKind.FRAME])
+def test_view_0_uses_the_stills_thresholds_whatever_its_kind(kind: ViewKind) -> None:
+    lax = Thresholds(review_at=Threshold(value=0.99))
+    rule = category(group(X), per_view_kind=((kind, lax),))
+    late = View(kind=kind, box=(0, 0, 8, 8), frame=3)
+    likely = unit(1, 0.2, 0)  # a score between .6 and .99
+    rules = policy([rule], group(Y), logit_scale=2.0)
+    assert score(rules, likely, views=(late,)).band is Band.REVIEW
+    assert score(rules, Y, likely, views=(late, late)).band is Band.CLEAR
+
+
+@pytest.mark.parametrize(("value", "band"), [(1.9, Band.BLOCK), (2.1, Band.CLEAR)])
+def test_a_block_threshold_in_log_odds_is_compared_with_them(value: float, band: Band) -> None:
+    limits = Thresholds(review_at=None, block_at=Threshold(value=value, scale=Scale.LOGIT))
+    rules = policy([category(group(X), thresholds=limits)], group(Y), logit_scale=10.0)
+    found = score(rules, unit(4, 3, 0))  # log-odds 2, score .88
+    assert found.band is band
+
+
 @pytest.mark.parametrize(
     ("method", "threshold", "margin"),
     [
