@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesieve_server.core.answer import Answer, from_json, to_json
+from imagesieve_server.core.answer import Answer, from_json, to_json, without_details
 from imagesieve_server.core.policy import Mode, Scale, Threshold
 from imagesieve_server.core.verdict import (
     Band,
@@ -94,6 +95,30 @@ answers = st.builds(
 @given(answers)
 def test_every_answer_comes_back_whole(answer: Answer) -> None:
     assert from_json(to_json(answer)) == answer
+
+
+@settings(max_examples=100, deadline=None)
+@given(answers)
+def test_without_details_the_verdict_is_left_and_nothing_of_the_upload(answer: Answer) -> None:
+    judgement = dataclasses.replace(answer.judgement, scores=())
+    verdict_alone = dataclasses.replace(
+        answer,
+        judgement=judgement,
+        views=(),
+        decode_info=None,
+        surface="",
+        content_ref="",
+        uploader_ref="",
+        labels={},
+    )
+    assert without_details(to_json(answer)) == to_json(verdict_alone)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"judgement":null}', '{"item_id":"i","judgement":"REVIEW"}', "{}"]
+)
+def test_removing_details_adds_nothing_to_an_answer_that_has_none(text: str) -> None:
+    assert without_details(text) == text
 
 
 def answer(**score: Any) -> Answer:
