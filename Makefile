@@ -110,7 +110,7 @@ fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 o
 mutation: $(VENV)/.mutation ## Small changes to the core that no test of it notices (half an hour or less)
 	@$(PY) tests/long/mutation.py
 
-train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (about 40 minutes on one core)
+train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (up to an hour on one core)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
 	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
 
