@@ -40,7 +40,7 @@ $(VENV)/.mutation: $(VENV)/.base
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and what needs it (several GB) ..."
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export]" --group test --group all
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings]" --group test --group all
 	@touch $@
 
 $(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
@@ -62,7 +62,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 
 # --- everything else ------------------------------------------------------------------------
 
-test-all: $(VENV)/.all ## All tests: adds torch, promtool, wheels, a C compiler; any unnamed skip is a failure
+test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, promtool, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU

@@ -48,7 +48,7 @@ def hostile_folder() -> Path:
     return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
 
 
-_HEAVY = ("torch", "network", "promtool", "wheel", "compiler")
+_HEAVY = ("torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler")
 
 
 def _has_gpu() -> bool:

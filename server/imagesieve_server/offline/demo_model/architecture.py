@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import vocabulary
-from imagesieve_server.offline.export.extras import need
 
 IMAGE_SIDE = 64
 MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 Crops = npt.NDArray[np.uint8]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import backdrops, emoji_art, scenes
 from imagesieve_server.offline.demo_model.captions import TEMPLATES, CaptionWriter, concepts_of
 from imagesieve_server.offline.demo_model.options import Options
-from imagesieve_server.offline.export.extras import need
 
 _CROPS_EACH = 400
 

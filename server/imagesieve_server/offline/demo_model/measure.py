@@ -21,11 +21,11 @@ import numpy.typing as npt
 from imagesieve_server.core.policy import Category, Policy, Vectors
 from imagesieve_server.core.scoring import logits_of
 from imagesieve_server.demo_data import DEMO_POLICY_SOURCE
+from imagesieve_server.extras import need
 from imagesieve_server.offline.compile_policy import ensemble
 from imagesieve_server.offline.demo_model import architecture, backdrops, emoji_art, scenes
 from imagesieve_server.offline.demo_model.captions import TEMPLATES
 from imagesieve_server.offline.demo_model.categories import CATEGORIES
-from imagesieve_server.offline.export.extras import need
 from imagesieve_server.policy_files import compiled
 from imagesieve_server.policy_files.source import parse_policy
 

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model.backdrops import Crops
 from imagesieve_server.offline.demo_model.emoji_art import Sprites
-from imagesieve_server.offline.export.extras import need
 
 SIDE = 64
 MAX_ANGLE = 20.0

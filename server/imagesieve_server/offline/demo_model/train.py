@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import architecture, emoji_art, vocabulary
 from imagesieve_server.offline.demo_model.batches import Batch, BatchMaker
 from imagesieve_server.offline.demo_model.options import STEPS, THREADS, Options
-from imagesieve_server.offline.export.extras import need
 
 CHECKPOINT = "checkpoint"
 """Folder below ``out`` with the finished model (architecture.save_folder)."""

@@ -10,7 +10,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 MERGES = 8_000
 SIZE = 2 * 256 + MERGES + 2

@@ -19,8 +19,8 @@ from imagesieve_server.encoders import manifest as manifests
 from imagesieve_server.encoders.bundle import Bundle, describe_file, load_bundle
 from imagesieve_server.encoders.manifest import Manifest, Precision, Storage, TextSpec
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export.canary import write_canary
-from imagesieve_server.offline.export.extras import need
 from imagesieve_server.offline.export.image_graph import OPSET, export_image_graph
 from imagesieve_server.offline.export.load import LoadedModel, ModelSource, load_model
 from imagesieve_server.offline.export.measure import Measured, Plan, measure, prepare

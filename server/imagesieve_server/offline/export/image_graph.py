@@ -14,7 +14,7 @@ import warnings
 from typing import Any
 
 from imagesieve_server.core.views import Preprocessing
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export.rewrite import broadcast_by_addition, strip_notes
 
 OPSET = 23

@@ -17,7 +17,7 @@ from imagesieve_server.core.errors import BundleError
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.encoders.bundle import describe_file
 from imagesieve_server.encoders.manifest import Activation, Pretrained, WeightSource
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 CONFIG_NAME = "open_clip_config.json"
 RANDOM = "none"

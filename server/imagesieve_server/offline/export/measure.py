@@ -26,9 +26,9 @@ from imagesieve_server.encoders.manifest import (
 )
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_session
 from imagesieve_server.encoders.text import TextTokenizer
+from imagesieve_server.extras import need
 from imagesieve_server.images.preprocess import bundle_view
 from imagesieve_server.offline.export import invariance, parity
-from imagesieve_server.offline.export.extras import need
 from imagesieve_server.offline.export.invariance import Embed
 from imagesieve_server.offline.export.load import LoadedModel
 from imagesieve_server.offline.export.photographs import parity_photographs

@@ -16,7 +16,7 @@ from PIL import Image
 from imagesieve_server.core.errors import BundleError
 from imagesieve_server.core.views import Embeddings
 from imagesieve_server.encoders.manifest import ParityReport, Precision, Storage
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 LOGIT_SCALE = 100.0
 """λ of the reports: a trained CLIP's, whatever the model's own (an untrained one's is 14)."""

@@ -21,8 +21,8 @@ import numpy as np
 from imagesieve_server.core.views import Embeddings
 from imagesieve_server.encoders.manifest import InvarianceReport, ParityReport, Precision
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export import invariance, parity
-from imagesieve_server.offline.export.extras import need
 from imagesieve_server.offline.export.image_graph import export_image_graph
 from imagesieve_server.offline.export.load import LoadedModel, ModelSource, load_model
 from imagesieve_server.offline.export.measure import open_image_graph, prepare

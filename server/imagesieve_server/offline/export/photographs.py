@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from imagesieve_server.core.errors import BundleError
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 CALIBRATION_NAME = "scikit-image-crops-32"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from imagesieve_server.core.views import Pixels
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 _OPERATORS = ["MatMul", "Gemm", "Conv"]
 """Products with a constant weight; attention's own products stay in float."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imagesieve_server.core.errors import BundleError
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 
 _STORED_IN_HALF_FROM = 1024
 """Elements from which a weight is stored in float16: below, a Cast node costs what it saves."""

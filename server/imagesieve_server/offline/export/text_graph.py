@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export.image_graph import export_graph, unit
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from imagesieve_server.core.errors import BundleError
 from imagesieve_server.encoders.manifest import TextSpec
-from imagesieve_server.offline.export.extras import need
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export.load import LoadedModel
 from imagesieve_server.offline.export.tokenizer_file import (
     write_clip_tokenizer,

@@ -20,8 +20,8 @@ from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import RuntimeOptions
 from imagesieve_server.encoders.text import OnnxTextEncoder
+from imagesieve_server.extras import need
 from imagesieve_server.offline.export import invariance, parity
-from imagesieve_server.offline.export.extras import need
 from imagesieve_server.offline.export.rewrite import (
     dynamic_quantisers,
     notable_operators,
