@@ -1,4 +1,4 @@
-"""`imagesieve-server model …`: export, inspect and verify bundles; train the demo model.
+"""`imagesieve-server model …`: export, inspect and verify bundles; the demo model and its scenes.
 
 Knows arguments and tables; refuses to know how a bundle is made. Exit codes: 0 done, 1 a check of
 `verify` failed. Named failures are raised; the `imagesieve-server` command prints them.
@@ -16,7 +16,7 @@ from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.manifest import Manifest, Precision, Storage
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
-from imagesieve_server.offline.demo_model import train
+from imagesieve_server.offline.demo_model import labelled_scenes, train
 from imagesieve_server.offline.export.export_model import (
     UNKNOWN_LICENCE,
     ExportRequest,
@@ -41,6 +41,11 @@ def add_parser(subparsers: Subparsers) -> None:
     demo = commands.add_parser("train-demo", help="train the demo model from emoji pictures")
     train.add_arguments(demo)
     demo.set_defaults(run=train.run)
+    scenes = commands.add_parser(
+        "demo-scenes", help="compose labelled pictures that the demo model can be measured on"
+    )
+    labelled_scenes.add_arguments(scenes)
+    scenes.set_defaults(run=labelled_scenes.run)
 
 
 def _add_export(commands: Subparsers) -> None:
