@@ -65,18 +65,6 @@ def test_angles_stay_within_the_bound() -> None:
     assert float(drawn.abs().max()) > math.radians(scenes.MAX_ANGLE) * 0.95
 
 
-def test_the_loss_shares_the_target_among_true_captions() -> None:
-    import torch
-
-    from imagesieve_server.offline.demo_model.train import contrastive_loss
-
-    matches = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
-    perfect = torch.where(matches, 50.0, -50.0)
-    # Two true captions leave one bit in two of three rows and columns.
-    assert float(contrastive_loss(perfect, matches)) == pytest.approx(math.log(2) * 2 / 3)
-    assert float(contrastive_loss(-perfect, matches)) > 50
-
-
 def test_merges_are_the_beginning_of_clips(tmp_path: Any) -> None:
     from open_clip.tokenizer import SimpleTokenizer
 

@@ -23,9 +23,10 @@ from imagesieve_server.encoders.manifest import Precision, Storage
 from imagesieve_server.offline.demo_model import backdrops, emoji_art, vocabulary
 from imagesieve_server.offline.demo_model.categories import CATEGORIES
 from imagesieve_server.offline.demo_model.measure import Figures, TorchEncoder, as_json, measure
-from imagesieve_server.offline.demo_model.train import CHECKPOINT, LOG
+from imagesieve_server.offline.demo_model.train import CHECKPOINT
 from imagesieve_server.offline.export.export_model import ExportRequest, export_bundle
 from imagesieve_server.offline.export.load import ModelSource
+from imagesieve_server.offline.training.loop import LOG
 
 NAME = "imagesieve demo (emoji, never fit for moderation)"
 ARCHITECTURE = "emoji-clip-64"

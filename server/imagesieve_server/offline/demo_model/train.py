@@ -1,50 +1,31 @@
 """Train the demo model: one command, from the npm packages to a checkpoint folder.
 
-Knows the batch, the loss and the schedule. Interrupted, it goes on from its last state with the
-very batches it would have seen; on one machine with one number of threads, one seed is one model.
+Knows the model, its losses and its optimizer; the loop is ``offline/training``'s. Interrupted, it
+goes on from its last state with the very batches it would have seen; on one machine with one
+number of threads, one seed is one model.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
-import json
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import architecture, emoji_art, vocabulary
 from imagesieve_server.offline.demo_model.batches import Batch, BatchMaker
 from imagesieve_server.offline.demo_model.options import STEPS, THREADS, Options
+from imagesieve_server.offline.training import loop
+from imagesieve_server.offline.training.losses import contrastive_loss
+from imagesieve_server.offline.training.schedule import learning_rate
 
 CHECKPOINT = "checkpoint"
 """Folder below ``out`` with the finished model (architecture.save_folder)."""
 
-_STATE = "state.pt"
-LOG = "train.json"
-_REPORT_EVERY = 50  # steps
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # glibc's malloc.h
 _MAX_LOGIT_SCALE = math.log(100.0)
-
-
-def contrastive_loss(similarities: Any, matches: Any) -> Any:
-    """CLIP's symmetric cross entropy, the target shared evenly among all true captions.
-
-    ``similarities`` float [N, N], pictures by captions, already times the logit scale;
-    ``matches`` bool [N, N], at least one True in each row and column.
-    """
-    torch = need("torch")
-    by_picture = matches.float() / matches.sum(1, keepdim=True)
-    by_caption = matches.float() / matches.sum(0, keepdim=True)
-    to_text = (by_picture * torch.log_softmax(similarities, dim=1)).sum(1).mean()
-    to_picture = (by_caption * torch.log_softmax(similarities, dim=0)).sum(0).mean()
-    return -(to_text + to_picture) / 2
 
 
 def train(options: Options, report: Callable[[str], None] = print) -> Path:
@@ -53,44 +34,34 @@ def train(options: Options, report: Callable[[str], None] = print) -> Path:
     Raises MissingExtra without torch, open_clip and scikit-image; ConfigError (see ``fetch``).
     """
     need("torch").set_num_threads(options.threads)
-    _keep_freed_memory()
+    loop.keep_freed_memory()
     folder = options.out / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.write_merges(folder / vocabulary.FILE)
     maker = BatchMaker(options, vocabulary.make_tokenizer(folder / vocabulary.FILE))
-    learner = Learner(options)
-    first = learner.restore(options)
-    last = options.steps if options.stop_after is None else options.stop_after
-    began, losses = time.monotonic(), []
-    for step in range(first, last):
-        if step % options.names_every == 0:
-            learner.remember_names(maker.names(step))
-        losses.append(learner.step(maker.make(step), learning_rate(step, options)))
-        done = step + 1
-        if done % _REPORT_EVERY == 0:
-            rate = (done - first) * options.batch / (time.monotonic() - began)
-            loss = np.mean(losses[-_REPORT_EVERY:])
-            report(f"step {done} loss {loss:.3f} {rate:.0f} images/s")
-        if done % options.save_every == 0 or done == last:
-            learner.save(done, options)
-    _write_log(options, len(losses), time.monotonic() - began, losses)
+    done = loop.train(
+        DemoLearner(options, maker),
+        loop.Run(
+            out=options.out,
+            steps=options.steps,
+            pictures=options.batch,
+            save_every=options.save_every,
+            stop_after=options.stop_after,
+            resume=options.resume,
+        ),
+        rate=lambda step: learning_rate(
+            step, peak=options.rate, warm_up=options.warm_up, steps=options.steps
+        ),
+        report=report,
+    )
+    facts = {
+        "artists": list(options.artists),
+        "steps": options.steps,
+        "batch": options.batch,
+        "seed": options.seed,
+    }
+    loop.write_log(options.out, facts, done)
     return folder
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc reuse large blocks: mapping them anew at every step took half the time."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def learning_rate(step: int, options: Options) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < options.warm_up:
-        return options.rate * (step + 1) / options.warm_up
-    done = (step - options.warm_up) / max(1, options.steps - options.warm_up)
-    return options.rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def _optimizer(model: Any, options: Options) -> Any:
@@ -121,7 +92,7 @@ def _optimizer(model: Any, options: Options) -> Any:
     )
 
 
-class Learner:
+class DemoLearner:
     """The model, its optimizer and the loss.
 
     Beside the captions of its batch, each picture is told from the names of *all* concepts: a
@@ -129,23 +100,29 @@ class Learner:
     and carry no gradient.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, maker: BatchMaker) -> None:
         """Random weights from the seed."""
         self.model = architecture.build_model(options.seed)
         self.optimizer = _optimizer(self.model, options)
+        self._options, self._maker = options, maker
         self._names: Any = None
 
-    def remember_names(self, tokens: Any) -> None:
-        """Encode every name anew."""
+    def step(self, number: int, rate: float) -> float:
+        """Learn from the batch of step ``number``; its loss."""
+        if number % self._options.names_every == 0:
+            self._remember_names(self._maker.names(number))
+        self.model.train()
+        loss = self._loss(self._maker.make(number))
+        value = loop.descend(loss, self.optimizer, self.model.parameters(), rate=rate)
+        with need("torch").no_grad():
+            self.model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
+        return value
+
+    def _remember_names(self, tokens: Any) -> None:
         with need("torch").no_grad(), _fast():
             self._names = architecture.encode_text(self.model, tokens).float()
 
-    def step(self, batch: Batch, rate: float) -> float:
-        """Learn from one batch; its loss."""
-        torch = need("torch")
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.model.train()
+    def _loss(self, batch: Batch) -> Any:
         with _fast():
             pictures = self.model.encode_image(
                 architecture.normalised(batch.pixels), normalize=True
@@ -153,39 +130,23 @@ class Learner:
             texts = architecture.encode_text(self.model, batch.tokens).float()
         scale = self.model.logit_scale.exp()
         within = contrastive_loss(scale * pictures @ texts.T, batch.matches)
-        among_all = torch.nn.functional.cross_entropy(
+        among_all = need("torch").nn.functional.cross_entropy(
             scale * pictures @ self._names.T, batch.concepts
         )
-        loss = (within + among_all) / 2
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.model.logit_scale.clamp_(0.0, _MAX_LOGIT_SCALE)
-        return float(loss.detach())
+        return (within + among_all) / 2
 
-    def save(self, step: int, options: Options) -> None:
-        """Write state and checkpoint; a kill in the middle leaves the last state whole."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": step,
-        }
-        part = options.out / f"{_STATE}.part"
-        need("torch").save(state, part)
-        part.replace(options.out / _STATE)
-        architecture.save_folder(self.model, options.out / CHECKPOINT)
+    def state(self) -> dict[str, Any]:
+        """Weights and the optimizer's state; names are encoded anew where a state is saved."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def restore(self, options: Options) -> int:
-        """The number of steps already done."""
-        path = options.out / _STATE
-        if not options.resume or not path.is_file():
-            return 0
-        state = need("torch").load(path, weights_only=True)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take up what ``state`` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
+
+    def write_checkpoint(self) -> None:
+        """Write the folder that open_clip loads."""
+        architecture.save_folder(self.model, self._options.out / CHECKPOINT)
 
 
 @contextlib.contextmanager
@@ -195,19 +156,6 @@ def _fast() -> Iterator[None]:
     bfloat16 = need("torch").autocast("cpu", need("torch").bfloat16)
     with attention.sdpa_kernel(attention.SDPBackend.MATH), bfloat16:
         yield
-
-
-def _write_log(options: Options, steps: int, seconds: float, losses: list[float]) -> None:
-    log = {
-        "artists": list(options.artists),
-        "steps": options.steps,
-        "batch": options.batch,
-        "seed": options.seed,
-        "seconds": round(seconds, 1),
-        "images_per_second": round(steps * options.batch / seconds, 1),
-        "final_loss": round(float(np.mean(losses[-50:])), 4) if losses else None,
-    }
-    (options.out / LOG).write_text(json.dumps(log, indent=2) + "\n")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
