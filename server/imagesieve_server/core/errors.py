@@ -21,6 +21,7 @@
     │   └── StoreUnavailable
     └── StartupError              an operator must change a file or an installation
         ├── ConfigError, BundleError, PolicyError, MissingExtra
+        ├── TooFewLabels          labelled pictures are too few for what was asked of them
         └── StoreNotUsable        the queue's database or evidence folder
 
 Each class carries its ``reason`` — the stable code that goes on the wire as
@@ -281,6 +282,13 @@ class MissingExtra(StartupError):
     """A command needs packages that are not installed; the message names the extra."""
 
     reason = "MISSING_EXTRA"
+
+
+class TooFewLabels(StartupError):
+    """What was asked cannot be said from so few labelled pictures; the message names the number
+    that is needed."""
+
+    reason = "TOO_FEW_LABELS"
 
 
 class StoreNotUsable(StartupError):

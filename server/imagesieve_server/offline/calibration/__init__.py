@@ -1,0 +1,1 @@
+"""Thresholds chosen from labelled pictures, with a promise; probabilities from scores."""

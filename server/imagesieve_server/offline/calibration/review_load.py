@@ -1,0 +1,99 @@
+"""Thresholds that keep the reviewers' work within a budget: flagged pictures ÷ uploads ≤ N/M.
+
+Every chosen category gets the same share of the uploads to flag; a picture that several flag is
+one review, so the shares together may exceed the budget. One half of the pictures, drawn by seed,
+says which log-odds of each category go with which share (the *level*: how many of that half reach
+it, in any category). The other half says how far the level may rise: of it, too, the flags are a
+tolerance limit, as in ``promise``, and exact, because the scale was made without it. Beyond a
+category's highest log-odds in the first half the level goes on below 0 by the excess.
+
+Labels are not needed, but the pictures must be a fair sample of the uploads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imagesieve_server.core.errors import TooFewLabels
+from imagesieve_server.core.scoring import Doubles
+from imagesieve_server.offline.calibration import binomial
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadChoice:
+    """Thresholds in log-odds per category, with what they rest on."""
+
+    log_odds: dict[str, float]
+    allowed: int  # flags among ``pictures`` that the promise leaves room for
+    pictures: int  # the half that was counted
+
+
+def choose_for_load(
+    log_odds: Mapping[str, Doubles],
+    *,
+    flagged_anyway: Flags,
+    share: float,
+    delta: float,
+    seed: int,
+) -> LoadChoice:
+    """The lowest thresholds with which, with confidence 1 − δ, at most ``share`` of fresh uploads
+    is flagged.
+
+    ``log_odds`` holds [N] per category to choose for; ``flagged_anyway`` [N] is what the rest of
+    the policy sends to review whatever is chosen. Raises TooFewLabels.
+    """
+    total = len(flagged_anyway)
+    half = np.random.default_rng(seed).permutation(total) < total // 2
+    counted = int(np.sum(~half))
+    allowed = binomial.allowed_events(counted, share, delta)
+    if allowed < 0:
+        raise TooFewLabels(_too_few(total, share, delta))
+    scales = {category: np.sort(values[half]) for category, values in log_odds.items()}
+    levels = np.full(counted, np.inf)
+    for category, values in log_odds.items():
+        levels = np.minimum(levels, _level(scales[category], values[~half]))
+    levels[flagged_anyway[~half]] = -np.inf
+    limit = float(np.sort(levels)[allowed])  # flagged: a level below this one's
+    if limit == -math.inf:
+        raise TooFewLabels(_no_room(int(flagged_anyway.sum()), total, share))
+    return LoadChoice(
+        log_odds={category: _threshold(scale, limit) for category, scale in scales.items()},
+        allowed=allowed,
+        pictures=counted,
+    )
+
+
+def _level(scale: Doubles, values: Doubles) -> Doubles:
+    """How many of the sorted ``scale`` reach as high; above all of them, minus the excess."""
+    reach = (len(scale) - np.searchsorted(scale, values, side="left")).astype(np.float64)
+    return np.where(reach > 0, reach, scale[-1] - values)
+
+
+def _threshold(scale: Doubles, limit: float) -> float:
+    """The threshold in log-odds that flags exactly the levels below ``limit``."""
+    if limit < 0:
+        return float(np.nextafter(scale[-1] - limit, math.inf))
+    place = min(len(scale), math.ceil(limit))
+    return float(np.nextafter(scale[len(scale) - place], math.inf))
+
+
+def _too_few(found: int, share: float, delta: float) -> str:
+    return (
+        f"{found} pictures; to promise that at most {share:g} of the uploads are flagged with "
+        f"confidence {1 - delta:g} at least {2 * binomial.needed_draws(share, delta)} are needed"
+    )
+
+
+def _no_room(anyway: int, total: int, share: float) -> str:
+    return (
+        f"{anyway} of {total} pictures go to review whatever these categories say (by other "
+        f"categories, or because not everything could be looked at): no room is left within "
+        f"{share:g} of the uploads"
+    )
