@@ -22,6 +22,7 @@
     └── StartupError              an operator must change a file or an installation
         ├── ConfigError, BundleError, PolicyError, MissingExtra
         ├── TooFewLabels          labelled pictures are too few for what was asked of them
+        ├── LabelsError           a label file, or a picture that it names
         └── StoreNotUsable        the queue's database or evidence folder
 
 Each class carries its ``reason`` — the stable code that goes on the wire as
@@ -310,4 +311,21 @@ class PolicyError(StartupError):
         self.file = file
         self.line = line
         self.field = field
+        self.problem = problem
+
+
+class LabelsError(StartupError):
+    """A label file breaks a rule. ``file``, ``line`` (1-based, None if unknown) and ``column``."""
+
+    reason = "LABELS_INVALID"
+
+    def __init__(
+        self, problem: str, *, file: str = "", line: int | None = None, column: str = ""
+    ) -> None:
+        where = file + (f":{line}" if line is not None else "")
+        named = f"column {column!r}" if column else ""
+        super().__init__(": ".join(part for part in (where, named, problem) if part))
+        self.file = file
+        self.line = line
+        self.column = column
         self.problem = problem

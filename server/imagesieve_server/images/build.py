@@ -1,0 +1,30 @@
+"""Which code turns bytes to pixels here: part of the key of whatever is kept of pictures.
+
+Knows this package's sources and its libraries' versions; two builds with one name give the same
+pixels for the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import PIL
+from PIL import features
+
+_CODECS = ("jpg", "zlib", "libtiff", "jpg_2000")
+_MODULES = ("webp", "avif", "littlecms2")
+
+
+@functools.cache
+def decoder_build() -> str:
+    """A name of this decoder, 16 hex digits: sources of the package, Pillow, its codecs."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = [PIL.__version__]
+    versions += [f"{name} {features.version_codec(name)}" for name in _CODECS]
+    versions += [f"{name} {features.version_module(name)}" for name in _MODULES]
+    digest.update("\n".join(versions).encode())
+    return digest.hexdigest()[:16]
