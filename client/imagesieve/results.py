@@ -107,6 +107,7 @@ class CategoryScore:
     view: int = 0  # index into the result's views
     severity: int = 1  # 1 (mild) to 4 (urgent)
     mode: CategoryMode = CategoryMode.ENFORCE
+    probability: float | None = None  # calibrated, for reports; None without a calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

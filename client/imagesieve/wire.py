@@ -90,6 +90,7 @@ _SCORE = Table(
         "review_threshold": One(_THRESHOLD),
         "block_threshold": One(_THRESHOLD),
         "margin": MAYBE,
+        "probability": MAYBE,
         "band": _BANDS,
         "mode": _MODES,
     },

@@ -109,6 +109,7 @@ def example(kind: Any) -> Any:
                     view=1,
                     severity=3,
                     mode=CategoryMode.OBSERVE,
+                    probability=0.125,
                 ),
             ),
             worst_category="weapons",

@@ -144,6 +144,15 @@ def answer(**score: Any) -> Answer:
     )
 
 
+@pytest.mark.parametrize("value", [0.25, 0.0, None])
+def test_a_probability_is_kept_and_may_be_absent(value: float | None) -> None:
+    sent = answer(probability=value)
+    assert from_json(to_json(sent)) == sent
+    older = json.loads(to_json(sent))
+    del older["judgement"]["scores"][0]["probability"]
+    assert from_json(json.dumps(older)).judgement.scores[0].probability is None
+
+
 def test_words_become_members_again() -> None:
     """A word equals its member, but code compares members by identity."""
     read = from_json(to_json(answer(threshold=Threshold(value=1.0, scale=Scale.LOGIT))))

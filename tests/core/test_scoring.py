@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.policies import category, group, policy, still, unit
+from imagesieve_server.core.calibration import Isotonic, Platt
 from imagesieve_server.core.policy import (
     Method,
     Policy,
@@ -175,15 +176,23 @@ def test_more_prompts_push_the_score_their_way(
 
 @settings(max_examples=60, deadline=None)
 @given(vectors, vectors, vectors, vectors, st.sampled_from([Method.CONTRAST, Method.COSINE]))
-def test_adding_a_view_never_lowers_score_or_band(
+def test_adding_a_view_never_lowers_score_probability_or_band(
     p: list[np.ndarray], n: list[np.ndarray], v: list[np.ndarray], more: list[np.ndarray], m: Method
 ) -> None:
     limits = Thresholds(review_at=Threshold(value=0.3), block_at=Threshold(value=0.8))
-    rules = policy([category(group(*p), method=m, thresholds=limits)], group(*n))
     order = list(Band)
-    fewer, all_views = score(rules, *v), score(rules, *v, *more)
-    assert all_views.score >= fewer.score - 1e-12
-    assert order.index(all_views.band) >= order.index(fewer.band)
+    for mapping in (
+        Platt(slope=0.5, intercept=-1.0),
+        Isotonic(log_odds=(-50.0, 0.2, 0.3, 40.0), probabilities=(0.0, 0.3, 0.3, 0.9)),
+    ):
+        rule = category(group(*p), method=m, thresholds=limits, calibration=mapping)
+        rules = policy([rule], group(*n))
+        fewer, all_views = score(rules, *v), score(rules, *v, *more)
+        assert all_views.score >= fewer.score - 1e-12
+        assert fewer.probability is not None
+        assert all_views.probability is not None
+        assert all_views.probability >= fewer.probability - 1e-9
+        assert order.index(all_views.band) >= order.index(fewer.band)
 
 
 def test_categories_are_independent() -> None:

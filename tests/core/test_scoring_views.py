@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.policies import category, group, policy, still, unit
+from imagesieve_server.core.calibration import Platt
 from imagesieve_server.core.policy import (
     Method,
     Mode,
@@ -177,6 +178,18 @@ def test_embeddings_of_another_shape_are_refused(shape: tuple[int, ...]) -> None
             embeddings=np.zeros((0, 3), dtype=np.float32),
             views=(),
         )
+
+
+def test_the_probability_is_that_of_the_highest_log_odds_and_changes_no_band() -> None:
+    mapping = Platt(slope=0.5, intercept=-3.0)
+    plain = category(group(X))
+    bare, with_it = (
+        score(policy([rule], group(Y), logit_scale=10.0), unit(4, 3, 0), Y)
+        for rule in (plain, category(group(X), calibration=mapping))
+    )
+    assert bare.probability is None
+    assert with_it.probability == pytest.approx(1 / (1 + math.exp(2.0)), abs=1e-6)  # log-odds 2
+    assert (with_it.band, with_it.score, with_it.margin) == (Band.REVIEW, bare.score, bare.margin)
 
 
 def test_pools_by_hand() -> None:

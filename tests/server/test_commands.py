@@ -50,6 +50,19 @@ def test_an_artefact_is_compiled_and_shown(tmp_path: Path, capsys: Printed) -> N
     assert capsys.readouterr().out == DEMO_POLICY_SOURCE.read_text()
 
 
+def test_a_calibration_is_shown_and_a_stale_one_warned_of(tmp_path: Path, capsys: Printed) -> None:
+    source, out = tmp_path / "demo.yaml", tmp_path / "demo.policy.npz"
+    line = '    calibration: {method: platt, slope: 0.5, intercept: 2, fitted_on: "0123456789ab"}\n'
+    limit = "    review_at: 0.60\n"
+    source.write_text(DEMO_POLICY_SOURCE.read_text().replace(limit, limit + line, 1))
+    assert main(["policy", "compile", str(source), "--out", str(out)]) == 0
+    assert "warning: category 'weapons': prompts, model or views" in capsys.readouterr().out
+    assert main(["policy", "show", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "platt 0.5, +2" in shown
+    assert "warning: category 'weapons'" in shown
+
+
 def test_the_queue_is_migrated_and_counted(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

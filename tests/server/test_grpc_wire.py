@@ -230,6 +230,13 @@ def full_answer(*scores: verdict.CategoryScore) -> answers.Answer:
     )
 
 
+@pytest.mark.parametrize("value", [0.125, 0.0, None])
+def test_a_probability_is_absent_without_a_calibration(value: float | None) -> None:
+    sent = moderation.response_of(full_answer(score(probability=value))).scores[0]
+    assert sent.HasField("probability") is (value is not None)
+    assert sent.probability == (value or 0.0)
+
+
 def test_an_answer_arrives_whole() -> None:
     sent = moderation.response_of(full_answer())
     expected = moderation_pb2.ModerateResponse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagesieve_server.core.calibration import Isotonic, Platt
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Method, Mode, OnUnavailable, Pooling, Scale
 from imagesieve_server.core.views import Coverage, ViewKind
@@ -106,6 +107,72 @@ def test_mistakes_name_file_line_and_field(
     if line is not None:
         assert raised.value.line == line
         assert f"demo.yaml:{line}" in raised.value.message
+
+
+PLATT = "calibration: {method: platt, slope: 0.5, intercept: -2, fitted_on: 00ff00ff00ff}"
+ISOTONIC = "calibration: {method: isotonic, logits: [-2, 0.5], probabilities: [0.1, 0.9]}"
+
+
+def with_calibration(line: str, *, cosine: bool = False) -> str:
+    """GOOD with a calibration for weapons, or for hats, whose method is cosine."""
+    after = "    review_at: 0.2\n" if cosine else "    review_at: 0.6\n"
+    return GOOD.replace(after, f"{after}    {line}\n")
+
+
+def test_calibrations_are_read() -> None:
+    found = parse_policy(with_calibration(PLATT), file="f").categories[0].calibration
+    assert found is not None
+    assert found.calibration == Platt(slope=0.5, intercept=-2.0)
+    assert found.fitted_on == "00ff00ff00ff"
+    found = parse_policy(with_calibration(ISOTONIC), file="f").categories[0].calibration
+    assert found is not None
+    assert found.calibration == Isotonic(log_odds=(-2.0, 0.5), probabilities=(0.1, 0.9))
+    assert found.fitted_on == ""
+    cosines = ISOTONIC.replace("logits: [-2, 0.5]", "cosines: [-0.2, 0.5]")
+    text = with_calibration(cosines, cosine=True)
+    assert parse_policy(text, file="f").categories[1].calibration is not None
+    assert parse_policy(GOOD, file="f").categories[0].calibration is None
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "problem"),
+    [
+        ("calibration: 0.5", "", "must be a mapping"),
+        ("calibration: {slope: 1}", "method", "is missing"),
+        ("calibration: {method: beta}", "method", "must be one of platt, isotonic"),
+        (PLATT.replace("0.5", "0"), "slope", "must be above 0"),
+        (PLATT.replace("0.5", "-1"), "slope", "must be above 0"),
+        (PLATT.replace("0.5", ".inf"), "slope", "finite"),
+        (PLATT.replace("-2", "low"), "intercept", "must be a number"),
+        (PLATT.replace("00ff00ff00ff", "123456789012"), "fitted_on", "must be text"),
+        (PLATT.replace("00ff00ff00ff", "cafe"), "fitted_on", "must be 12 of"),
+        (PLATT.replace("slope", "logits"), "logits", "unknown key"),
+        (ISOTONIC.replace("logits", "cosines"), "cosines", "calibrated over logits"),
+        (ISOTONIC.replace("[-2, 0.5]", "7"), "logits", "must be a list"),
+        (ISOTONIC.replace("[-2, 0.5]", "[1]"), "logits", "2 to 1000 numbers"),
+        (ISOTONIC.replace("[-2, 0.5]", "[-2, x]"), "logits[1]", "must be a number"),
+        (ISOTONIC.replace("[-2, 0.5]", "[.nan, 1]"), "logits[0]", "finite"),
+        (ISOTONIC.replace("[-2, 0.5]", "[0.5, 0.5]"), "logits", "must rise"),
+        (ISOTONIC.replace("[-2, 0.5]", "[-2, 0, 1]"), "probabilities", "has 2 numbers for 3"),
+        (ISOTONIC.replace("[0.1, 0.9]", "[0.9, 0.1]"), "probabilities", "must never fall"),
+        (ISOTONIC.replace("[0.1, 0.9]", "[0.1, 1.1]"), "probabilities", "between 0 and 1"),
+        (ISOTONIC.replace("[0.1, 0.9]", "[-0.1, 1]"), "probabilities", "between 0 and 1"),
+    ],
+)
+def test_mistakes_in_a_calibration_name_line_and_field(line: str, field: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem) as raised:
+        parse_policy(with_calibration(line), file="f")
+    path = "categories[0].calibration"
+    assert (raised.value.line, raised.value.field) == (14, f"{path}.{field}" if field else path)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [(ISOTONIC, "over cosines"), (ISOTONIC.replace("logits", "cosines"), "between -1 and 1")],
+)
+def test_a_calibration_of_another_scale_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem):
+        parse_policy(with_calibration(line, cosine=True), file="f")
 
 
 @pytest.mark.parametrize("text", ["", "- a", "just text", "a: &x [*x, *x]\nb: *y", "\x00", "{{{"])

@@ -24,33 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bimagesieve/v1/verdict.proto\x12\rimagesieve.v1\"H\n\tThreshold\x12\r\n\x05value\x18\x01 \x01(\x01\x12,\n\x05scale\x18\x02 \x01(\x0e\x32\x1d.imagesieve.v1.ThresholdScale\"\xa6\x01\n\x04View\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.imagesieve.v1.ViewKind\x12\x0c\n\x04left\x18\x02 \x01(\x05\x12\r\n\x05upper\x18\x03 \x01(\x05\x12\r\n\x05right\x18\x04 \x01(\x05\x12\r\n\x05lower\x18\x05 \x01(\x05\x12\r\n\x05\x66rame\x18\x06 \x01(\x05\x12-\n\nbackground\x18\x07 \x01(\x0e\x32\x19.imagesieve.v1.Background\"\x81\x03\n\rCategoryScore\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08log_odds\x18\x03 \x01(\x01\x12\x15\n\rneutral_score\x18\x04 \x01(\x01\x12\x37\n\x10review_threshold\x18\x05 \x01(\x0b\x32\x18.imagesieve.v1.ThresholdH\x00\x88\x01\x01\x12\x36\n\x0f\x62lock_threshold\x18\x06 \x01(\x0b\x32\x18.imagesieve.v1.ThresholdH\x01\x88\x01\x01\x12\x13\n\x06margin\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12!\n\x04\x62\x61nd\x18\x08 \x01(\x0e\x32\x13.imagesieve.v1.Band\x12\x0c\n\x04view\x18\t \x01(\x05\x12\x10\n\x08severity\x18\n \x01(\x05\x12)\n\x04mode\x18\x0b \x01(\x0e\x32\x1b.imagesieve.v1.CategoryModeB\x13\n\x11_review_thresholdB\x12\n\x10_block_thresholdB\t\n\x07_margin\"8\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xb3\x01\n\nDecodeInfo\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12\x0e\n\x06\x66rames\x18\x05 \x01(\x05\x12\x13\n\x0borientation\x18\x06 \x01(\x05\x12\x11\n\thas_alpha\x18\x07 \x01(\x08\x12\x15\n\ricc_converted\x18\x08 \x01(\x08\x12\x19\n\x11scale_denominator\x18\t \x01(\x05*\\\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x12\n\x0eVERDICT_REVIEW\x10\x02\x12\x11\n\rVERDICT_BLOCK\x10\x03*M\n\x04\x42\x61nd\x12\x14\n\x10\x42\x41ND_UNSPECIFIED\x10\x00\x12\x0e\n\nBAND_CLEAR\x10\x01\x12\x0f\n\x0b\x42\x41ND_REVIEW\x10\x02\x12\x0e\n\nBAND_BLOCK\x10\x03*c\n\x0c\x43\x61tegoryMode\x12\x1d\n\x19\x43\x41TEGORY_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41TEGORY_MODE_ENFORCE\x10\x01\x12\x19\n\x15\x43\x41TEGORY_MODE_OBSERVE\x10\x02*c\n\x08ViewKind\x12\x19\n\x15VIEW_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fVIEW_KIND_STILL\x10\x01\x12\x12\n\x0eVIEW_KIND_TILE\x10\x02\x12\x13\n\x0fVIEW_KIND_FRAME\x10\x03*i\n\nBackground\x12\x1a\n\x16\x42\x41\x43KGROUND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42\x41\x43KGROUND_NONE\x10\x01\x12\x14\n\x10\x42\x41\x43KGROUND_WHITE\x10\x02\x12\x14\n\x10\x42\x41\x43KGROUND_BLACK\x10\x03*g\n\x0eThresholdScale\x12\x1f\n\x1bTHRESHOLD_SCALE_UNSPECIFIED\x10\x00\x12\x19\n\x15THRESHOLD_SCALE_SCORE\x10\x01\x12\x19\n\x15THRESHOLD_SCALE_LOGIT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bimagesieve/v1/verdict.proto\x12\rimagesieve.v1\"H\n\tThreshold\x12\r\n\x05value\x18\x01 \x01(\x01\x12,\n\x05scale\x18\x02 \x01(\x0e\x32\x1d.imagesieve.v1.ThresholdScale\"\xa6\x01\n\x04View\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.imagesieve.v1.ViewKind\x12\x0c\n\x04left\x18\x02 \x01(\x05\x12\r\n\x05upper\x18\x03 \x01(\x05\x12\r\n\x05right\x18\x04 \x01(\x05\x12\r\n\x05lower\x18\x05 \x01(\x05\x12\r\n\x05\x66rame\x18\x06 \x01(\x05\x12-\n\nbackground\x18\x07 \x01(\x0e\x32\x19.imagesieve.v1.Background\"\xab\x03\n\rCategoryScore\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x10\n\x08log_odds\x18\x03 \x01(\x01\x12\x15\n\rneutral_score\x18\x04 \x01(\x01\x12\x37\n\x10review_threshold\x18\x05 \x01(\x0b\x32\x18.imagesieve.v1.ThresholdH\x00\x88\x01\x01\x12\x36\n\x0f\x62lock_threshold\x18\x06 \x01(\x0b\x32\x18.imagesieve.v1.ThresholdH\x01\x88\x01\x01\x12\x13\n\x06margin\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12!\n\x04\x62\x61nd\x18\x08 \x01(\x0e\x32\x13.imagesieve.v1.Band\x12\x0c\n\x04view\x18\t \x01(\x05\x12\x10\n\x08severity\x18\n \x01(\x05\x12)\n\x04mode\x18\x0b \x01(\x0e\x32\x1b.imagesieve.v1.CategoryMode\x12\x18\n\x0bprobability\x18\x0c \x01(\x01H\x03\x88\x01\x01\x42\x13\n\x11_review_thresholdB\x12\n\x10_block_thresholdB\t\n\x07_marginB\x0e\n\x0c_probability\"8\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xb3\x01\n\nDecodeInfo\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0c\n\x04mode\x18\x04 \x01(\t\x12\x0e\n\x06\x66rames\x18\x05 \x01(\x05\x12\x13\n\x0borientation\x18\x06 \x01(\x05\x12\x11\n\thas_alpha\x18\x07 \x01(\x08\x12\x15\n\ricc_converted\x18\x08 \x01(\x08\x12\x19\n\x11scale_denominator\x18\t \x01(\x05*\\\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x12\n\x0eVERDICT_REVIEW\x10\x02\x12\x11\n\rVERDICT_BLOCK\x10\x03*M\n\x04\x42\x61nd\x12\x14\n\x10\x42\x41ND_UNSPECIFIED\x10\x00\x12\x0e\n\nBAND_CLEAR\x10\x01\x12\x0f\n\x0b\x42\x41ND_REVIEW\x10\x02\x12\x0e\n\nBAND_BLOCK\x10\x03*c\n\x0c\x43\x61tegoryMode\x12\x1d\n\x19\x43\x41TEGORY_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41TEGORY_MODE_ENFORCE\x10\x01\x12\x19\n\x15\x43\x41TEGORY_MODE_OBSERVE\x10\x02*c\n\x08ViewKind\x12\x19\n\x15VIEW_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fVIEW_KIND_STILL\x10\x01\x12\x12\n\x0eVIEW_KIND_TILE\x10\x02\x12\x13\n\x0fVIEW_KIND_FRAME\x10\x03*i\n\nBackground\x12\x1a\n\x16\x42\x41\x43KGROUND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x42\x41\x43KGROUND_NONE\x10\x01\x12\x14\n\x10\x42\x41\x43KGROUND_WHITE\x10\x02\x12\x14\n\x10\x42\x41\x43KGROUND_BLACK\x10\x03*g\n\x0eThresholdScale\x12\x1f\n\x1bTHRESHOLD_SCALE_UNSPECIFIED\x10\x00\x12\x19\n\x15THRESHOLD_SCALE_SCORE\x10\x01\x12\x19\n\x15THRESHOLD_SCALE_LOGIT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagesieve.v1.verdict_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=917
-  _globals['_VERDICT']._serialized_end=1009
-  _globals['_BAND']._serialized_start=1011
-  _globals['_BAND']._serialized_end=1088
-  _globals['_CATEGORYMODE']._serialized_start=1090
-  _globals['_CATEGORYMODE']._serialized_end=1189
-  _globals['_VIEWKIND']._serialized_start=1191
-  _globals['_VIEWKIND']._serialized_end=1290
-  _globals['_BACKGROUND']._serialized_start=1292
-  _globals['_BACKGROUND']._serialized_end=1397
-  _globals['_THRESHOLDSCALE']._serialized_start=1399
-  _globals['_THRESHOLDSCALE']._serialized_end=1502
+  _globals['_VERDICT']._serialized_start=959
+  _globals['_VERDICT']._serialized_end=1051
+  _globals['_BAND']._serialized_start=1053
+  _globals['_BAND']._serialized_end=1130
+  _globals['_CATEGORYMODE']._serialized_start=1132
+  _globals['_CATEGORYMODE']._serialized_end=1231
+  _globals['_VIEWKIND']._serialized_start=1233
+  _globals['_VIEWKIND']._serialized_end=1332
+  _globals['_BACKGROUND']._serialized_start=1334
+  _globals['_BACKGROUND']._serialized_end=1439
+  _globals['_THRESHOLDSCALE']._serialized_start=1441
+  _globals['_THRESHOLDSCALE']._serialized_end=1544
   _globals['_THRESHOLD']._serialized_start=46
   _globals['_THRESHOLD']._serialized_end=118
   _globals['_VIEW']._serialized_start=121
   _globals['_VIEW']._serialized_end=287
   _globals['_CATEGORYSCORE']._serialized_start=290
-  _globals['_CATEGORYSCORE']._serialized_end=675
-  _globals['_REASON']._serialized_start=677
-  _globals['_REASON']._serialized_end=733
-  _globals['_DECODEINFO']._serialized_start=736
-  _globals['_DECODEINFO']._serialized_end=915
+  _globals['_CATEGORYSCORE']._serialized_end=717
+  _globals['_REASON']._serialized_start=719
+  _globals['_REASON']._serialized_end=775
+  _globals['_DECODEINFO']._serialized_start=778
+  _globals['_DECODEINFO']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

@@ -95,7 +95,7 @@ class View(_message.Message):
     def __init__(self, kind: _Optional[_Union[ViewKind, str]] = ..., left: _Optional[int] = ..., upper: _Optional[int] = ..., right: _Optional[int] = ..., lower: _Optional[int] = ..., frame: _Optional[int] = ..., background: _Optional[_Union[Background, str]] = ...) -> None: ...
 
 class CategoryScore(_message.Message):
-    __slots__ = ("category", "score", "log_odds", "neutral_score", "review_threshold", "block_threshold", "margin", "band", "view", "severity", "mode")
+    __slots__ = ("category", "score", "log_odds", "neutral_score", "review_threshold", "block_threshold", "margin", "band", "view", "severity", "mode", "probability")
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     LOG_ODDS_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,7 @@ class CategoryScore(_message.Message):
     VIEW_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     category: str
     score: float
     log_odds: float
@@ -118,7 +119,8 @@ class CategoryScore(_message.Message):
     view: int
     severity: int
     mode: CategoryMode
-    def __init__(self, category: _Optional[str] = ..., score: _Optional[float] = ..., log_odds: _Optional[float] = ..., neutral_score: _Optional[float] = ..., review_threshold: _Optional[_Union[Threshold, _Mapping]] = ..., block_threshold: _Optional[_Union[Threshold, _Mapping]] = ..., margin: _Optional[float] = ..., band: _Optional[_Union[Band, str]] = ..., view: _Optional[int] = ..., severity: _Optional[int] = ..., mode: _Optional[_Union[CategoryMode, str]] = ...) -> None: ...
+    probability: float
+    def __init__(self, category: _Optional[str] = ..., score: _Optional[float] = ..., log_odds: _Optional[float] = ..., neutral_score: _Optional[float] = ..., review_threshold: _Optional[_Union[Threshold, _Mapping]] = ..., block_threshold: _Optional[_Union[Threshold, _Mapping]] = ..., margin: _Optional[float] = ..., band: _Optional[_Union[Band, str]] = ..., view: _Optional[int] = ..., severity: _Optional[int] = ..., mode: _Optional[_Union[CategoryMode, str]] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class Reason(_message.Message):
     __slots__ = ("code", "category", "detail")

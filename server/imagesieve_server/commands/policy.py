@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.core.calibration import Calibration, Platt
 from imagesieve_server.core.policy import Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
@@ -73,7 +74,8 @@ def _compile(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    policy = compiled.read(args.artefact).policy
+    artefact = compiled.read(args.artefact)
+    policy = artefact.policy
     if args.source:
         print(policy.source, end="")
         return 0
@@ -84,11 +86,14 @@ def _show(args: argparse.Namespace) -> int:
     )
     for line in _rows(policy):
         print(line)
+    for warning in artefact.warnings:
+        print(f"warning: {warning}")
     return 0
 
 
 def _rows(policy: Policy) -> list[str]:
-    rows = [("category", "severity", "mode", "method", "review at", "block at", "prompts")]
+    columns = ("category", "severity", "mode", "method", "review at", "block at")
+    rows = [(*columns, "probability", "prompts")]
     for c in policy.categories:
         rows.append(
             (
@@ -98,6 +103,7 @@ def _rows(policy: Policy) -> list[str]:
                 c.method.value,
                 _limit(c.thresholds.review_at),
                 _limit(c.thresholds.block_at),
+                _mapping(c.calibration),
                 f"{len(c.prompts)} + {len(c.counter_prompts)} counter",
             )
         )
@@ -106,6 +112,14 @@ def _rows(policy: Policy) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _mapping(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return "-"
+    if isinstance(calibration, Platt):
+        return f"platt {calibration.slope:g}, {calibration.intercept:+g}"
+    return f"isotonic, {len(calibration.log_odds)} knots"
 
 
 def _limit(threshold: Threshold | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core.calibration import Calibration
 from imagesieve_server.core.errors import UnknownCategory
 from imagesieve_server.core.views import Coverage, ViewKind
 
@@ -131,6 +132,7 @@ class Category:
     thresholds: Thresholds
     per_view_kind: tuple[tuple[ViewKind, Thresholds], ...] = ()
     probe: Probe | None = None
+    calibration: Calibration | None = None  # of the log-odds, for reports only
 
     def thresholds_for(self, kind: ViewKind, *, first: bool) -> Thresholds:
         """The thresholds of a view; view 0 and the first frame always use the still's."""

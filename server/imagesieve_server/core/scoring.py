@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core.calibration import probability
 from imagesieve_server.core.policy import (
     Category,
     Method,
@@ -175,4 +176,5 @@ def _score_category(
         view=int(rows[worst]),
         severity=category.severity,
         mode=category.mode,
+        probability=probability(category.calibration, float(logits.max())),
     )

@@ -70,6 +70,7 @@ class CategoryScore:
     view: int  # index of the worst view
     severity: int
     mode: Mode
+    probability: float | None = None  # calibrated, for reports; None without a calibration
 
     @property
     def acts(self) -> bool:

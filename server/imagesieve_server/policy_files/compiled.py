@@ -27,6 +27,7 @@ import numpy as np
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.failure import refuse_unsafe_fail_open
 from imagesieve_server.core.policy import Category, Method, Policy, Probe, PromptGroup, Vectors
+from imagesieve_server.policy_files.fitted_on import stale
 from imagesieve_server.policy_files.probe_file import ProbeFile, as_json, probe_of
 from imagesieve_server.policy_files.source import CategorySource, PolicySource, parse_policy
 
@@ -124,7 +125,7 @@ def parse(data: bytes, *, file: str) -> CompiledPolicy:
         policy=policy,
         templates=tuple(manifest["templates"]),
         vectors=vectors,
-        warnings=source.warnings,
+        warnings=(*source.warnings, *_stale(source, manifest, probes)),
     )
 
 
@@ -181,6 +182,18 @@ def _checked_probes(
     return probes
 
 
+def _stale(
+    source: PolicySource, manifest: Mapping[str, Any], probes: Mapping[str, Probe]
+) -> list[str]:
+    """A warning per calibration that was fitted on something else."""
+    fingerprint = manifest["model_fingerprint"]
+    found = [
+        stale(source, category, model_fingerprint=fingerprint, probe=probes.get(category.id))
+        for category in source.categories
+    ]
+    return [warning for warning in found if warning]
+
+
 def _policy(
     source: PolicySource,
     manifest: Mapping[str, Any],
@@ -223,6 +236,7 @@ def _category(
         thresholds=source.thresholds,
         per_view_kind=source.per_view_kind,
         probe=probe,
+        calibration=source.calibration.calibration if source.calibration else None,
     )
 
 

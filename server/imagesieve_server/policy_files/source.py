@@ -21,6 +21,7 @@ from imagesieve_server.core.policy import (
     Thresholds,
 )
 from imagesieve_server.core.views import Coverage, ViewKind
+from imagesieve_server.policy_files.calibration_key import CalibrationSource, read_calibration
 from imagesieve_server.policy_files.yaml_reader import Node, read_mapping
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -32,7 +33,7 @@ _POLICY_KEYS = (
 )  # fmt: skip
 _CATEGORY_KEYS = (
     "id", "title", "severity", "mode", "prompts", "counter_prompts", "method", "pooling",
-    "probe", "review_at", "block_at", "views",
+    "probe", "review_at", "block_at", "views", "calibration",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class CategorySource:
     thresholds: Thresholds
     per_view_kind: tuple[tuple[ViewKind, Thresholds], ...]
     probe: str  # file, relative to the policy's folder; "" for all other methods
+    calibration: CalibrationSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,7 @@ def _category(node: Node, pooling: Pooling, warnings: list[str]) -> CategorySour
         thresholds=thresholds,
         per_view_kind=_view_thresholds(node, identifier, method, thresholds, warnings),
         probe=_probe(node, method),
+        calibration=read_calibration(node, method),
     )
 
 

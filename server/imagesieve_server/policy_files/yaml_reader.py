@@ -90,6 +90,18 @@ class Node:
             raise self.error(key, "must be a finite number")
         return float(value)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        value = self._get(key, _REQUIRED)
+        if not isinstance(value, CommentedSeq):
+            raise self.error(key, f"must be a list, not {_kind(value)}")
+        for position, entry in enumerate(value):
+            if isinstance(entry, bool) or not isinstance(entry, int | float):
+                raise self.error(f"{key}[{position}]", f"must be a number, not {_kind(entry)}")
+            if not math.isfinite(entry):
+                raise self.error(f"{key}[{position}]", "must be a finite number")
+        return tuple(float(entry) for entry in value)
+
     def truth(self, key: str, *, default: bool) -> bool:
         """true or false."""
         value = self._get(key, default)

@@ -131,6 +131,7 @@ def _score(score: CategoryScore) -> verdict_pb2.CategoryScore:
         view=score.view,
         severity=score.severity,
         mode=enums.MODES[score.mode],
+        probability=score.probability,
     )
 
 
