@@ -5,21 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.offline.demo_model.categories import CATEGORIES
-from imagesieve_server.offline.demo_model.measure import CategoryFigures, Figures, auc
+from imagesieve_server.offline.demo_model.measure import CategoryFigures, Figures
 from imagesieve_server.offline.demo_model.release import model_card
-from imagesieve_server.offline.demo_model.train import LOG
-
-
-def test_auc_is_the_chance_that_a_positive_scores_higher() -> None:
-    assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
-    assert auc(np.array([0.0]), np.array([1.0, 2.0])) == 0.0
-    assert auc(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
-    assert auc(np.array([1.0]), np.array([0.0, 1.0, 2.0, 3.0])) == pytest.approx(1.5 / 4)
+from imagesieve_server.offline.training.loop import LOG
 
 
 def test_the_card_names_data_figures_and_limits(tmp_path: Path) -> None:

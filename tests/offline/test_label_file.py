@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesieve_server.core.errors import LabelsError
@@ -150,6 +150,7 @@ def test_a_missing_and_an_over_large_file_are_named(
         read(tmp_path, "file,drugs\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["csv", "jsonl"]))
 def test_any_bytes_are_read_or_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str

@@ -26,6 +26,7 @@ from imagesieve_server.offline.compile_policy import ensemble
 from imagesieve_server.offline.demo_model import architecture, backdrops, emoji_art, scenes
 from imagesieve_server.offline.demo_model.captions import TEMPLATES
 from imagesieve_server.offline.demo_model.categories import CATEGORIES
+from imagesieve_server.offline.measures.quality import auc
 from imagesieve_server.policy_files import compiled
 from imagesieve_server.policy_files.source import parse_policy
 
@@ -159,14 +160,6 @@ def demo_policy(file: Path, encoder: TorchEncoder) -> Policy:
         vectors=ensemble(source.prompt_texts(), source.templates, encoder.texts),
     )
     return compiled.parse(data, file=str(file)).policy
-
-
-def auc(positive: Doubles, negative: Doubles) -> float:
-    """The chance that a positive scores above a negative; ties count half."""
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, side="left")
-    at_most = np.searchsorted(ordered, positive, side="right")
-    return float((below + at_most).mean() / 2 / len(negative))
 
 
 def _logits(policy: Policy, vectors: Vectors) -> dict[str, Doubles]:

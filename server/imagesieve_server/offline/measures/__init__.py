@@ -1,0 +1,8 @@
+"""How well scores tell pictures apart: pure numpy, over scores and answers alone.
+
+ranking    scores from the highest down, ties in one step, any number of weightings at once
+quality    AUC, average precision, precision at a recall, recall at a false-positive rate
+figures    a value with its 95 % interval
+bootstrap  the same measures over resampled pictures, and paired differences
+needed     how many labelled pictures a figure needs
+"""
