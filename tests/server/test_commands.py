@@ -10,7 +10,10 @@ import pytest
 
 from imagesieve_server.commands import main
 from imagesieve_server.commands.demo import Picture, as_expected, read_pictures
-from imagesieve_server.demo_data import DEMO_IMAGES, DEMO_POLICY_SOURCE
+from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_IMAGES, DEMO_POLICY_SOURCE
+from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.text import OnnxTextEncoder
+from imagesieve_server.offline.compile_policy import compile_in_memory, compile_policy
 
 TLS = Path(__file__).parent.parent / "data" / "tls"
 Printed = pytest.CaptureFixture[str]
@@ -48,6 +51,17 @@ def test_an_artefact_is_compiled_and_shown(tmp_path: Path, capsys: Printed) -> N
     assert "weapons" in capsys.readouterr().out
     assert main(["policy", "show", "--source", str(out)]) == 0
     assert capsys.readouterr().out == DEMO_POLICY_SOURCE.read_text()
+
+
+def test_a_policy_compiled_in_memory_is_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    source, out = tmp_path / "demo.yaml", tmp_path / "demo.policy.npz"
+    source.write_text(DEMO_POLICY_SOURCE.read_text())
+    bundle = load_bundle(DEMO_BUNDLE)
+    encode = OnnxTextEncoder(bundle=bundle).encode
+    found = compile_in_memory(source_path=source, bundle=bundle, encode_texts=encode)
+    assert list(tmp_path.iterdir()) == [source]
+    written = compile_policy(source_path=source, bundle=bundle, encode_texts=encode, out=out)
+    assert found.policy.version == written.policy.version
 
 
 def test_a_calibration_is_shown_and_a_stale_one_warned_of(tmp_path: Path, capsys: Printed) -> None:

@@ -41,28 +41,48 @@ def compile_policy(
 ) -> Compiled:
     """Compile one file; ``out`` is replaced atomically. Raises PolicyError."""
     source = read_source(source_path)
-    _check_fits(source, bundle, str(source_path))
     known = _known_vectors(out, source, bundle)
+    data, encoded = _build(source, source_path, bundle, encode_texts, known)
+    compiled.write(out, data)
+    result = compiled.read(out)
+    return Compiled(
+        path=out,
+        policy=result.policy,
+        encoded=encoded,
+        reused=len(source.prompt_texts()) - encoded,
+        warnings=result.warnings,
+    )
+
+
+def compile_in_memory(
+    *, source_path: Path, bundle: Bundle, encode_texts: EncodeTexts
+) -> compiled.CompiledPolicy:
+    """Compile one file and write nothing. Raises PolicyError."""
+    source = read_source(source_path)
+    data, _ = _build(source, source_path, bundle, encode_texts, {})
+    return compiled.parse(data, file=str(source_path))
+
+
+def _build(
+    source: PolicySource,
+    source_path: Path,
+    bundle: Bundle,
+    encode_texts: EncodeTexts,
+    known: Mapping[str, Vectors],
+) -> tuple[bytes, int]:
+    """(the artefact, how many prompts were encoded for it)."""
+    _check_fits(source, bundle, str(source_path))
     missing = [text for text in source.prompt_texts() if text not in known]
-    vectors = {**known, **ensemble(missing, source.templates, encode_texts)}
     data = compiled.build(
         source=source,
         file=str(source_path),
         model_fingerprint=bundle.fingerprint,
         logit_scale=float(bundle.manifest.logit_scale),
         logit_bias=float(bundle.manifest.logit_bias),
-        vectors=vectors,
+        vectors={**known, **ensemble(missing, source.templates, encode_texts)},
         probes=_probes(source, source_path, bundle),
     )
-    compiled.write(out, data)
-    result = compiled.read(out)
-    return Compiled(
-        path=out,
-        policy=result.policy,
-        encoded=len(missing),
-        reused=len(source.prompt_texts()) - len(missing),
-        warnings=result.warnings,
-    )
+    return data, len(missing)
 
 
 def ensemble(
