@@ -63,7 +63,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One picture waiting for, or given, a person's decision."""
+    """One picture waiting for, or given, a person's decision.
+
+    Of a policy that takes audit samples reviewers are not shown verdict (UNDECIDED here), reasons,
+    score, answer and the two times: they must not be able to tell a sample from a flag.
+    """
 
     item_id: str
     sha256: str

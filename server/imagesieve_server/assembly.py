@@ -18,6 +18,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.config import Settings, parse_address
 from imagesieve_server.core.errors import ConfigError, StoreUnavailable
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
@@ -53,7 +54,7 @@ from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.writer import QueueWriter
-from imagesieve_server.server_secret import Purpose, load_secret
+from imagesieve_server.server_secret import Purpose, ServerSecret, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
 from imagesieve_server.upkeep import keep_of, run_upkeep
 
@@ -79,21 +80,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     refuse_two_runtimes()
     options = server_options(settings)
     check_listening(options)  # a refused address should not cost a warm-up first
+    secret = load_secret(settings.server.secret_file)
     metrics = PrometheusMetrics(
         registry=CollectorRegistry(), version=metadata.version("imagesieve")
     )
     async with contextlib.AsyncExitStack() as stack:
         authenticator = _authenticator(settings, metrics, stack)
         encoder = await _encoder(settings, metrics, stack)
-        policies = PolicyFolder(
-            folder=Path(settings.policies.folder or DEMO_POLICIES),
-            default=settings.policies.default,
-            spec=encoder.spec,
-            metrics=metrics,
-        )
-        policies.load()
+        policies = _policies(settings, encoder, metrics)
         queue = await _queue(settings, metrics, stack)
-        decoder = await _decoder(settings, encoder, metrics, stack)
+        audit = _audit(settings, secret, policies, queue, metrics, stack)
+        decoder = await _decoder(settings, encoder, secret, metrics, stack)
         pipeline = Pipeline(
             decoder=decoder,
             encoder=encoder,
@@ -102,6 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             metrics=metrics,
             recent=RecentAnswers(),
             undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
+            audit=audit,
         )
         draining = asyncio.Event()
         server = GrpcServer(
@@ -186,6 +184,17 @@ async def _encoder(
     return batcher
 
 
+def _policies(settings: Settings, encoder: Batcher, metrics: PrometheusMetrics) -> PolicyFolder:
+    policies = PolicyFolder(
+        folder=Path(settings.policies.folder or DEMO_POLICIES),
+        default=settings.policies.default,
+        spec=encoder.spec,
+        metrics=metrics,
+    )
+    policies.load()
+    return policies
+
+
 async def _queue(
     settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
 ) -> QueueWriter:
@@ -199,6 +208,26 @@ async def _queue(
     return queue
 
 
+def _audit(
+    settings: Settings,
+    secret: ServerSecret,
+    policies: PolicyFolder,
+    queue: QueueWriter,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+) -> AuditSampler:
+    auditing = [policy.name for policy in policies.all() if policy.audit]
+    if auditing and not settings.server.secret_file:
+        log.warning(
+            "audit samples change with every start",
+            extra={"policies": auditing, "problem": "server.secret_file is not set"},
+        )
+    sampler = AuditSampler(key=secret.key(Purpose.AUDIT), queue=queue, metrics=metrics)
+    stack.push_async_callback(sampler.close)
+    _background(stack, sampler.run())
+    return sampler
+
+
 def _folders(settings: Settings) -> dict[str, Path]:
     """Where a full disk stops the queue."""
     queue = settings.queue
@@ -208,6 +237,7 @@ def _folders(settings: Settings) -> dict[str, Path]:
 async def _decoder(
     settings: Settings,
     encoder: Batcher,
+    secret: ServerSecret,
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,
 ) -> DecoderPool:
@@ -223,7 +253,7 @@ async def _decoder(
         ),
         workers=images.workers or os.cpu_count() or 1,
         queue_capacity=settings.server.max_in_flight_views,
-        frame_key=load_secret(settings.server.secret_file).key(Purpose.FRAMES),
+        frame_key=secret.key(Purpose.FRAMES),
         metrics=metrics,
     )
     stack.push_async_callback(pool.close)

@@ -1,7 +1,7 @@
 """The path of one image, on one page.
 
     policy → known already? → decode → room for its views → encode → score → decide
-        → keep what is flagged, remember what is allowed → answer
+        → keep what is flagged, remember what is allowed (and keep a sample of it) → answer
 
 It knows the order and which failure goes where: what the parts do is behind the ports of
 ``core/ports.py``, the rules are in ``core``, and ``grpc_api`` is in front of it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 
+from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.errors import EncoderUnavailable, ImageUndecodable, StoreUnavailable
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
@@ -49,6 +50,7 @@ class Pipeline:
         metrics: Metrics,
         recent: RecentAnswers,
         undecodable: UndecodableQuota,
+        audit: AuditSampler,
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
@@ -57,6 +59,7 @@ class Pipeline:
         self._counts = PipelineCounts(metrics=metrics)
         self._recent = recent
         self._undecodable = undecodable
+        self._audit = audit
 
     async def moderate(
         self, request: ModerationRequest, *, place: Place, deadline: float
@@ -96,8 +99,10 @@ class Pipeline:
             pass  # the full answer; nothing is stored or remembered
         elif judgement.verdict is not Verdict.ALLOW:
             answer = await self._keep(request, policy, digest, answer)
-        elif may_be_remembered and not judgement.degraded:  # degraded: must not outlive the failure
-            self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
+        elif not judgement.degraded:  # a degraded one must not outlive the failure
+            if may_be_remembered:
+                self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
+            self._audit.offer(request=request, policy=policy, digest=digest, answer=answer)
         self._counts.answered(policy, answer)
         return answer
 

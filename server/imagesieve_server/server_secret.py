@@ -21,6 +21,7 @@ class Purpose(enum.StrEnum):
     """What a key is for. A value never changes its meaning: it is part of the key."""
 
     FRAMES = "frames"  # which frames of an animation are looked at
+    AUDIT = "audit"  # which allowed pictures a person looks at
 
 
 class ServerSecret:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from helpers.review_queue import Desk
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound, RequestIdReused
 from imagesieve_server.core.review import (
+    AuditCount,
     Cause,
     ListRequest,
     Outcome,
@@ -18,6 +20,7 @@ from imagesieve_server.core.review import (
     State,
     rank_allowance_s,
 )
+from imagesieve_server.core.review_afterwards import EraseRequest
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 
 AUDIT: dict[str, Any] = {
@@ -131,10 +134,75 @@ def test_an_audit_sample_that_a_flag_joins_becomes_that_flag(desk: Desk) -> None
 
 def test_an_audit_sample_that_joins_a_flag_leaves_it_a_flag(desk: Desk) -> None:
     kept = desk.keep("r1", "picture", severity=3)
-    desk.keep("r2", "picture", **AUDIT)
+    before = desk.item(kept.item_id)
+    sample = desk.keep("r2", "picture", **AUDIT)
+    assert (sample.item_id, sample.joined) == (kept.item_id, True)
+    assert desk.item(kept.item_id) == before, "it adds nothing"
+    desk.decide(desk.lease())
+    assert len(desk.store.decision_events(tenant="t", after=0, limit=9)) == 2, "both are told"
+
+
+def test_a_sample_waits_as_the_mildest_flag_does_and_shows_its_category(desk: Desk) -> None:
+    kept = desk.keep("r1", "picture", **{**AUDIT, "severity": 4, "category": "weapons"})
     item = desk.item(kept.item_id)
-    assert (item.verdict, item.severity, item.submissions) == (Verdict.REVIEW, 3, 2)
-    assert json.loads(item.answer)["request_id"] == "r1"
+    assert (item.severity, item.category) == (4, "weapons")
+    assert item.rank == desk.clock() - rank_allowance_s(severity=1, score=0.0)
+    desk.clock.advance(60.0)
+    desk.keep("r2", "another picture", severity=1, score=0.0)
+    assert desk.lease().item.item_id == kept.item_id, "nor does it starve"
+
+
+def test_a_sample_of_decided_bytes_counts_under_that_decision(desk: Desk) -> None:
+    first = desk.keep("r1", "picture")
+    desk.decide(desk.lease())
+    decided = desk.item(first.item_id)
+    sample = desk.keep("r2", "picture", **AUDIT)
+    assert (sample.item_id, sample.joined) == (first.item_id, True)
+    assert desk.item(first.item_id) == decided
+    other = desk.keep("r3", "picture", **AUDIT, policy="another")
+    assert desk.item(other.item_id).state is State.READY, "it was not asked about that policy"
+
+
+def test_a_sample_of_erased_bytes_goes_to_a_person(desk: Desk) -> None:
+    first = desk.keep("r1", "picture")
+    sha256 = desk.item(first.item_id).sha256
+    desk.store.erase(EraseRequest(tenant="t", sha256=sha256, reason="the law", actor="ann"))
+    sample = desk.keep("r2", "picture", **AUDIT)
+    assert sample.item_id != first.item_id
+    assert desk.item(sample.item_id).state is State.READY
+
+
+def test_a_sample_is_not_told_of_its_item_when_it_is_repeated(desk: Desk) -> None:
+    kept = desk.keep("r1", "picture", **AUDIT)
+    assert json.loads(kept.answer)["item_id"] == ""
+    again = desk.keep("r1", "picture", **AUDIT)
+    assert (again.item_id, again.answer, again.repeated) == ("", kept.answer, True)
+
+
+def test_what_is_withheld_once_stays_withheld(desk: Desk) -> None:
+    plain = desk.keep("r1", "picture")
+    assert not desk.item(plain.item_id).blind
+    desk.keep("r2", "picture", blind=True)
+    desk.keep("r3", "picture")
+    assert desk.item(plain.item_id).blind
+
+
+def test_counts_add_up_by_all_that_they_are_of(desk: Desk) -> None:
+    count = AuditCount(
+        tenant="t", policy="demo", policy_version="p1", day="2026-11-21", band="far", sha256="",
+        probability=0.01, uploads=3, dropped=1,
+    )  # fmt: skip
+    of_picture = replace(count, sha256="ab", uploads=1, dropped=0)
+    other_rate = replace(count, probability=0.02)
+    elsewhere = replace(count, tenant="u")
+    desk.store.add_counts([count, of_picture, other_rate, elsewhere])
+    desk.store.add_counts([replace(count, uploads=2, dropped=0), of_picture])
+    assert list(desk.store.counts(tenant="t")) == [
+        replace(count, uploads=5),
+        other_rate,
+        replace(of_picture, uploads=2),
+    ]
+    assert list(desk.store.counts(tenant="u")) == [elsewhere]
 
 
 @pytest.mark.parametrize("state", [State.READY, State.LEASED, State.PARKED])

@@ -172,8 +172,8 @@ def test_a_reused_decision_can_be_contested(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"policy": "another"}, {"audit": True}],
-    ids=["not asked", "policy", "audit"],
+    [{}, {"policy": "another"}],
+    ids=["not asked", "policy"],
 )
 def test_otherwise_the_same_bytes_are_reviewed_anew(desk: Desk, fields: dict[str, Any]) -> None:
     decided(desk, "r1", "picture")

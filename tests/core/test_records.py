@@ -10,9 +10,10 @@ import pytest
 
 from helpers.policies import category, group, policy, still, unit
 from imagesieve_server.core.answer import Answer, from_json
+from imagesieve_server.core.audit import Draw
 from imagesieve_server.core.failure import judge_undecodable
-from imagesieve_server.core.policy import Mode, Threshold
-from imagesieve_server.core.records import answer_of, flag_of, stored_answer
+from imagesieve_server.core.policy import AuditRates, Mode, Threshold
+from imagesieve_server.core.records import answer_of, flag_of, sample_of, stored_answer
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.review import Recorded
 from imagesieve_server.core.verdict import (
@@ -128,7 +129,7 @@ def test_a_flag_has_everything_a_reviewer_and_a_repeat_need() -> None:
         "policy_version": "v" * 64, "model_version": "m-1",
         "reasons": (ReasonCode.CATEGORY_REVIEW,), "category": "weapons", "severity": 2,
         "score": 0.7, "surface": "avatar", "content_ref": "post-1", "uploader_ref": "user-1",
-        "labels": {"a": "b"}, "reuse_decision": False,
+        "labels": {"a": "b"}, "reuse_decision": False, "blind": False,
     }  # fmt: skip
     assert from_json(flag.answer) == answer
 
@@ -138,6 +139,23 @@ def test_a_flag_is_reviewed_as_the_policy_says() -> None:
     answer = answered(judged(scored()))
     flag = flag_of(request=REQUEST, policy=rules, request_digest="d-1", answer=answer)
     assert (flag.reviews_needed, flag.reuse_decision) == (2, True)
+
+
+def test_a_sample_is_an_item_as_a_flag_of_its_category_would_be() -> None:
+    rules = dataclasses.replace(RULES, audit=AuditRates(rate=0.5), reuse_decisions=True)
+    drugs = scored(category="drugs", band=Band.CLEAR, margin=-0.1, severity=4, score=0.2)
+    clear = Judgement(
+        verdict=Verdict.ALLOW, reasons=(), scores=(scored(band=Band.CLEAR, margin=-3.0), drugs)
+    )
+    drawn = Draw(band="far", probability=0.5, selected=True, category="drugs", severity=4)
+    told = {"request": REQUEST, "policy": rules, "request_digest": "d", "answer": answered(clear)}
+    flag, sample = flag_of(**told), sample_of(**told, draw=drawn)
+    assert flag.blind, "flags of the policy hide as much"
+    assert sample == dataclasses.replace(
+        flag, audit=True, inclusion_probability=0.5, reasons=(ReasonCode.AUDIT_SAMPLE,),
+        category="drugs", severity=4, score=0.2, reuse_decision=False,
+    )  # fmt: skip
+    assert from_json(sample.answer) == answered(clear)
 
 
 @pytest.mark.parametrize(

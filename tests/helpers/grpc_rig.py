@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2_grpc, review_pb2_grpc
+from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import Encoder
@@ -111,6 +112,7 @@ class Rig:
     metrics: RecordingMetrics
     health: HealthMonitor
     channel: grpc.aio.Channel
+    audit: AuditSampler  # flushed by hand
     moderation: Any = field(init=False)
     review: Any = field(init=False)
     policy: Any = field(init=False)
@@ -150,6 +152,7 @@ async def running(
         idle_s=0.3,
     )
     queue = StoreSwitch(writer)
+    audit = AuditSampler(key=b"k" * 32, queue=queue, metrics=metrics)  # type: ignore[arg-type]
     reloader = Reloader(source)
     draining = asyncio.Event()
     pipeline = Pipeline(
@@ -160,6 +163,7 @@ async def running(
         metrics=metrics,
         recent=RecentAnswers(),
         undecodable=UndecodableQuota(per_hour=undecodable_per_hour),
+        audit=audit,
     )
     health = HealthMonitor(
         encoder=encoder,
@@ -213,6 +217,7 @@ async def running(
                 metrics=metrics,
                 health=health,
                 channel=channel,
+                audit=audit,
             )
     finally:
         await server.stop()

@@ -10,7 +10,10 @@ import pytest
 
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve.v1 import review_pb2 as pb
-from imagesieve_server.testing import BLUE, RED, colour_policy, ppm
+from imagesieve_server.core.policy import AuditRates
+from imagesieve_server.grpc_api.identity import Identity, Role
+from imagesieve_server.grpc_api.wire.review import WITHHELD
+from imagesieve_server.testing import BLUE, GREEN, RED, colour_policy, ppm
 
 Code = grpc.StatusCode
 
@@ -283,3 +286,85 @@ async def test_what_the_policy_says_of_reviews_reaches_the_queue() -> None:
     assert needed == 2
     assert item.state == pb.ITEM_STATE_DECIDED
     assert item.decisions[0].cause == item.opened_by == "REUSE_DECISION"
+
+
+# --- audit samples are not to be told from flags ---------------------------------------------
+
+AUDITING = replace(colour_policy(), audit=AuditRates(rate=1.0))
+
+
+class As:
+    """Everybody is one caller with these roles."""
+
+    def __init__(self, *roles: Role) -> None:
+        self._roles = frozenset(roles)
+
+    async def authenticate(self, caller: Any) -> Identity:
+        return Identity(tenant="t", name="ann", roles=self._roles)
+
+
+def shown(item: Any) -> set[str]:
+    """The item's fields that say something, without those of the one picture."""
+    own = {"item_id", "sha256", "claimed_at", "lease_until", "claimed_by"}
+    return {field.name for field, _ in item.ListFields()} - own
+
+
+async def sampled(rig: Rig) -> None:
+    """One flag, one sample."""
+    uploader = ask("r-1", ppm(RED)), ask("r-2", ppm(GREEN))
+    for each in uploader:
+        await rig.moderation.Moderate(each)
+    await rig.audit.flush()
+
+
+async def test_a_reviewer_cannot_tell_a_sample_from_a_flag() -> None:
+    roles = As(Role.UPLOADER, Role.REVIEWER, Role.ADMIN)
+    async with running(policies=[AUDITING], authenticator=roles) as rig:
+        await sampled(rig)
+        leases = [await claim(rig, f"c-{n}", include_image=True) for n in range(2)]
+        listed = (await rig.review.List(pb.ListRequest())).items
+        gotten = [
+            (await rig.review.Get(pb.GetRequest(item_id=item.item_id))).item for item in listed
+        ]
+        for lease in leases:
+            await rig.review.Decide(
+                pb.DecideRequest(
+                    item_id=lease.item.item_id, token=lease.token, outcome=pb.OUTCOME_REJECT
+                )
+            )
+        reopened = [
+            (await rig.review.Reopen(
+                pb.ReopenRequest(item_id=item.item_id, cause=pb.REOPEN_CAUSE_UNDO)
+            )).item
+            for item in listed
+        ]  # fmt: skip
+        again = await claim(rig, "c-3")
+        released = await rig.review.Release(
+            pb.ReleaseRequest(item_id=again.item.item_id, token=again.token)
+        )
+    assert [lease.image for lease in leases] == [ppm(RED), ppm(GREEN)]
+    for pair in ([lease.item for lease in leases], listed, gotten, reopened):
+        assert len(pair) == 2
+        assert shown(pair[0]) == shown(pair[1])
+        assert {(item.category, item.severity, item.submissions) for item in pair} == {
+            ("red", 2, 1)
+        }
+    for item in (*listed, *gotten, *reopened, again.item, released.item):
+        assert shown(item).isdisjoint(WITHHELD)
+        assert "AUDIT" not in str(item)
+        assert "ALLOW" not in str(item)
+
+
+async def test_an_admin_who_decides_nothing_sees_all_of_it() -> None:
+    async with running(policies=[AUDITING], authenticator=As(Role.UPLOADER, Role.ADMIN)) as rig:
+        await sampled(rig)
+        listed = (await rig.review.List(pb.ListRequest())).items
+    assert [list(item.reasons) for item in listed] == [["CATEGORY_REVIEW"], ["AUDIT_SAMPLE"]]
+    assert all(item.HasField("answer") for item in listed)
+
+
+async def test_without_auditing_a_reviewer_sees_what_the_uploader_was_told() -> None:
+    async with running() as rig:
+        await flag(rig)
+        item = (await claim(rig)).item
+    assert set(WITHHELD) <= shown(item)

@@ -391,7 +391,8 @@ def test_an_item_arrives_whole() -> None:
             opening_note="a toy",
             attached_to="i-8",
             earlier=dataclasses.replace(earlier, decision_id="d-7"),
-        )
+        ),
+        blind=True,  # and yet whole: the item is not
     )
     assert (sent.opened_by, sent.opening_note, sent.attached_to) == ("APPEAL", "a toy", "i-8")
     assert sent.earlier.decision_id == "d-7"
@@ -408,14 +409,14 @@ def test_an_item_arrives_whole() -> None:
 
 
 def test_an_item_without_a_lease_has_no_times_of_one() -> None:
-    sent = review_wire.item_of(item(claimed_at=None, lease_until=None))
+    sent = review_wire.item_of(item(claimed_at=None, lease_until=None), blind=False)
     assert not sent.HasField("claimed_at")
     assert not sent.HasField("lease_until")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"request_id": "r"}', "[]", '"x"'])
 def test_an_item_whose_answer_cannot_be_read_is_still_shown(text: str) -> None:
-    sent = review_wire.item_of(item(answer=text))
+    sent = review_wire.item_of(item(answer=text), blind=False)
     assert sent.item_id == "i-9"
     assert not sent.HasField("answer")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from imagesieve_server import pipeline as pipeline_module
+from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.core.answer import Answer, from_json
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -24,9 +25,9 @@ from imagesieve_server.core.errors import (
     StoreUnavailable,
     UnknownCategory,
 )
-from imagesieve_server.core.policy import OnUnavailable, OnUndecodable
+from imagesieve_server.core.policy import AuditRates, OnUnavailable, OnUndecodable
 from imagesieve_server.core.request import ModerationRequest
-from imagesieve_server.core.review import Flag, Recorded, State
+from imagesieve_server.core.review import Flag, ListRequest, Recorded, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.pipeline import Pipeline
@@ -86,6 +87,7 @@ class Bench:
             store=memory_store(clock=time.time), evidence=MemoryEvidence(), metrics=self.metrics
         )
         self.policies = StaticPolicies(dataclasses.replace(colour_policy(), **policy))
+        self.audit = AuditSampler(key=b"k" * 32, queue=self.queue, metrics=self.metrics)
         self.pipeline = self.over(self.encoder)
 
     def over(self, encoder: FakeEncoder) -> Pipeline:
@@ -97,6 +99,7 @@ class Bench:
             metrics=self.metrics,
             recent=RecentAnswers(),
             undecodable=UndecodableQuota(per_hour=2),
+            audit=self.audit,
         )
 
     async def send(self, image: bytes, request_id: str = "r-1", **fields: Any) -> Answer:
@@ -338,3 +341,67 @@ def test_the_quota_remembers_a_bounded_number_of_tenants() -> None:
 def test_a_quota_of_none_refuses_each() -> None:
     with pytest.raises(QuotaExceeded):
         UndecodableQuota(per_hour=0).take(tenant="a", sha256="1")
+
+
+# --- audit samples ---------------------------------------------------------------------------
+
+EVERY = AuditRates(rate=1.0)
+
+
+async def test_an_allow_that_is_drawn_is_answered_as_ever_and_kept_for_a_person() -> None:
+    bench, plain = Bench(audit=EVERY), Bench()
+    answer = await bench.send(ppm(GREEN), content_ref="post-1")
+    assert await bench.ready() == 0, "the answer did not wait"
+    await bench.audit.flush()
+    assert answer == await plain.send(ppm(GREEN), content_ref="post-1")
+    (row,) = (await bench.queue.list(ListRequest(tenant="t"))).items
+    assert (row.verdict, row.category, row.content_ref) == (Verdict.ALLOW, "red", "post-1")
+    assert row.reasons == (ReasonCode.AUDIT_SAMPLE,)
+    assert from_json(row.answer) == answer
+    for each in (bench, plain):
+        await each.queue.close()
+
+
+async def test_a_repeat_of_a_sample_is_not_told_of_its_item() -> None:
+    bench = Bench(audit=EVERY)
+    first = await bench.send(ppm(GREEN))
+    await bench.audit.flush()
+    again = await Bench.send(  # another server, that remembers nothing
+        _Over(bench), ppm(GREEN)
+    )
+    assert again == first
+    assert again.item_id == ""
+    await bench.queue.close()
+
+
+class _Over(Bench):
+    """Another pipeline over the same queue."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.metrics, self.queue, self.policies = bench.metrics, bench.queue, bench.policies
+        self.audit, self.encoder = bench.audit, FakeEncoder()
+        self.encoder.failure = EncoderUnavailable("must not be asked")
+        self.pipeline = self.over(self.encoder)
+
+
+@pytest.mark.parametrize("what", ["flagged", "dry run", "degraded", "not audited"])
+async def test_nothing_else_is_sampled_or_counted(what: str) -> None:
+    audit = None if what == "not audited" else EVERY
+    bench = Bench(audit=audit, on_unavailable=OnUnavailable.ALLOW)
+    if what == "degraded":
+        bench.encoder.failure = EncoderUnavailable("down")
+    await bench.send(ppm(RED if what == "flagged" else GREEN), dry_run=what == "dry run")
+    await bench.audit.flush()
+    assert bench.metrics.named("audit_sample") == []
+    assert await bench.ready() == (1 if what == "flagged" else 0)
+    assert await bench.queue._call("counts", lambda store: store.counts(tenant="t")) == []
+    await bench.queue.close()
+
+
+async def test_a_dead_store_costs_the_sample_and_not_the_answer() -> None:
+    bench = Bench(queue=DeadQueue, audit=EVERY)
+    answer = await bench.send(ppm(GREEN))
+    assert answer.judgement.verdict is Verdict.ALLOW
+    await bench.audit.flush()
+    assert bench.metrics.named("audit_sample") == [{"policy": "colours", "result": "dropped"}]
+    await bench.queue.close()

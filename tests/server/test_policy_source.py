@@ -6,7 +6,15 @@ import pytest
 
 from imagesieve_server.core.calibration import Isotonic, Platt
 from imagesieve_server.core.errors import PolicyError
-from imagesieve_server.core.policy import Method, Mode, OnUnavailable, Pooling, Scale
+from imagesieve_server.core.policy import (
+    AuditRates,
+    Method,
+    Mode,
+    NearBand,
+    OnUnavailable,
+    Pooling,
+    Scale,
+)
 from imagesieve_server.core.views import Coverage, ViewKind
 from imagesieve_server.policy_files.source import parse_policy
 
@@ -194,3 +202,37 @@ def test_how_reviews_go_is_the_policys_to_say() -> None:
     for wrong in ("reviews_needed: 0", "reuse_decisions: 1", 'reuse_decisions: "yes"'):
         with pytest.raises(PolicyError, match=wrong.partition(":")[0]):
             parse_policy(f"{GOOD}{wrong}\n", file="demo.yaml")
+
+
+def test_audit_rates_are_read_with_their_bands() -> None:
+    assert parse_policy(GOOD, file="demo.yaml").audit is None
+    text = GOOD + "audit: {rate: 0.001, near: [{within: 1, rate: 0.5}, {within: 3, rate: 0.02}]}\n"
+    assert parse_policy(text, file="demo.yaml").audit == AuditRates(
+        rate=0.001, near=(NearBand(within=1.0, rate=0.5), NearBand(within=3.0, rate=0.02))
+    )
+    assert parse_policy(GOOD + "audit: {rate: 1}\n", file="demo.yaml").audit == AuditRates(rate=1)
+
+
+@pytest.mark.parametrize(
+    ("audit", "field"),
+    [
+        ("0.1", "audit"),
+        ("{}", "audit.rate"),
+        ("{rate: 0}", "audit.rate"),
+        ("{rate: 1.01}", "audit.rate"),
+        ("{rate: .nan}", "audit.rate"),
+        ("{rate: 0.1, far: 0.1}", "audit.far"),
+        ("{rate: 0.1, near: {within: 1, rate: 0.5}}", "audit.near"),
+        ("{rate: 0.1, near: [{within: 0, rate: 0.5}]}", "audit.near[0].within"),
+        ("{rate: 0.1, near: [{within: 1}]}", "audit.near[0].rate"),
+        ("{rate: 0.1, near: [{within: 1, rate: 0.5, to: 2}]}", "audit.near[0].to"),
+        (
+            "{rate: 0.1, near: [{within: 2, rate: 0.5}, {within: 2, rate: 0.2}]}",
+            "audit.near[1].within",
+        ),
+    ],
+)
+def test_impossible_audit_rates_are_refused_with_their_place(audit: str, field: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(f"{GOOD}audit: {audit}\n", file="demo.yaml")
+    assert f"demo.yaml:{GOOD.count(chr(10)) + 1}: {field}:" in str(caught.value)

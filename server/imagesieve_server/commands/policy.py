@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server.core.calibration import Calibration, Platt
-from imagesieve_server.core.policy import Policy, Threshold
+from imagesieve_server.core.policy import AuditRates, Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.text import OnnxTextEncoder
@@ -49,6 +49,8 @@ def _check(args: argparse.Namespace) -> int:
     source = read_source(args.source)
     for warning in source.warnings:
         print(f"warning: {warning}")
+    if source.audit:
+        print("note: audit samples need server.secret_file, the same on all servers and starts")
     print(
         f"{args.source}: policy {source.name!r}, {len(source.categories)} categories, "
         f"{len(source.prompt_texts())} prompts, no mistakes found"
@@ -84,11 +86,21 @@ def _show(args: argparse.Namespace) -> int:
         f"coverage {policy.coverage}, undecodable: {policy.on_undecodable}, "
         f"partial: {policy.on_partial_coverage}, unavailable: {policy.on_unavailable}"
     )
+    print(f"audit    {_audit(policy.audit)}")
     for line in _rows(policy):
         print(line)
     for warning in artefact.warnings:
         print(f"warning: {warning}")
     return 0
+
+
+def _audit(rates: AuditRates | None) -> str:
+    if rates is None:
+        return "off"
+    near = [
+        f"{band.rate:g} within {band.within:g} log-odds below a threshold, " for band in rates.near
+    ]
+    return f"{''.join(near)}{rates.rate:g} of {'other' if near else 'all'} allowed pictures"
 
 
 def _rows(policy: Policy) -> list[str]:

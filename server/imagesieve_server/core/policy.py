@@ -142,6 +142,22 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearBand:
+    """ALLOWs close below a threshold, and how many of them a person looks at."""
+
+    within: float  # log-odds below the nearest threshold, at most
+    rate: float  # probability of each picture, 0 to 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRates:
+    """How many ALLOWs a person looks at all the same (``audit.py``)."""
+
+    rate: float  # of pictures in no near band, 0 to 1
+    near: tuple[NearBand, ...] = ()  # by rising ``within``; the first that fits counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything the server needs to judge one image."""
 
@@ -159,6 +175,7 @@ class Policy:
     on_unavailable: OnUnavailable = OnUnavailable.HOLD
     reviews_needed: int = 1  # reviewers who must agree before a decision takes effect
     reuse_decisions: bool = False  # bytes decided before under this policy are decided alike
+    audit: AuditRates | None = None  # None: no ALLOW is looked at
     description: str = ""
     source: str = field(default="", repr=False)  # the text people wrote
 

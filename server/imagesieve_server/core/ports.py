@@ -13,6 +13,7 @@ from typing import Protocol
 
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.review import (
+    AuditCount,
     ClaimRequest,
     DecideRequest,
     DecisionRecord,
@@ -120,6 +121,10 @@ class ReviewQueue(Protocol):
 
         Raises RequestIdReused, InvalidRequest.
         """
+        ...
+
+    async def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        """Add to what was counted of ALLOWs; durable when this returns."""
         ...
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
@@ -247,6 +252,11 @@ class Metrics(Protocol):
     ) -> None: ...
 
     def reason(self, *, policy: str, code: str) -> None: ...
+
+    def audit_sample(self, *, policy: str, result: str) -> None:
+        """One selected ALLOW: kept for review, counted (a further upload of a picture that was
+        kept), or dropped."""
+        ...
 
     def policies(self, policies: Sequence[Policy]) -> None:
         """The set of policies in force changed."""

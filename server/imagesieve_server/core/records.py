@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from imagesieve_server.core.answer import Answer, from_json, to_json
+from imagesieve_server.core.audit import Draw
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.review import Flag, Recorded
-from imagesieve_server.core.verdict import Judgement
+from imagesieve_server.core.verdict import Judgement, ReasonCode
 from imagesieve_server.core.views import DecodedImage
 
 
@@ -79,4 +80,24 @@ def flag_of(
         labels=dict(request.labels),
         reviews_needed=policy.reviews_needed,
         reuse_decision=policy.reuse_decisions,
+        blind=policy.audit is not None,
+    )
+
+
+def sample_of(
+    *, request: ModerationRequest, policy: Policy, request_digest: str, answer: Answer, draw: Draw
+) -> Flag:
+    """What the queue keeps of an allowed answer that was selected: an item as a flag of the
+    category it came nearest to would be, and the answer as its uploader got it."""
+    score = next(s.score for s in answer.judgement.scores if s.category == draw.category)
+    flag = flag_of(request=request, policy=policy, request_digest=request_digest, answer=answer)
+    return replace(
+        flag,
+        audit=True,
+        inclusion_probability=draw.probability,
+        reasons=(ReasonCode.AUDIT_SAMPLE, *flag.reasons),
+        category=draw.category,
+        severity=draw.severity,
+        score=score,
+        reuse_decision=False,
     )

@@ -164,13 +164,33 @@ class Flag:
     inclusion_probability: float | None = None  # of the audit sample
     reviews_needed: int = 1  # agreeing reviewers before the decision takes effect
     reuse_decision: bool = False  # take over the last decision on these bytes, where there is one
+    blind: bool = False  # reviewers must not see what tells a flag from an audit sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCount:
+    """Uploads of one day that got ALLOW from a policy that audits.
+
+    Without a hash those of a whole band, which the estimates divide by; with one those of a
+    single picture that was selected, however often it was uploaded.
+    """
+
+    tenant: str
+    policy: str
+    policy_version: str
+    day: str  # UTC, as 2026-11-21
+    band: str
+    sha256: str  # "": the whole band
+    probability: float  # of each picture of the band to be selected
+    uploads: int
+    dropped: int = 0  # selected ones whose sample could not be kept; they bias the estimates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What the store made of a flag."""
 
-    item_id: str
+    item_id: str  # "" for a repeat of an audit sample: its uploader was told of none
     answer: str  # the stored answer: the first one's, where the request_id was known
     repeated: bool = False  # the request_id was known with the same digest
     joined: bool = False  # another open item with the same bytes took it in
@@ -234,6 +254,7 @@ class Item:
     attached_to: str = ""  # the open item with these bytes whose decision will count here, too
     decisions: tuple[DecisionRecord, ...] = ()
     earlier: DecisionRecord | None = None  # last effective one on a closed item of these bytes
+    blind: bool = False  # a policy that audits sent it: not all of it is for reviewers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

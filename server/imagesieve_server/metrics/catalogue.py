@@ -184,6 +184,14 @@ CATEGORY_ENFORCED = _gauge(
     "category",
 )
 
+AUDIT_SAMPLES = _counter(
+    "imagesieve_audit_samples_total",
+    "Uploads drawn from ALLOW for review: kept, counted (again uploaded bytes that were kept), "
+    "or dropped, which biases the estimate of recall.",
+    "policy",
+    "result",
+)
+
 POLICY_INFO = _gauge(
     "imagesieve_policy_info",
     "1 for each policy in force.",

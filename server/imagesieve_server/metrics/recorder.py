@@ -152,6 +152,9 @@ class PrometheusMetrics:
         if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
             self._histograms[catalogue.CATEGORY_LOG_ODDS].labels(policy, category).observe(log_odds)
 
+    def audit_sample(self, *, policy: str, result: str) -> None:
+        self._counters[catalogue.AUDIT_SAMPLES].labels(policy, result).inc()
+
     def reason(self, *, policy: str, code: str) -> None:
         self._counters[catalogue.REASONS].labels(policy, code).inc()
 
@@ -173,6 +176,8 @@ class PrometheusMetrics:
         for verdict in Verdict:
             for degraded in ("true", "false"):
                 self._counters[catalogue.VERDICTS].labels(policy.name, verdict, degraded)
+        for result in ("kept", "counted", "dropped"):
+            self._counters[catalogue.AUDIT_SAMPLES].labels(policy.name, result)
         for category in policy.categories:
             for band in Band:
                 self._counters[catalogue.CATEGORY_BANDS].labels(

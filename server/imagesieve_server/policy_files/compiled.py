@@ -216,6 +216,7 @@ def _policy(
         on_unavailable=source.on_unavailable,
         reviews_needed=source.reviews_needed,
         reuse_decisions=source.reuse_decisions,
+        audit=source.audit,
         description=source.description,
         source=source.text,
     )

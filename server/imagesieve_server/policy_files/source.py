@@ -10,8 +10,10 @@ import re
 from dataclasses import dataclass
 
 from imagesieve_server.core.policy import (
+    AuditRates,
     Method,
     Mode,
+    NearBand,
     OnPartialCoverage,
     OnUnavailable,
     OnUndecodable,
@@ -29,8 +31,10 @@ _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _POLICY_KEYS = (
     "name", "description", "templates", "neutral", "coverage", "max_views", "pooling",
     "categories", "on_undecodable", "on_partial_coverage", "on_unavailable",
-    "reviews_needed", "reuse_decisions",
+    "reviews_needed", "reuse_decisions", "audit",
 )  # fmt: skip
+_AUDIT_KEYS = ("rate", "near")
+_NEAR_KEYS = ("within", "rate")
 _CATEGORY_KEYS = (
     "id", "title", "severity", "mode", "prompts", "counter_prompts", "method", "pooling",
     "probe", "review_at", "block_at", "views", "calibration",
@@ -71,6 +75,7 @@ class PolicySource:
     on_unavailable: OnUnavailable
     reviews_needed: int
     reuse_decisions: bool
+    audit: AuditRates | None
     text: str
     warnings: tuple[str, ...]
 
@@ -110,6 +115,7 @@ def parse_policy(text: str, *, file: str) -> PolicySource:
         on_unavailable=top.choice("on_unavailable", OnUnavailable, OnUnavailable.HOLD),
         reviews_needed=top.whole("reviews_needed", low=1, high=9, default=1),
         reuse_decisions=top.truth("reuse_decisions", default=False),
+        audit=_audit(top),
         text=text,
         warnings=tuple(warnings),
     )
@@ -132,6 +138,32 @@ def _templates(top: Node) -> tuple[str, ...]:
         if template.count("{}") != 1:
             raise top.error("templates", f"{template!r} must contain {{}} exactly once")
     return templates
+
+
+def _audit(top: Node) -> AuditRates | None:
+    if not top.has("audit"):
+        return None
+    node = top.child("audit")
+    node.only(_AUDIT_KEYS)
+    rate = _rate(node)
+    near: list[NearBand] = []
+    for band in node.children("near") if node.has("near") else ():
+        band.only(_NEAR_KEYS)
+        within = band.number("within")
+        if not 0.0 < within <= 100.0:
+            raise band.error("within", f"must lie above 0, at most 100 log-odds, not {within:g}")
+        if near and within <= near[-1].within:
+            raise band.error("within", "must be wider than the band before it")
+        near.append(NearBand(within=within, rate=_rate(band)))
+    return AuditRates(rate=rate, near=tuple(near))
+
+
+def _rate(node: Node) -> float:
+    """A probability. 0 is refused: what is never looked at cannot be estimated."""
+    rate = node.number("rate")
+    if not 0.0 < rate <= 1.0:
+        raise node.error("rate", f"must lie above 0, at most 1, not {rate:g}")
+    return rate
 
 
 def _category(node: Node, pooling: Pooling, warnings: list[str]) -> CategorySource:

@@ -5,17 +5,17 @@ Keeps rows in dictionaries behind one lock. A transaction that fails is undone r
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from imagesieve_server.core.errors import StoreUnavailable
-from imagesieve_server.core.review import OPEN, Cause, State
+from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
+from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
 from imagesieve_server.review_queue.rows import (
     AuditRow,
     ClaimRow,
@@ -29,24 +29,8 @@ from imagesieve_server.review_queue.rows import (
 )
 from imagesieve_server.review_queue.store import RuledStore
 
-Key = tuple[str, str]  # (tenant, id)
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(slots=True)
-class _Tables:
-    items: dict[Key, ItemRow] = field(default_factory=dict)
-    submissions: dict[Key, SubmissionRow] = field(default_factory=dict)
-    payloads: dict[Key, PayloadRow] = field(default_factory=dict)
-    evidence: dict[Key, EvidenceRow] = field(default_factory=dict)
-    claims: dict[Key, ClaimRow] = field(default_factory=dict)
-    decisions: dict[Key, tuple[DecisionRow, ...]] = field(default_factory=dict)
-    audit: dict[Key, tuple[AuditRow, ...]] = field(default_factory=dict)
-    events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
-    positions: dict[str, int] = field(default_factory=dict)
-    removed: dict[str, int] = field(default_factory=dict)  # events up to here are not kept
-    cursor_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
 
 
 class MemoryBackend:
@@ -57,7 +41,7 @@ class MemoryBackend:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._tables = _Tables()
+        self._tables = Tables()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -87,7 +71,7 @@ def memory_store(*, clock: Callable[[], float]) -> RuledStore:
 class MemoryTransaction:
     """The rows, with a note of how to undo each write."""
 
-    def __init__(self, *, tables: _Tables, clock: Callable[[], float]) -> None:
+    def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:
         self._t = tables
         self._clock = clock
         self._undo: list[Callable[[], None]] = []
@@ -102,13 +86,13 @@ class MemoryTransaction:
     # --- reads ---
 
     def submissions(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, SubmissionRow]:
-        return _known(self._t.submissions, tenant, request_ids)
+        return known_of(self._t.submissions, tenant, request_ids)
 
     def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]:
-        return _known(self._t.payloads, tenant, request_ids)
+        return known_of(self._t.payloads, tenant, request_ids)
 
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
-        return _known(self._t.evidence, tenant, sha256s)
+        return known_of(self._t.evidence, tenant, sha256s)
 
     def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:
         wanted = set(sha256s)
@@ -122,13 +106,13 @@ class MemoryTransaction:
         return self._t.items.get((tenant, item_id))
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]:
-        return _known(self._t.items, tenant, item_ids)
+        return known_of(self._t.items, tenant, item_ids)
 
     def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
-        return sorted((r for r in self._items(tenant) if r.sha256 in set(sha256s)), key=_place)
+        return sorted((r for r in self._items(tenant) if r.sha256 in set(sha256s)), key=place_of)
 
     def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
-        return sorted((r for r in self._items(tenant) if r.attached_to == item_id), key=_place)
+        return sorted((r for r in self._items(tenant) if r.attached_to == item_id), key=place_of)
 
     def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
         found = [
@@ -177,7 +161,7 @@ class MemoryTransaction:
             and (not category or row.category == category)
             and (after is None or (row.enqueued_at, row.item_id) > after)
         ]
-        return sorted(rows, key=_place)[:limit]
+        return sorted(rows, key=place_of)[:limit]
 
     def open_counts(self, tenant: str | None) -> Mapping[State, int]:
         return Counter(row.state for row in self._items(tenant) if row.state in OPEN)
@@ -221,6 +205,9 @@ class MemoryTransaction:
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
         return self._t.audit.get((tenant, item_id), ())
+
+    def counts(self, tenant: str) -> Sequence[AuditCount]:
+        return sorted((c for c in self._t.counts.values() if c.tenant == tenant), key=key_of)
 
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         rows = self._t.events.get(tenant, ())
@@ -276,6 +263,14 @@ class MemoryTransaction:
         for row in rows:
             key = (row.tenant, row.item_id)
             self._put(self._t.audit, key, (*self._t.audit.get(key, ()), row))
+
+    def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        for count in counts:
+            known = self._t.counts.get(key_of(count), replace(count, uploads=0, dropped=0))
+            uploads, dropped = known.uploads + count.uploads, known.dropped + count.dropped
+            self._put(
+                self._t.counts, key_of(count), replace(count, uploads=uploads, dropped=dropped)
+            )
 
     def add_decision(self, row: DecisionRow) -> None:
         key = (row.tenant, row.item_id)
@@ -337,11 +332,3 @@ class MemoryTransaction:
         else:
             self._undo.append(partial(table.__delitem__, key))
         table[key] = value
-
-
-def _place(row: ItemRow) -> tuple[float, str]:
-    return row.enqueued_at, row.item_id
-
-
-def _known(table: Mapping[Key, V], tenant: str, ids: Sequence[str]) -> dict[str, V]:
-    return {name: table[tenant, name] for name in ids if (tenant, name) in table}

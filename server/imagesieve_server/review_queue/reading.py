@@ -175,6 +175,7 @@ def _item(
         opened_by=row.opened_by,
         opening_note=row.opening_note,
         attached_to=row.attached_to or "",
+        blind=row.blind,
         decisions=decisions,
         earlier=earlier,
     )

@@ -129,7 +129,11 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
         return _repeated(known, fold.payloads[flag.request_id])
     present = fold.items.get(flag.sha256)
     earlier = fold.earlier.get(flag.sha256)
-    if present is None and earlier is not None and earlier.serves(flag):
+    if present is None and earlier is not None and earlier.answers(flag):
+        row = present = earlier.item
+    elif present is not None and flag.audit:
+        row = present  # it gets its decision there, and changes nothing
+    elif present is None and earlier is not None and earlier.serves(flag):
         row, decision = earlier.used_for(_new_item(flag, fold.now), flag)
         fold.decided.append((row, decision))
     elif present is None:
@@ -166,8 +170,16 @@ def _write(tx: Transaction, fold: _Fold) -> None:
         events.tell(tx, decision)
 
 
+def _urgency(flag: Flag, now: float) -> Urgency:
+    """An audit sample waits as the mildest flag does, however severe the category it is near:
+    it must not come before a flag that came with it, nor starve."""
+    if flag.audit:
+        return urgency_of(now=now, severity=1, score=0.0)
+    return urgency_of(now=now, severity=flag.severity, score=flag.score)
+
+
 def _new_item(flag: Flag, now: float) -> ItemRow:
-    urgency = urgency_of(now=now, severity=flag.severity, score=flag.score)
+    urgency = _urgency(flag, now)
     return ItemRow(
         tenant=flag.tenant,
         item_id=moves.new_id(now),
@@ -183,15 +195,14 @@ def _new_item(flag: Flag, now: float) -> ItemRow:
         shown_request_id=flag.request_id,
         reviews_needed=flag.reviews_needed,
         opened_at=now,
+        blind=flag.blind,
     )
 
 
 def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
-    """The open item with one more submission: it only ever rises. An audit sample that a
-    real flag joins becomes that flag, and shows what the flag's uploader was told."""
-    urgency = Urgency(rank=item.rank, due_at=item.due_at).improved_by(
-        urgency_of(now=now, severity=flag.severity, score=flag.score)
-    )
+    """The open item with one more flag: it only ever rises. An audit sample that a flag joins
+    becomes that flag, and shows what the flag's uploader was told."""
+    urgency = Urgency(rank=item.rank, due_at=item.due_at).improved_by(_urgency(flag, now))
     raised = replace(
         item,
         submissions=item.submissions + 1,
@@ -199,9 +210,10 @@ def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
         rank=urgency.rank,
         due_at=urgency.due_at,
         reviews_needed=max(item.reviews_needed, flag.reviews_needed),
+        blind=item.blind or flag.blind,
         version=item.version + 1,
     )
-    if not item.audit or flag.audit:
+    if not item.audit:
         return raised
     return replace(
         raised,
@@ -234,11 +246,12 @@ def _submission(flag: Flag, item_id: str, now: float) -> SubmissionRow:
 
 
 def _payload(flag: Flag, answer: Answer, item_id: str) -> PayloadRow:
+    if not flag.audit:  # the uploader of a sample was told of no item, and is not
+        answer = {**answer, "item_id": item_id}  # all that the store adds
     return PayloadRow(
         tenant=flag.tenant,
         request_id=flag.request_id,
-        # The item's id is all that the store adds to the answer.
-        answer=json.dumps({**answer, "item_id": item_id}, separators=(",", ":"), sort_keys=True),
+        answer=json.dumps(answer, separators=(",", ":"), sort_keys=True),
         surface=flag.surface,
         content_ref=flag.content_ref,
         uploader_ref=flag.uploader_ref,
@@ -247,4 +260,5 @@ def _payload(flag: Flag, answer: Answer, item_id: str) -> PayloadRow:
 
 
 def _repeated(row: SubmissionRow, payload: PayloadRow) -> Recorded:
-    return Recorded(item_id=row.item_id, answer=payload.answer, repeated=True)
+    item_id = "" if row.audit else row.item_id
+    return Recorded(item_id=item_id, answer=payload.answer, repeated=True)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imagesieve_server.core.review import Cause, Outcome, State
+from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 
 
@@ -46,6 +46,7 @@ class ItemRow:
     opening_note: str = ""
     opened_at: float
     attached_to: str | None = None
+    blind: bool = False
     decided_at: float | None = None
     decisions: int = 0
     chain_head: str = ""
@@ -238,6 +239,10 @@ class Transaction(Protocol):
         """By version."""
         ...
 
+    def counts(self, tenant: str) -> Sequence[AuditCount]:
+        """By policy, version, day, band, hash and probability."""
+        ...
+
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         """By position."""
         ...
@@ -275,6 +280,10 @@ class Transaction(Protocol):
         ...
 
     def add_audit(self, rows: Sequence[AuditRow]) -> None: ...
+
+    def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        """Add to what was counted of each key, which is all but the last two fields."""
+        ...
 
     def add_decision(self, row: DecisionRow) -> None: ...
 

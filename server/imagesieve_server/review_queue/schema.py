@@ -85,6 +85,7 @@ item = sa.Table(
     _text("opening_note"),
     _time("opened_at"),  # when the round began
     sa.Column("attached_to", sa.Text, nullable=True),  # an open item with the same bytes
+    sa.Column("blind", sa.Boolean, nullable=False),  # what tells a sample apart is not shown
     _time("decided_at", nullable=True),
     _int("decisions"),  # rows in the item's chain
     _text("chain_head"),  # hash of the last of them
@@ -240,6 +241,20 @@ audit = sa.Table(
     _text("target"),
     sa.Column("detail", sa.JSON, nullable=False),
     _of_item(),
+)
+
+audit_count = sa.Table(  # uploads with the verdict ALLOW, of policies that audit
+    "audit_count",
+    metadata,
+    _key("tenant"),
+    _key("policy"),
+    _key("policy_version"),
+    _key("day"),  # UTC, as 2026-11-21
+    _key("band"),
+    _key("sha256"),  # of a picture that was selected; "": the whole band
+    sa.Column("probability", sa.Double, primary_key=True, nullable=False),
+    sa.Column("uploads", sa.BigInteger, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),  # samples that could not be kept
 )
 
 event_position = sa.Table(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagesieve_server.core.errors import StoreUnavailable
-from imagesieve_server.core.review import Cause
+from imagesieve_server.core.review import AuditCount, Cause
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -141,6 +141,20 @@ class SqlTransaction(SqlReads):
 
     def add_audit(self, rows: Sequence[AuditRow]) -> None:
         self._insert(t.audit, rows)
+
+    def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        columns = t.audit_count.c
+        for count in counts:
+            key = [column == getattr(count, column.name) for column in t.audit_count.primary_key]
+            added = self._connection.execute(
+                sa.update(t.audit_count)
+                .where(*key)
+                .values(
+                    uploads=columns.uploads + count.uploads, dropped=columns.dropped + count.dropped
+                )
+            )
+            if not added.rowcount:
+                self._insert(t.audit_count, [count])
 
     def add_decision(self, row: DecisionRow) -> None:
         self._insert(t.decision, [row])

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from imagesieve_server.core.review import State
+from imagesieve_server.core.review import AuditCount, State
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -203,6 +203,11 @@ class SqlReads:
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
         query = _among(t.audit, tenant, t.audit.c.item_id, [item_id])
         return self._rows(AuditRow, query.order_by(t.audit.c.version))
+
+    def counts(self, tenant: str) -> Sequence[AuditCount]:
+        key = list(t.audit_count.primary_key)
+        query = sa.select(t.audit_count).where(t.audit_count.c.tenant == tenant).order_by(*key)
+        return self._rows(AuditCount, query)
 
     def events(self, tenant: str, *, after: int, limit: int) -> Sequence[EventRow]:
         event = t.decision_event.c

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from imagesieve_server.core.errors import RequestError, RequestIdReused
 from imagesieve_server.core.review import (
+    AuditCount,
     ClaimRequest,
     DecideRequest,
     DecisionRecord,
@@ -72,6 +73,12 @@ class ReviewStore(Protocol):
         ...
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
+
+    def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        """Add to what was counted of ALLOWs."""
+        ...
+
+    def counts(self, *, tenant: str) -> Sequence[AuditCount]: ...
 
     def reopen(self, request: ReopenRequest) -> Item: ...
 
@@ -187,6 +194,14 @@ class RuledStore:
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
         with self.backend.read() as tx:
             return reading.history(tx, tenant=tenant, item_id=item_id)
+
+    def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        with self.backend.write() as tx:
+            tx.add_counts(counts)
+
+    def counts(self, *, tenant: str) -> Sequence[AuditCount]:
+        with self.backend.read() as tx:
+            return tx.counts(tenant)
 
     def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
         with self.backend.read() as tx:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from imagesieve_server.core.errors import ImagesieveError, StoreUnavailable
 from imagesieve_server.core.review import (
+    AuditCount,
     ClaimRequest,
     DecideRequest,
     DecisionRecord,
@@ -107,6 +108,10 @@ class QueueWriter:
             if flag.reuse_decision:  # it may be decided at once
                 job.future.add_done_callback(self._teller(flag.tenant))
             return await self._done(job, job.future)
+
+    async def add_counts(self, counts: Sequence[AuditCount]) -> None:
+        """Add to what was counted of ALLOWs; durable when this returns."""
+        await self._call("add_counts", lambda store: store.add_counts(counts))
 
     async def answer_of(
         self, *, tenant: str, request_id: str, request_digest: str

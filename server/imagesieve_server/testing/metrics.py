@@ -62,6 +62,9 @@ class RecordingMetrics:
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         self._note("verdict", policy=policy, verdict=verdict, degraded=degraded)
 
+    def audit_sample(self, *, policy: str, result: str) -> None:
+        self._note("audit_sample", policy=policy, result=result)
+
     def category_score(
         self, *, policy: str, policy_version: str, category: str, log_odds: float, band: str
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,9 +15,16 @@ from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.grpc_api.wire import checks, enums
 from imagesieve_server.grpc_api.wire.moderation import response_of
 
+_Withheld = Literal["verdict", "reasons", "score", "answer", "enqueued_at", "due_at"]
+
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 MAX_TIER = 100
+
+WITHHELD: tuple[_Withheld, ...] = (
+    "verdict", "reasons", "score", "answer", "enqueued_at", "due_at",
+)  # fmt: skip
+"""Fields of an item that could tell a flag from an audit sample."""
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +145,22 @@ def event_of(event: DecisionEvent) -> review_pb2.WatchDecisionsResponse:
     )
 
 
-def item_of(item: review.Item) -> review_pb2.Item:
-    """The whole item as a message."""
+def item_of(item: review.Item, *, blind: bool) -> review_pb2.Item:
+    """The item as a message; ``blind``: as those see it who decide.
+
+    Whoever decides must not know which items are audit samples, or the estimates would measure
+    that knowledge. So of a policy that audits they see neither the model's verdict, reasons,
+    score and answer nor arrival and due time, of flags and samples alike: nothing is
+    made up, it is withheld.
+    """
+    message = _whole(item)
+    if blind and item.blind:
+        for field in WITHHELD:
+            message.ClearField(field)
+    return message
+
+
+def _whole(item: review.Item) -> review_pb2.Item:
     return review_pb2.Item(
         item_id=item.item_id,
         sha256=item.sha256,

@@ -1,4 +1,4 @@
-"""The first tables: items, submissions, evidence, claims, decisions, audit, events."""
+"""The first tables: items, submissions, evidence, claims, decisions, audit, counts, events."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def upgrade() -> None:
     _claim()
     _decision()
     _audit()
+    _audit_count()
     _event_position()
     _decision_event()
     _secret()
@@ -55,6 +56,7 @@ def _item() -> None:
         sa.Column("opening_note", sa.Text(), nullable=False),
         sa.Column("opened_at", sa.Double(), nullable=False),
         sa.Column("attached_to", sa.Text(), nullable=True),
+        sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("decided_at", sa.Double(), nullable=True),
         sa.Column("decisions", sa.Integer(), nullable=False),
         sa.Column("chain_head", sa.Text(), nullable=False),
@@ -253,6 +255,25 @@ def _audit() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant", "item_id", "version", name=op.f("pk_audit")),
     )
+
+
+def _audit_count() -> None:
+    op.create_table(
+        "audit_count",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("policy_version", sa.Text(), nullable=False),
+        sa.Column("day", sa.Text(), nullable=False),
+        sa.Column("band", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("probability", sa.Double(), nullable=False),
+        sa.Column("uploads", sa.BigInteger(), nullable=False),
+        sa.Column("dropped", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "tenant", "policy", "policy_version", "day", "band", "sha256", "probability",
+            name=op.f("pk_audit_count"),
+        ),
+    )  # fmt: skip
 
 
 def _event_position() -> None:
