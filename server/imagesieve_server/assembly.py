@@ -244,13 +244,7 @@ async def _decoder(
     images = settings.images
     pool = DecoderPool(
         preprocessing=encoder.spec.preprocessing,
-        limits=Limits(
-            bytes=images.max_mib * MEBI,
-            pixels=images.max_megapixels * 1_000_000,
-            wall_s=images.wall_seconds,
-            cpu_s=images.wall_seconds * 2 / 3,
-            memory_bytes=images.worker_memory_mib * MEBI,
-        ),
+        limits=limits_of(settings),
         workers=images.workers or os.cpu_count() or 1,
         queue_capacity=settings.server.max_in_flight_views,
         frame_key=secret.key(Purpose.FRAMES),
@@ -259,6 +253,18 @@ async def _decoder(
     stack.push_async_callback(pool.close)
     await pool.start()
     return pool
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What decoding one image may cost."""
+    images = settings.images
+    return Limits(
+        bytes=images.max_mib * MEBI,
+        pixels=images.max_megapixels * 1_000_000,
+        wall_s=images.wall_seconds,
+        cpu_s=images.wall_seconds * 2 / 3,
+        memory_bytes=images.worker_memory_mib * MEBI,
+    )
 
 
 def _authenticator(

@@ -1,4 +1,5 @@
-"""``imagesieve-server policy``: check a policy, compile it for a model, show what was compiled."""
+"""``imagesieve-server policy``: check a policy, compile it for a model, show what was compiled,
+explain a verdict."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.commands import policy_explain
 from imagesieve_server.core.calibration import Calibration, Platt
 from imagesieve_server.core.policy import AuditRates, Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
@@ -16,7 +18,7 @@ from imagesieve_server.policy_files import compiled
 
 
 def add_parser(subparsers: Any) -> None:
-    policy = subparsers.add_parser("policy", help="check, compile and show policies")
+    policy = subparsers.add_parser("policy", help="check, compile, show and explain policies")
     commands = policy.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     check = commands.add_parser("check", help="read a policy's YAML and report the first mistake")
@@ -43,6 +45,8 @@ def add_parser(subparsers: Any) -> None:
     show.add_argument("artefact", type=Path, help="a .policy.npz file")
     show.add_argument("--source", action="store_true", help="print the YAML it was made of")
     show.set_defaults(run=_show)
+
+    policy_explain.add_parser(commands)
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -53,11 +53,11 @@ class Scored:
     valid: bool
 
 
-def pool(cosines: Doubles, *, pooling: Pooling, logit_scale: float) -> Doubles:
-    """Pool cosines [V, n] of a group of n ≥ 1 prompts to m [V]."""
+def pool(found: Doubles, *, pooling: Pooling, logit_scale: float) -> Doubles:
+    """Pool the cosines [V, n] of a group of n ≥ 1 prompts to m [V]."""
     if pooling is Pooling.MAX:
-        return np.asarray(cosines.max(axis=1), dtype=np.float64)
-    scaled = logit_scale * cosines
+        return np.asarray(found.max(axis=1), dtype=np.float64)
+    scaled = logit_scale * found
     peak = scaled.max(axis=1, keepdims=True)
     mean = np.exp(scaled - peak).mean(axis=1)
     return np.asarray((peak[:, 0] + np.log(mean)) / logit_scale, dtype=np.float64)
@@ -83,20 +83,25 @@ def score_image(
     """
     if embeddings.ndim != 2 or len(embeddings) != len(views) or not len(views):
         raise ValueError(f"{len(views)} views but embeddings of shape {embeddings.shape}")
+    rows, vectors = sound_rows(embeddings)
+    if not len(rows):
+        return Scored(scores=(), valid=False)
+    neutral = _pooled(policy, policy.neutral, vectors, Pooling.MAX)
+    scores = tuple(
+        _score_category(policy, category, vectors, neutral, rows, views) for category in categories
+    )
+    finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
+    return Scored(scores=scores, valid=len(rows) == len(views) and finite)
+
+
+def sound_rows(embeddings: Embeddings) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """The numbers [R] and float64 vectors [R, D] of the rows that are finite unit vectors."""
     vectors = embeddings.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         lengths = np.linalg.norm(vectors, axis=1)
     sound = np.isfinite(lengths) & (np.abs(lengths - 1.0) <= UNIT_TOLERANCE)
     rows = np.flatnonzero(sound)
-    if not len(rows):
-        return Scored(scores=(), valid=False)
-    neutral = _pooled(policy, policy.neutral, vectors[rows], Pooling.MAX)
-    scores = tuple(
-        _score_category(policy, category, vectors[rows], neutral, rows, views)
-        for category in categories
-    )
-    finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
-    return Scored(scores=scores, valid=bool(sound.all()) and finite)
+    return rows, vectors[rows]
 
 
 def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Doubles, Doubles]:
@@ -120,11 +125,15 @@ def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Dou
     return sigmoid(logits), logits
 
 
+def cosines(group: PromptGroup, vectors: Doubles) -> Doubles:
+    """c(p) of each view vector [V, D] and each of the group's n ≥ 1 prompts: [V, n]."""
+    return np.asarray(vectors @ group.vectors.astype(np.float64).T, dtype=np.float64)
+
+
 def _pooled(policy: Policy, group: PromptGroup, vectors: Doubles, pooling: Pooling) -> Doubles:
     if not len(group):
         return np.zeros(len(vectors))
-    cosines = vectors @ group.vectors.astype(np.float64).T
-    return pool(cosines, pooling=pooling, logit_scale=policy.logit_scale)
+    return pool(cosines(group, vectors), pooling=pooling, logit_scale=policy.logit_scale)
 
 
 def _band(score: float, logit: float, review: Threshold | None, block: Threshold | None) -> Band:

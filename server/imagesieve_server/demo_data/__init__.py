@@ -12,4 +12,5 @@ _HERE = Path(__file__).parent
 DEMO_BUNDLE = _HERE / "bundle"
 DEMO_POLICIES = _HERE / "policies"
 DEMO_POLICY_SOURCE = _HERE / "policies" / "demo.yaml"
+DEMO_POLICY = _HERE / "policies" / "demo.policy.npz"
 DEMO_IMAGES = _HERE / "images"
