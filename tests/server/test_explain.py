@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.commands import main
 from imagesieve_server.core.errors import ConfigError, ImageUndecodable, PolicyError
 from imagesieve_server.core.explaining import explain
@@ -98,6 +99,7 @@ async def test_every_demo_picture_is_explained_as_the_server_judges_it(
         metrics=metrics,
         recent=RecentAnswers(),
         undecodable=UndecodableQuota(per_hour=2),
+        audit=AuditSampler(key=b"k" * 32, queue=queue, metrics=metrics),
     )
     plan = ViewPlan(coverage=rules.coverage, max_views=rules.max_views)
     verdicts = set()

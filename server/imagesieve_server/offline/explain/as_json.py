@@ -58,6 +58,7 @@ def _category(found: CategoryExplanation) -> dict[str, Any]:
         "band": score.band.value,
         "score": _number(score.score),
         "log_odds": _number(score.log_odds),
+        "probability": _number(score.probability),
         "neutral_score": _number(score.neutral_score),
         "review_at": _threshold(score.threshold),
         "block_at": _threshold(score.block_threshold),

@@ -115,6 +115,8 @@ def _details(report: Report, found: CategoryExplanation) -> Iterator[str]:
         "" if category.method is Method.COSINE else f", score {found.terms.score:.3f}"
     )
     yield f"  {_against_limit(found)}"
+    if score.probability is not None:
+        yield f"  probability by the policy's calibration: {score.probability:.3f}"
     if len(image.views) > 1:
         numbers = ("none" if value is None else wording.signed(value, 1) for value in found.by_view)
         yield f"  by view     {'  '.join(numbers)}"
