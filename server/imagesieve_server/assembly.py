@@ -48,6 +48,7 @@ from imagesieve_server.images.limits import MEBI, Limits
 from imagesieve_server.metrics.disk import watch_disks
 from imagesieve_server.metrics.http import MetricsServer
 from imagesieve_server.metrics.recorder import PrometheusMetrics
+from imagesieve_server.onlookers import embedding_store
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.recent_answers import RecentAnswers
@@ -90,6 +91,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         policies = _policies(settings, encoder, metrics)
         queue = await _queue(settings, metrics, stack)
         audit = _audit(settings, secret, policies, queue, metrics, stack)
+        embeddings = await embedding_store(settings.embeddings, metrics, stack)
         decoder = await _decoder(settings, encoder, secret, metrics, stack)
         pipeline = Pipeline(
             decoder=decoder,
@@ -100,11 +102,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             recent=RecentAnswers(),
             undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
             audit=audit,
+            onlookers=[embeddings] if embeddings else [],
         )
         draining = asyncio.Event()
+        review = ReviewService(queue=queue, embeddings=embeddings, draining=draining)
         server = GrpcServer(
             options=options,
-            services=_services(settings, encoder, pipeline, policies, queue, metrics, draining),
+            services=_services(settings, encoder, pipeline, policies, review, metrics, draining),
             gate=Gate(authenticator=authenticator, metrics=metrics),
             health=HealthMonitor(encoder=encoder, policies=policies, queue=queue, metrics=metrics),
             metrics=metrics,
@@ -229,9 +233,11 @@ def _audit(
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    """Where a full disk stops the queue."""
+    """Where a full disk stops the queue, or the keeping of embeddings."""
     queue = settings.queue
-    return {"database": Path(queue.database).parent, "evidence": Path(queue.evidence)}
+    folders = {"database": Path(queue.database).parent, "evidence": Path(queue.evidence)}
+    kept = settings.embeddings.folder
+    return {**folders, "embeddings": Path(kept)} if kept else folders
 
 
 async def _decoder(
@@ -285,7 +291,7 @@ def _services(
     encoder: Batcher,
     pipeline: Pipeline,
     policies: PolicyFolder,
-    queue: QueueWriter,
+    review: ReviewService,
     metrics: PrometheusMetrics,
     draining: asyncio.Event,
 ) -> Services:
@@ -303,7 +309,7 @@ def _services(
             draining=draining,
             max_image_bytes=settings.images.max_mib * MEBI,
         ),
-        review=ReviewService(queue=queue, draining=draining),
+        review=review,
         policy=PolicyService(policies=policies, reloader=policies),
     )
 

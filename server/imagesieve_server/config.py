@@ -116,6 +116,26 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSettings:
+    """Embeddings kept for judging again; they are personal data."""
+
+    folder: str = _setting(
+        "", "folder of kept embeddings; empty keeps none; needs the extra embeddings"
+    )
+    keep_days: float = _setting(30.0, "whole days that embeddings are kept; 0 keeps them")
+    max_mib: int = _setting(20480, "room for all embeddings, MiB; what comes then is not kept")
+    flush_seconds: float = _setting(
+        300.0, "longest time in memory before the writing; a killed server loses that much"
+    )
+    file_views: int = _setting(
+        8192, "views of one file, all in memory before the writing; about 1 KB each"
+    )
+    queue_views: int = _setting(
+        16384, "views that wait for the writing thread; more are dropped and counted"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """The log, one JSON object a line on standard error."""
 
@@ -133,6 +153,7 @@ class Settings:
     policies: PolicySettings = field(default_factory=PolicySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -240,6 +261,8 @@ def _check(settings: Settings) -> None:
         ("model", "max_queue_views"), ("server", "max_in_flight_views"),
         ("server", "max_in_flight_mib"), ("server", "max_moderation_calls"),
         ("policies", "watch_seconds"), ("server", "watch_seconds"),
+        ("embeddings", "max_mib"), ("embeddings", "flush_seconds"), ("embeddings", "file_views"),
+        ("embeddings", "queue_views"),
     ):  # fmt: skip
         if getattr(getattr(settings, name), key) == 0:
             raise ConfigError(f"{name}.{key}: must be more than 0")

@@ -1,7 +1,8 @@
 """The path of one image, on one page.
 
     policy → known already? → decode → room for its views → encode → score → decide
-        → keep what is flagged, remember what is allowed (and keep a sample of it) → answer
+        → keep what is flagged, remember what is allowed (and keep a sample of it)
+        → show it to onlookers → answer
 
 It knows the order and which failure goes where: what the parts do is behind the ports of
 ``core/ports.py``, the rules are in ``core``, and ``grpc_api`` is in front of it.
@@ -10,6 +11,7 @@ It knows the order and which failure goes where: what the parts do is behind the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.core.answer import Answer
@@ -20,11 +22,12 @@ from imagesieve_server.core.ports import (
     Encoder,
     ImageDecoder,
     Metrics,
+    Onlooker,
     Place,
     PolicySource,
     ReviewQueue,
 )
-from imagesieve_server.core.records import answer_of, flag_of, stored_answer
+from imagesieve_server.core.records import answer_of, flag_of, judged_image, stored_answer
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.scoring import score_image
 from imagesieve_server.core.verdict import Judgement, Verdict, decide
@@ -51,6 +54,7 @@ class Pipeline:
         recent: RecentAnswers,
         undecodable: UndecodableQuota,
         audit: AuditSampler,
+        onlookers: Sequence[Onlooker] = (),
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
@@ -60,6 +64,7 @@ class Pipeline:
         self._recent = recent
         self._undecodable = undecodable
         self._audit = audit
+        self._onlookers = onlookers
 
     async def moderate(
         self, request: ModerationRequest, *, place: Place, deadline: float
@@ -83,10 +88,10 @@ class Pipeline:
                 may_be_remembered = False
 
         try:
-            judgement, image = await self._judge(request, policy, place, deadline)
+            judgement, image, embeddings = await self._judge(request, policy, place, deadline)
         except ImageUndecodable as error:
             judgement = self._without_picture(request, policy, sha256, error)
-            image = None
+            image, embeddings = None, None
         answer = answer_of(
             request=request,
             policy=policy,
@@ -104,6 +109,10 @@ class Pipeline:
                 self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
             self._audit.offer(request=request, policy=policy, digest=digest, answer=answer)
         self._counts.answered(policy, answer)
+        if image is not None and embeddings is not None and not request.dry_run:
+            judged = judged_image(request, policy, answer, image, embeddings)
+            for onlooker in self._onlookers:  # they neither wait nor raise
+                onlooker.see(judged)
         return answer
 
     async def _known(self, request: ModerationRequest, digest: str) -> Answer | None:
@@ -120,8 +129,9 @@ class Pipeline:
 
     async def _judge(
         self, request: ModerationRequest, policy: Policy, place: Place, deadline: float
-    ) -> tuple[Judgement, DecodedImage]:
-        """Look at the picture; what is returned of it has let its pixels go."""
+    ) -> tuple[Judgement, DecodedImage, Embeddings | None]:
+        """Look at the picture; what is returned of it has let its pixels go. There are no
+        embeddings where the encoder is down and the policy judges without them."""
         plan = ViewPlan(coverage=policy.coverage, max_views=policy.max_views)
         with self._counts.decoding():
             image = await self._decoder.decode(request.image, plan=plan, deadline=deadline)
@@ -131,9 +141,10 @@ class Pipeline:
             with self._counts.stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)
         except EncoderUnavailable as error:  # raised again where the policy says hold
-            return judge_without_encoder(policy, error), image.without_pixels()
+            return judge_without_encoder(policy, error), image.without_pixels(), None
         with self._counts.stage("score"):
-            return _score_and_decide(request, policy, image, embeddings), image.without_pixels()
+            judgement = _score_and_decide(request, policy, image, embeddings)
+        return judgement, image.without_pixels(), embeddings
 
     def _without_picture(
         self, request: ModerationRequest, policy: Policy, sha256: str, error: ImageUndecodable

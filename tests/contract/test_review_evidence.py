@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import (
     InvalidRequest,
     ItemNotFound,
     StoreNotUsable,
     StoreUnavailable,
 )
-from imagesieve_server.review_queue import files
 from imagesieve_server.review_queue.evidence import (
     SCRATCH_AGE_S,
     EvidenceStore,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from helpers.review_queue import ManualClock, make_flag
+from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound, StoreUnavailable
 from imagesieve_server.core.review import ClaimRequest, DecideRequest, Outcome, Recorded
 from imagesieve_server.core.review_afterwards import EraseRequest
-from imagesieve_server.review_queue import files
 from imagesieve_server.review_queue.evidence import (
     PARTS,
     EvidenceStore,

@@ -18,7 +18,7 @@ from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2_grpc, 
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
-from imagesieve_server.core.ports import Encoder
+from imagesieve_server.core.ports import EmbeddingStore, Encoder
 from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
@@ -137,6 +137,7 @@ async def running(
     undecodable_per_hour: int = 100,
     encoder: Encoder | None = None,
     metrics: RecordingMetrics | None = None,
+    embeddings: EmbeddingStore | None = None,
 ) -> AsyncIterator[Rig]:
     """A server that is stopped, with its queue, when the block ends.
 
@@ -164,6 +165,7 @@ async def running(
         recent=RecentAnswers(),
         undecodable=UndecodableQuota(per_hour=undecodable_per_hour),
         audit=audit,
+        onlookers=[embeddings] if embeddings else [],
     )
     health = HealthMonitor(
         encoder=encoder,
@@ -187,6 +189,7 @@ async def running(
             ),
             review=ReviewService(
                 queue=queue,  # type: ignore[arg-type]
+                embeddings=embeddings,
                 draining=draining,
                 watches_per_tenant=5,
             ),

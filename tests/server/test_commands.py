@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,13 +133,30 @@ def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 8
+    assert capsys.readouterr().out.count("ok ") == 9
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDEL", "x")
     assert main(["doctor"]) == 1
     assert "FAIL  settings" in capsys.readouterr().out
+
+
+@pytest.mark.embeddings
+def test_the_doctor_looks_at_the_folder_of_embeddings(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGESIEVE__EMBEDDINGS__FOLDER", str(tmp_path / "kept"))
+    assert main(["doctor"]) == 0
+    assert f"0 MiB in {tmp_path / 'kept'}, kept for 30 days" in capsys.readouterr().out
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("IMAGESIEVE__EMBEDDINGS__FOLDER", str(tmp_path / "file"))
+    assert main(["doctor"]) == 1
+    assert "FAIL  embeddings" in capsys.readouterr().out
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pyarrow", None)
+        assert main(["doctor"]) == 1
+    assert "pip install 'imagesieve[embeddings]'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -150,6 +168,12 @@ def test_the_doctor_says_what_is_wrong(
         ("IMAGESIEVE__MODEL__PROVIDER", "cuda", "CUDA provider"),
         ("IMAGESIEVE__POLICIES__FOLDER", "/nowhere", "policy compile"),
         ("IMAGESIEVE__QUEUE__DATABASE", "/proc/none/queue.sqlite3", "/proc/none"),
+        pytest.param(
+            "IMAGESIEVE__EMBEDDINGS__FOLDER",
+            "/proc/none",
+            "the embeddings folder /proc/none is not writable",
+            marks=pytest.mark.embeddings,
+        ),
     ],
 )
 def test_a_server_that_cannot_serve_says_why(

@@ -10,10 +10,11 @@ import pytest
 
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve.v1 import review_pb2 as pb
+from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import AuditRates
 from imagesieve_server.grpc_api.identity import Identity, Role
 from imagesieve_server.grpc_api.wire.review import WITHHELD
-from imagesieve_server.testing import BLUE, GREEN, RED, colour_policy, ppm
+from imagesieve_server.testing import BLUE, GREEN, RED, MemoryEmbeddings, colour_policy, ppm
 
 Code = grpc.StatusCode
 
@@ -267,6 +268,48 @@ async def test_a_picture_is_erased_and_its_record_stays() -> None:
     assert list(shown.item.decisions) == [first, record]
     assert not shown.item.answer.scores
     assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATE_CONFLICT")
+
+
+async def test_erasing_reaches_the_kept_embeddings() -> None:
+    kept = MemoryEmbeddings()
+    async with running(embeddings=kept) as rig:
+        item_id = await flag(rig)
+        allowed = await rig.moderation.Moderate(ask("r-2", ppm(GREEN)))
+        assert len(kept.images) == 2
+        got = await rig.review.Erase(pb.EraseRequest(item_id=item_id, reason="order 7"))
+        assert [image.sha256 for image in kept.images] == [allowed.sha256]
+        # One that was allowed has no item, and its embeddings go all the same.
+        erase = pb.EraseRequest(sha256=allowed.sha256, reason="order 8")
+        without_item = await rig.review.Erase(erase)
+        assert kept.images == []
+        again = await refused(rig.review.Erase(erase))
+    assert len(got.decisions) == 1
+    assert (without_item.sha256, len(without_item.decisions)) == (allowed.sha256, 0)
+    assert (again.code, again.reason) == (Code.NOT_FOUND, "ITEM_NOT_FOUND")
+
+
+async def test_an_erasure_that_does_not_reach_the_embeddings_fails_and_is_repeated() -> None:
+    kept = BrokenEmbeddings()
+    async with running(embeddings=kept) as rig:
+        item_id = await flag(rig)
+        erase = pb.EraseRequest(item_id=item_id, reason="order 7")
+        error = await refused(rig.review.Erase(erase))
+        kept.broken = False
+        got = await rig.review.Erase(erase)
+    assert error.reason == "STORE_UNAVAILABLE"
+    assert len(got.decisions) == 1
+    assert kept.images == []
+
+
+class BrokenEmbeddings(MemoryEmbeddings):
+    """Cannot erase until it is mended."""
+
+    broken = True
+
+    async def erase(self, *, tenant: str, sha256: str) -> int:
+        if self.broken:
+            raise StoreUnavailable("the disk is gone")
+        return await super().erase(tenant=tenant, sha256=sha256)
 
 
 async def test_what_the_policy_says_of_reviews_reaches_the_queue() -> None:

@@ -42,6 +42,7 @@ from imagesieve_server.testing import (
     FakeDecoder,
     FakeEncoder,
     FreePlace,
+    MemoryEmbeddings,
     RecordingMetrics,
     StaticPolicies,
     colour_policy,
@@ -88,6 +89,7 @@ class Bench:
         )
         self.policies = StaticPolicies(dataclasses.replace(colour_policy(), **policy))
         self.audit = AuditSampler(key=b"k" * 32, queue=self.queue, metrics=self.metrics)
+        self.embeddings = MemoryEmbeddings()
         self.pipeline = self.over(self.encoder)
 
     def over(self, encoder: FakeEncoder) -> Pipeline:
@@ -100,6 +102,7 @@ class Bench:
             recent=RecentAnswers(),
             undecodable=UndecodableQuota(per_hour=2),
             audit=self.audit,
+            onlookers=[self.embeddings],
         )
 
     async def send(self, image: bytes, request_id: str = "r-1", **fields: Any) -> Answer:
@@ -153,6 +156,32 @@ async def test_a_dry_run_stores_and_remembers_nothing(bench: Bench) -> None:
     assert await bench.ready() == 0
     assert (await bench.send(ppm(GREEN), dry_run=True)).judgement.verdict is Verdict.ALLOW
     assert (await bench.send(ppm(BLUE))).judgement.verdict is Verdict.ALLOW
+
+
+async def test_onlookers_see_each_new_scored_answer_once(bench: Bench) -> None:
+    allowed = await bench.send(ppm(GREEN), "r-1", surface="avatar", categories=("red",))
+    flagged = await bench.send(ppm(RED), "r-2")
+    for request_id, colour in (("r-1", GREEN), ("r-2", RED)):  # repeats are not seen again
+        asked = {"surface": "avatar", "categories": ("red",)} if colour is GREEN else {}
+        await bench.send(ppm(colour), request_id, **asked)
+    await bench.send(ppm(BLUE), "r-3", dry_run=True)
+    await bench.send(TRUNCATED, "r-4")
+    one, other = bench.embeddings.images
+    assert (one.sha256, one.verdict) == (allowed.sha256, Verdict.ALLOW)
+    assert (one.surface, one.categories, one.policy_version) == ("avatar", ("red",), "v1")
+    assert (other.sha256, other.verdict) == (flagged.sha256, flagged.judgement.verdict)
+    assert other.views == flagged.views
+
+
+async def test_onlookers_do_not_see_what_was_not_answered_or_not_scored() -> None:
+    bench = Bench(DeadQueue, on_unavailable=OnUnavailable.ALLOW)
+    with pytest.raises(StoreUnavailable):
+        await bench.send(ppm(RED))
+    assert bench.embeddings.images == []
+    bench.encoder.healthy = False
+    assert (await bench.send(ppm(GREEN))).judgement.degraded
+    assert bench.embeddings.images == []
+    await bench.queue.close()
 
 
 async def test_an_unknown_category_is_refused_before_any_work(bench: Bench) -> None:
@@ -380,6 +409,7 @@ class _Over(Bench):
     def __init__(self, bench: Bench) -> None:
         self.metrics, self.queue, self.policies = bench.metrics, bench.queue, bench.policies
         self.audit, self.encoder = bench.audit, FakeEncoder()
+        self.embeddings = bench.embeddings
         self.encoder.failure = EncoderUnavailable("must not be asked")
         self.pipeline = self.over(self.encoder)
 

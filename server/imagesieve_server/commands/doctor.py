@@ -15,7 +15,7 @@ from typing import Any
 
 from imagesieve_server import config
 from imagesieve_server.config import Settings
-from imagesieve_server.core.errors import ImagesieveError
+from imagesieve_server.core.errors import ImagesieveError, StoreNotUsable
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 
 
@@ -49,6 +49,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "policies", lambda: _policies(settings)
     yield "callers", lambda: _callers(settings)
     yield "certificates", lambda: _certificates(settings)
+    yield "embeddings", lambda: _embeddings(settings)
     yield "sqlite", lambda: f"{sqlite3.sqlite_version}"
 
 
@@ -113,3 +114,21 @@ def _certificates(settings: Settings) -> str:
         for role, at in check_tls(files).expires.items()
     )
     return ", ".join(ends)
+
+
+def _embeddings(settings: Settings) -> str:
+    """Whether what is asked for can be kept. It makes the folder, as the server would."""
+    folder = settings.embeddings.folder
+    if not folder:
+        return "none are kept"
+    from imagesieve_server.embedding_store.files import StoreFiles
+    from imagesieve_server.extras import need
+
+    version = need("pyarrow").__version__
+    try:
+        files = StoreFiles(root=Path(folder))
+    except OSError as problem:
+        raise StoreNotUsable(f"{folder} is not writable: {problem.strerror}") from problem
+    days = settings.embeddings.keep_days
+    kept = f"kept for {days:g} days" if days else "kept for ever"
+    return f"pyarrow {version}, {files.size_bytes >> 20} MiB in {folder}, {kept}"

@@ -23,7 +23,8 @@
         ├── ConfigError, BundleError, PolicyError, MissingExtra
         ├── TooFewLabels          labelled pictures are too few for what was asked of them
         ├── LabelsError           a label file, or a picture that it names
-        └── StoreNotUsable        the queue's database or evidence folder
+        ├── StoreNotUsable        the queue's database or evidence folder
+        └── EmbeddingsDamaged     a file among the kept embeddings is broken or foreign
 
 Each class carries its ``reason`` — the stable code that goes on the wire as
 ``google.rpc.ErrorInfo.reason`` and into metrics. ``grpc_api/status_codes.py`` is the one
@@ -296,6 +297,17 @@ class StoreNotUsable(StartupError):
     """The queue's store is not writable, in use by another server, or of another schema."""
 
     reason = "STORE_NOT_USABLE"
+
+
+class EmbeddingsDamaged(StartupError):
+    """A file of the embedding store cannot be read, or is no file of it. ``file`` is its path."""
+
+    reason = "EMBEDDINGS_DAMAGED"
+
+    def __init__(self, problem: str, *, file: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file = file
+        self.problem = problem
 
 
 class PolicyError(StartupError):

@@ -1,8 +1,9 @@
 """What the pipeline needs from the outside, as protocols.
 
-Adapters (images, encoders, policy_files, review_queue, metrics) implement these and never
-import each other. Each port has a real version, a fake in ``imagesieve_server.testing``, and
-a contract test over both. Deadlines are seconds of the monotonic clock (``time.monotonic``).
+Adapters (images, encoders, policy_files, review_queue, embedding_store, metrics) implement
+these and never import each other. Each port has a real version, a fake in
+``imagesieve_server.testing``, and a contract test over both. Deadlines are seconds of the
+monotonic clock (``time.monotonic``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from imagesieve_server.core.kept import JudgedImage
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.review import (
     AuditCount,
@@ -200,6 +202,25 @@ class ReviewQueue(Protocol):
         ...
 
 
+class Onlooker(Protocol):
+    """Sees every image that was scored, once its answer is certain; dry runs excepted."""
+
+    def see(self, image: JudgedImage) -> None:
+        """Never waits and never raises: no answer is late or lost for an onlooker."""
+        ...
+
+
+class EmbeddingStore(Onlooker, Protocol):
+    """Keeps what it sees, as far as there is room, for judging it again."""
+
+    async def erase(self, *, tenant: str, sha256: str) -> int:
+        """Remove an image's embeddings, those not yet written included; how many views.
+
+        Raises StoreUnavailable where some may still be there.
+        """
+        ...
+
+
 class Metrics(Protocol):
     """What the parts count and time. The series stand in ``metrics/catalogue.py``."""
 
@@ -277,7 +298,23 @@ class Metrics(Protocol):
         ...
 
     def disk_free(self, folder: str, size_bytes: int) -> None:
-        """Room left where "database" or "evidence" lies, bytes."""
+        """Room left where "database", "evidence" or "embeddings" lie, bytes."""
         ...
 
     def queue(self, stats: QueueStats) -> None: ...
+
+    def embeddings_kept(self, views: int) -> None:
+        """Embeddings of so many views were written."""
+        ...
+
+    def embeddings_dropped(self, views: int, *, reason: str) -> None:
+        """Embeddings that are not kept: "queue" or "room" is used up, or "error"."""
+        ...
+
+    def embeddings_failed(self, operation: str) -> None:
+        """An operation of the embedding store failed: see, write, erase or tidy."""
+        ...
+
+    def embeddings_size(self, size_bytes: int) -> None:
+        """What the kept embeddings take on the disk."""
+        ...

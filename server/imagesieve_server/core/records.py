@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from imagesieve_server.core.answer import Answer, from_json, to_json
 from imagesieve_server.core.audit import Draw
+from imagesieve_server.core.kept import JudgedImage
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.review import Flag, Recorded
 from imagesieve_server.core.verdict import Judgement, ReasonCode
-from imagesieve_server.core.views import DecodedImage
+from imagesieve_server.core.views import DecodedImage, Embeddings
 
 
 def answer_of(
@@ -39,6 +40,28 @@ def answer_of(
         content_ref=request.content_ref,
         uploader_ref=request.uploader_ref,
         labels=dict(request.labels),
+    )
+
+
+def judged_image(
+    request: ModerationRequest,
+    policy: Policy,
+    answer: Answer,
+    image: DecodedImage,
+    embeddings: Embeddings,
+) -> JudgedImage:
+    """What onlookers see; it does not hold on to the upload's bytes."""
+    return JudgedImage(
+        tenant=request.tenant,
+        sha256=answer.sha256,
+        surface=request.surface,
+        categories=request.categories,
+        policy=policy,
+        judgement=answer.judgement,
+        views=image.views,
+        coverage=image.coverage,
+        truncated=image.truncated,
+        embeddings=embeddings,
     )
 
 

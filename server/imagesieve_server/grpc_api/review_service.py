@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator
 
 from imagesieve.v1 import review_pb2, review_pb2_grpc
 from imagesieve_server.core.errors import ItemNotFound
-from imagesieve_server.core.ports import ReviewQueue
+from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
 from imagesieve_server.core.review import Item
 from imagesieve_server.core.review_events import EventPage
+from imagesieve_server.erase_everywhere import erase_everywhere
 from imagesieve_server.grpc_api.at_once import AtOnce
 from imagesieve_server.grpc_api.deadlines import unary_deadline, within
 from imagesieve_server.grpc_api.identity import Context, Identity, Role, present_identity
@@ -32,11 +33,14 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         self,
         *,
         queue: ReviewQueue,
+        embeddings: EmbeddingStore | None = None,
         draining: asyncio.Event,
         watches_per_tenant: int = 16,
     ) -> None:
-        """``draining`` ends the watches, whose callers go on elsewhere."""
+        """``embeddings`` are what a legal deletion must reach beside the queue. ``draining``
+        ends the watches, whose callers go on elsewhere."""
         self._queue = queue
+        self._embeddings = embeddings
         self._draining = draining
         self._watches = AtOnce(what="watches", limit=watches_per_tenant)
 
@@ -146,7 +150,8 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     ) -> review_pb2.EraseResponse:
         """Legal deletion."""
         who = present_identity()
-        work = self._queue.erase(wire.read_erase(request, tenant=who.tenant, name=who.name))
+        wanted = wire.read_erase(request, tenant=who.tenant, name=who.name)
+        work = erase_everywhere(wanted, queue=self._queue, embeddings=self._embeddings)
         erasure = await within(unary_deadline(context), work)
         return review_pb2.EraseResponse(
             sha256=erasure.sha256,

@@ -229,13 +229,31 @@ STORE_HEALTHY = _gauge(
 )
 DISK_FREE = _gauge(
     "imagesieve_disk_free_bytes",
-    "Bytes that the server may still write where the database and the evidence lie.",
+    "Bytes that the server may still write where database, evidence and kept embeddings lie.",
     "folder",
 )
 REVIEW_ITEMS = _gauge("imagesieve_review_items", "Review items by state.", "state")
 REVIEW_OLDEST_AGE = _gauge(
     "imagesieve_review_oldest_ready_age_seconds",
     "Seconds the oldest READY review item has waited; 0 where none is ready.",
+)
+
+EMBEDDINGS_KEPT = _counter(
+    "imagesieve_embeddings_kept_total", "Embeddings written for judging again, one a view."
+)
+EMBEDDINGS_DROPPED = _counter(
+    "imagesieve_embeddings_dropped_total",
+    "Embeddings not kept: queue (handed over faster than written), room (embeddings.max_mib "
+    "is used up), error (the writing failed).",
+    "reason",
+)
+EMBEDDING_ERRORS = _counter(
+    "imagesieve_embedding_errors_total",
+    "Operations of the embedding store that failed: see, write, erase, tidy.",
+    "operation",
+)
+EMBEDDINGS_BYTES = _gauge(
+    "imagesieve_embeddings_bytes", "Bytes that the kept embeddings take on the disk."
 )
 
 ALL_SERIES: tuple[Series, ...] = tuple(
@@ -252,6 +270,8 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (POLICY_RELOADS, ("ok", "failed")),
     (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
     (REVIEW_ITEMS, tuple(OPEN)),
+    (EMBEDDINGS_DROPPED, ("queue", "room", "error")),
+    (EMBEDDING_ERRORS, ("see", "write", "erase", "tidy")),
 )
 """Values of the only label that exist from the start: no rate is seen in a counter whose first
 sample is 1, so an alert needs the zero before the first failure."""

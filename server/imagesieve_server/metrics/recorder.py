@@ -226,3 +226,15 @@ class PrometheusMetrics:
             self._gauges[catalogue.REVIEW_ITEMS].labels(state).set(count)
         oldest = stats.now if stats.oldest_ready_at is None else stats.oldest_ready_at
         self._gauges[catalogue.REVIEW_OLDEST_AGE].set(max(0.0, stats.now - oldest))
+
+    def embeddings_kept(self, views: int) -> None:
+        self._counters[catalogue.EMBEDDINGS_KEPT].inc(views)
+
+    def embeddings_dropped(self, views: int, *, reason: str) -> None:
+        self._counters[catalogue.EMBEDDINGS_DROPPED].labels(reason).inc(views)
+
+    def embeddings_failed(self, operation: str) -> None:
+        self._counters[catalogue.EMBEDDING_ERRORS].labels(operation).inc()
+
+    def embeddings_size(self, size_bytes: int) -> None:
+        self._gauges[catalogue.EMBEDDINGS_BYTES].set(size_bytes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import threading
 import time
@@ -17,21 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import (
     InvalidRequest,
     ItemNotFound,
     StoreNotUsable,
     StoreUnavailable,
 )
-from imagesieve_server.review_queue import checks, files
+from imagesieve_server.core.tenant_folders import folder_name, tenant_of
+from imagesieve_server.review_queue import checks
 
 PARTS = 256
 """Bytes are spread over so many parts, by the first two digits of their hash."""
 SCRATCH_AGE_S = 3600.0
 """A temporary file older than this, seconds, was left by a process that died."""
-
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
-_FOLDER_NAME_MAX = 200
 
 
 class EvidenceStore(Protocol):
@@ -209,33 +207,6 @@ class FolderEvidence:
                     path.unlink()
             except FileNotFoundError:
                 continue
-
-
-def folder_name(tenant: str) -> str:
-    """A safe file name for a tenant; different tenants never share one.
-
-    Lower-case letters, digits, ``_`` and ``-`` stand for themselves and every other byte of
-    the UTF-8 for ``%`` and two digits, so that neither case-insensitive file systems nor
-    ``..`` confuse two tenants. Very long names become ``%h`` and their sha256.
-    """
-    encoded = tenant.encode("utf-8", "surrogatepass")
-    name = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in encoded)
-    if len(name) > _FOLDER_NAME_MAX:
-        return "%h" + hashlib.sha256(encoded).hexdigest()
-    return name or "%"
-
-
-def tenant_of(name: str) -> str | None:
-    """The tenant of a folder's name; None where it tells none (very long tenants, strays)."""
-    if name == "%":
-        return ""
-    encoded = re.sub(
-        rb"%([0-9a-f]{2})",
-        lambda found: bytes.fromhex(found[1].decode()),
-        name.encode("utf-8", "surrogateescape"),
-    )
-    tenant = encoded.decode("utf-8", "replace")
-    return tenant if folder_name(tenant) == name else None
 
 
 def _older_files(folder: Path, before: float) -> list[str]:

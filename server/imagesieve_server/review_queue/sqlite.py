@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import StoreNotUsable
-from imagesieve_server.review_queue import files
 from imagesieve_server.review_queue.migrations import require_current, upgrade
 from imagesieve_server.review_queue.sql import SqlBackend
 from imagesieve_server.review_queue.store import RuledStore

@@ -17,6 +17,7 @@ from imagesieve_server.testing.colours import (
     colour_vector,
     ppm,
 )
+from imagesieve_server.testing.embeddings import MemoryEmbeddings
 from imagesieve_server.testing.metrics import RecordingMetrics
 from imagesieve_server.testing.parts import FakeDecoder, FakeEncoder, FreePlace, StaticPolicies
 from imagesieve_server.testing.row_encoder import FaultyRowEncoder
@@ -33,6 +34,7 @@ __all__ = [
     "FakeEncoder",
     "FaultyRowEncoder",
     "FreePlace",
+    "MemoryEmbeddings",
     "RecordingMetrics",
     "StaticPolicies",
     "colour_policy",

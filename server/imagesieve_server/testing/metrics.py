@@ -104,6 +104,18 @@ class RecordingMetrics:
     def queue(self, stats: QueueStats) -> None:
         self._note("queue", stats=stats)
 
+    def embeddings_kept(self, views: int) -> None:
+        self._note("embeddings_kept", views=views)
+
+    def embeddings_dropped(self, views: int, *, reason: str) -> None:
+        self._note("embeddings_dropped", views=views, reason=reason)
+
+    def embeddings_failed(self, operation: str) -> None:
+        self._note("embeddings_failed", operation=operation)
+
+    def embeddings_size(self, size_bytes: int) -> None:
+        self._note("embeddings_size", size_bytes=size_bytes)
+
     def rpc_started(self, *, kind: str, service: str, method: str) -> None:
         self._note("rpc_started", kind=kind, service=service, method=method)
 
