@@ -18,6 +18,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from imagesieve_server.addresses import is_loopback
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.config import Settings, parse_address
 from imagesieve_server.core.errors import ConfigError, StoreUnavailable
@@ -31,7 +32,7 @@ from imagesieve_server.grpc_api.caller_authenticator import CallersAuthenticator
 from imagesieve_server.grpc_api.callers import kept_callers
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
-from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator, is_loopback
+from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthenticator
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService

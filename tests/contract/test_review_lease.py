@@ -313,3 +313,14 @@ def test_the_history_tells_every_step(desk: Desk) -> None:
     for before, after in itertools.pairwise(steps):
         assert after.source is before.target
         assert after.version > before.version
+
+
+def test_a_claim_can_name_its_item(desk: Desk) -> None:
+    """The one asked for whatever its rank, and nothing where it is not ready for this reviewer."""
+    desk.keep("r1", "first", severity=4)
+    wanted = desk.keep("r2", "second", severity=1).item_id
+    lease = desk.lease(item_id=wanted)
+    assert lease.item.item_id == wanted
+    assert desk.claim(item_id=wanted) is None
+    assert desk.claim(item_id="it_unknown") is None
+    assert desk.claim(item_id=wanted, tenant="other") is None

@@ -274,6 +274,7 @@ class ClaimRequest:
     categories: tuple[str, ...] = ()  # empty: any
     tier: int = 1
     lease_s: float = LEASE_S
+    item_id: str = ""  # this one and no other, where it is ready for the reviewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

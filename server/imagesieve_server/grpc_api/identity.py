@@ -8,7 +8,6 @@ call what is ``roles.py``; where it is enforced is ``gate.py``.
 from __future__ import annotations
 
 import enum
-import ipaddress
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from imagesieve_server.addresses import is_loopback
 from imagesieve_server.core.errors import Unauthenticated
 
 DEFAULT_TENANT = "default"
@@ -136,15 +136,3 @@ def is_local_peer(peer: str) -> bool:
         return False
     host = urllib.parse.unquote(rest).rpartition(":")[0].strip("[]")
     return is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -23,12 +23,12 @@ from imagesieve.v1 import (
     review_pb2,
     review_pb2_grpc,
 )
+from imagesieve_server.addresses import is_loopback
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.grpc_api.admission import AdmissionMetrics
 from imagesieve_server.grpc_api.call_limit import CallLimit
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import MODERATION, HealthMonitor
-from imagesieve_server.grpc_api.identity import is_loopback
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.interceptors import Layered, MapErrors, ObserveCalls, RpcMetrics
 from imagesieve_server.grpc_api.moderation_service import ModerationService

@@ -35,6 +35,7 @@ def claim(tx: Transaction, request: ClaimRequest) -> Lease | None:
         tier=request.tier,
         categories=request.categories,
         reviewer=request.reviewer,
+        item_id=request.item_id,
     )
     if ready is None:
         return None
@@ -136,6 +137,7 @@ def _lease(tx: Transaction, row: ItemRow) -> Lease:
 def _check_claim(request: ClaimRequest) -> None:
     checks.text("claim_id", request.claim_id, required=True)
     checks.text("reviewer", request.reviewer, required=True)
+    checks.text("item_id", request.item_id)
     checks.texts("categories", request.categories)
     checks.within("tier", request.tier, low=1, high=99)
     checks.within("lease_s", request.lease_s, low=LEASE_MIN_S, high=LEASE_MAX_S)

@@ -126,7 +126,13 @@ class MemoryTransaction:
         return [row for _, row in sorted(found, key=lambda pair: pair[0])[:limit]]
 
     def next_ready(
-        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+        self,
+        tenant: str,
+        *,
+        tier: int,
+        categories: Sequence[str],
+        reviewer: str,
+        item_id: str = "",
     ) -> ItemRow | None:
         ready = [
             row
@@ -135,6 +141,7 @@ class MemoryTransaction:
             and row.tier == tier
             and (not categories or row.category in categories)
             and not self._reviewed(row, reviewer)
+            and item_id in ("", row.item_id)
         ]
         return min(ready, key=lambda row: (row.rank, row.item_id), default=None)
 

@@ -192,10 +192,16 @@ class Transaction(Protocol):
         ...
 
     def next_ready(
-        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+        self,
+        tenant: str,
+        *,
+        tier: int,
+        categories: Sequence[str],
+        reviewer: str,
+        item_id: str = "",
     ) -> ItemRow | None:
         """First by (rank, item_id) of the tier, without those this reviewer has reviewed in
-        their present round and tier. No category named: any."""
+        their present round and tier. No category named: any; no item named: any."""
         ...
 
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:

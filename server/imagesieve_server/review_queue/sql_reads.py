@@ -101,7 +101,13 @@ class SqlReads:
         return self._rows(ItemRow, query)
 
     def next_ready(
-        self, tenant: str, *, tier: int, categories: Sequence[str], reviewer: str
+        self,
+        tenant: str,
+        *,
+        tier: int,
+        categories: Sequence[str],
+        reviewer: str,
+        item_id: str = "",
     ) -> ItemRow | None:
         item = t.item.c
         query = (
@@ -114,6 +120,8 @@ class SqlReads:
         )
         if categories:
             query = query.where(item.category.in_(categories))
+        if item_id:
+            query = query.where(item.item_id == item_id)
         return self._row(ItemRow, query)
 
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
