@@ -34,6 +34,8 @@ from imagesieve_server.core.views import (
     Embeddings,
     Pixels,
     Preprocessing,
+    Preview,
+    PreviewPlan,
     ViewPlan,
 )
 
@@ -68,6 +70,17 @@ class ImageDecoder(Protocol):
 
         Raises ImageEmpty, ImageTooLarge, ImageFormatUnsupported, ImageUndecodable,
         DeadlinePassed, Overloaded.
+        """
+        ...
+
+
+class PreviewMaker(Protocol):
+    """Bytes to a picture that is safe to show: pixels that a decoder made, never the file."""
+
+    async def preview(self, data: bytes, *, plan: PreviewPlan, deadline: float) -> Preview:
+        """Decode one picture of a file, reduced.
+
+        Raises as ``ImageDecoder.decode`` does.
         """
         ...
 
@@ -130,7 +143,7 @@ class ReviewQueue(Protocol):
         ...
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
-        """Lease the first item by rank; None where none is ready."""
+        """Lease the first item by rank, or the one asked for; None where none is ready."""
         ...
 
     async def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:

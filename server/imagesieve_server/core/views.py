@@ -107,3 +107,21 @@ class DecodedImage:
     def without_pixels(self) -> DecodedImage:
         """What is still of interest once the views are encoded; the pixels' memory is freed."""
         return replace(self, pixels=np.empty((0, 0, 0, 3), dtype=np.uint8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPlan:
+    """Which picture of a file a person wants to see."""
+
+    frame: int = 0  # 0-based; beyond the last it is the last
+    background: Background = Background.WHITE  # under transparency; without any, of no effect
+    side: int = 1280  # px, the longer side at most; a smaller picture is not enlarged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """One picture of a file, upright and reduced, for people to look at."""
+
+    pixels: Pixels  # uint8 [H, W, 3], RGB
+    frame: int  # the one shown
+    info: DecodeInfo

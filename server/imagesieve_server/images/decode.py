@@ -7,6 +7,9 @@ ImageUndecodable. Meant for a worker process, where a codec's crash costs one im
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from PIL import Image
 
 from imagesieve_server.core.errors import ImageUndecodable, UndecodableDetail
@@ -36,19 +39,26 @@ def decode_image(
     threads: Pillow's global bomb limit is changed while it runs.
     """
     format_ = admit(data, limits=limits)
+    with within_caps(data, format_, limits=limits):
+        opened = open_image(data, format_, limits=limits, target=preprocessing.size)
+        take = Take(
+            opened=opened,
+            geometry=plan_squares(
+                opened.width, opened.height, plan=plan, preprocessing=preprocessing
+            ),
+            max_views=plan.max_views,
+            preprocessing=preprocessing,
+            limits=limits,
+        )
+        return take.still() if opened.frames == 1 else take.animation(tie_key(frame_key, data))
+
+
+@contextmanager
+def within_caps(data: bytes, format_: ImageFormat, *, limits: Limits) -> Iterator[None]:
+    """Pillow under our caps, and whatever it raises as ImageUndecodable. Not for threads."""
     try:
         with pillow_bomb_cap(pixel_cap(format_, limits)):
-            opened = open_image(data, format_, limits=limits, target=preprocessing.size)
-            take = Take(
-                opened=opened,
-                geometry=plan_squares(
-                    opened.width, opened.height, plan=plan, preprocessing=preprocessing
-                ),
-                max_views=plan.max_views,
-                preprocessing=preprocessing,
-                limits=limits,
-            )
-            return take.still() if opened.frames == 1 else take.animation(tie_key(frame_key, data))
+            yield
     except ImageUndecodable:
         raise
     except (MemoryError, Image.DecompressionBombError) as error:

@@ -21,7 +21,13 @@ from imagesieve_server.core.errors import (
     UndecodableDetail,
 )
 from imagesieve_server.core.ports import Metrics
-from imagesieve_server.core.views import DecodedImage, Preprocessing, ViewPlan
+from imagesieve_server.core.views import (
+    DecodedImage,
+    Preprocessing,
+    Preview,
+    PreviewPlan,
+    ViewPlan,
+)
 from imagesieve_server.images.admission import ALL_FORMATS, admit
 from imagesieve_server.images.job_queue import Job, JobQueue
 from imagesieve_server.images.limits import Limits
@@ -54,16 +60,21 @@ class DecoderPool:
         formats: frozenset[ImageFormat] = ALL_FORMATS,
         frame_key: bytes = b"",
         start_timeout_s: float = 60.0,
+        preview_side: int = 0,
     ) -> None:
         """Nothing is started yet.
 
         ``queue_capacity`` images may wait beyond those in the workers. ``max_views`` sizes the
         output slots: a plan that asks for more gets that many. ``frame_key`` is the secret of
-        the frame choice, the same on all servers.
+        the frame choice, the same on all servers. ``preview_side`` is the largest preview's
+        longer side, px; 0 where none is asked for.
         """
         self._limits = limits or Limits()
         self._setup = Setup(
-            preprocessing=preprocessing, limits=self._limits, frame_key=frame_key.hex()
+            preprocessing=preprocessing,
+            limits=self._limits,
+            frame_key=frame_key.hex(),
+            preview_side=preview_side,
         )
         self._metrics = metrics
         self._workers = workers
@@ -113,12 +124,27 @@ class DecoderPool:
 
     async def decode(self, data: bytes, *, plan: ViewPlan, deadline: float) -> DecodedImage:
         """Decode one image; see ``core.ports.ImageDecoder``. Raises ShuttingDown after close."""
+        plan = replace(plan, max_views=min(plan.max_views, self._max_views))
+        decoded = await self._worked(data, plan, deadline)
+        assert isinstance(decoded, DecodedImage)  # as the plan
+        return decoded
+
+    async def preview(self, data: bytes, *, plan: PreviewPlan, deadline: float) -> Preview:
+        """One reduced picture; see ``core.ports.PreviewMaker``. Raises ShuttingDown after close."""
+        assert self._setup.preview_side > 0, "this pool was not made for previews"
+        plan = replace(plan, side=min(plan.side, self._setup.preview_side))
+        preview = await self._worked(data, plan, deadline)
+        assert isinstance(preview, Preview)  # as the plan
+        return preview
+
+    async def _worked(
+        self, data: bytes, plan: ViewPlan | PreviewPlan, deadline: float
+    ) -> DecodedImage | Preview:
         if self._closed:
             raise ShuttingDown("the server is shutting down")
         admit(data, limits=self._limits, formats=self._formats)
         if self._quarantine.holds(data):
             raise undecodable(UndecodableDetail.QUARANTINED)
-        plan = replace(plan, max_views=min(plan.max_views, self._max_views))
         job = Job(data=data, plan=plan, deadline=deadline)
         if job.dead:
             raise DeadlinePassed("the deadline passed before decoding began")
@@ -161,7 +187,10 @@ class DecoderPool:
                 await self._buried(worker, Death.KILLED)
                 worker = await self._fresh_worker()
             try:
-                job.finish(await worker.decode(job.data, job.plan))
+                if isinstance(job.plan, PreviewPlan):
+                    job.finish(await worker.preview(job.data, job.plan))
+                else:
+                    job.finish(await worker.decode(job.data, job.plan))
             except ImageUndecodable as error:
                 job.fail(error)
             except WorkerDied as died:

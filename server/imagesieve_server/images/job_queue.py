@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from imagesieve_server.core.errors import Overloaded
-from imagesieve_server.core.views import DecodedImage, ViewPlan
+from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan, ViewPlan
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -20,9 +20,9 @@ class Job:
     """One image, and the caller who waits for it."""
 
     data: bytes
-    plan: ViewPlan
+    plan: ViewPlan | PreviewPlan
     deadline: float  # seconds of the monotonic clock
-    answer: asyncio.Future[DecodedImage] = field(
+    answer: asyncio.Future[DecodedImage | Preview] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -31,7 +31,7 @@ class Job:
         """True where nobody waits any more: cancelled, answered, or past the deadline."""
         return self.answer.done() or time.monotonic() >= self.deadline
 
-    def finish(self, image: DecodedImage) -> None:
+    def finish(self, image: DecodedImage | Preview) -> None:
         """Answer, if somebody still waits."""
         if not self.answer.done():
             self.answer.set_result(image)

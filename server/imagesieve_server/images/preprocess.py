@@ -32,9 +32,9 @@ def bundle_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     filter_ = _checked_filter(image, preprocessing)
     if preprocessing.resize == "shortest":
-        return _pixels(_shortest(image, preprocessing.size, filter_))
+        return pixels_of(_shortest(image, preprocessing.size, filter_))
     if preprocessing.resize == "longest":
-        return _pixels(_longest(image, preprocessing.size, filter_, preprocessing.fill))
+        return pixels_of(_longest(image, preprocessing.size, filter_, preprocessing.fill))
     if preprocessing.resize == "squash":
         return squash_view(image, preprocessing)
     raise ValueError(f"unknown resize mode {preprocessing.resize!r}")
@@ -47,7 +47,7 @@ def squash_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """
     filter_ = _checked_filter(image, preprocessing)
     size = (preprocessing.size, preprocessing.size)
-    return _pixels(image if image.size == size else image.resize(size, filter_))
+    return pixels_of(image if image.size == size else image.resize(size, filter_))
 
 
 def crop_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int, int, int]:
@@ -101,5 +101,6 @@ def _longest(image: Image.Image, size: int, filter_: Image.Resampling, fill: int
     return canvas
 
 
-def _pixels(image: Image.Image) -> Pixels:
+def pixels_of(image: Image.Image) -> Pixels:
+    """The picture as uint8 [H, W, 3]."""
     return np.asarray(image)

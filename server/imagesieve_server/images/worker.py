@@ -17,8 +17,9 @@ import numpy as np
 from PIL import AvifImagePlugin
 
 from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
-from imagesieve_server.core.views import DecodedImage
+from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan
 from imagesieve_server.images.decode import decode_image
+from imagesieve_server.images.preview import preview_image
 from imagesieve_server.images.shared_slots import Slot, attach_slot
 from imagesieve_server.images.worker_limits import (
     allow_cpu,
@@ -32,6 +33,7 @@ from imagesieve_server.images.worker_messages import (
     Failed,
     Request,
     Setup,
+    Shown,
     dump,
     load_request,
     load_setup,
@@ -71,29 +73,42 @@ def _serve(
         control.sendall(dump(_answer(request, setup, source, target)))
 
 
-def _answer(request: Request, setup: Setup, source: Slot, target: Slot) -> Done | Failed:
-    data = source.memory[: request.size]
+def _answer(request: Request, setup: Setup, source: Slot, target: Slot) -> Done | Shown | Failed:
     try:
-        decoded = decode_image(
-            data,
-            plan=request.plan,
-            preprocessing=setup.preprocessing,
-            limits=setup.limits,
-            frame_key=bytes.fromhex(setup.frame_key),
-        )
+        made = _made(source.memory[: request.size], request, setup)
     except ImageUndecodable as error:
         return Failed(generation=request.generation, detail=error.detail)
     except RequestError:
         # The server checks size and magic before it sends; only another limit of its own
         # could bring such bytes here.
         return Failed(generation=request.generation, detail=UndecodableDetail.DECODE_ERROR)
-    return _place(request.generation, decoded, target)
-
-
-def _place(generation: int, decoded: DecodedImage, target: Slot) -> Done:
-    """Copy the pixels into the output slot."""
-    flat = decoded.pixels.reshape(-1)
+    flat = made.pixels.reshape(-1)
     np.frombuffer(target.memory, dtype=np.uint8, count=flat.size)[:] = flat
+    if isinstance(made, Preview):
+        return _shown(request.generation, made)
+    return _done(request.generation, made)
+
+
+def _made(data: bytes, request: Request, setup: Setup) -> DecodedImage | Preview:
+    if isinstance(request.plan, PreviewPlan):
+        return preview_image(data, plan=request.plan, limits=setup.limits)
+    return decode_image(
+        data,
+        plan=request.plan,
+        preprocessing=setup.preprocessing,
+        limits=setup.limits,
+        frame_key=bytes.fromhex(setup.frame_key),
+    )
+
+
+def _shown(generation: int, preview: Preview) -> Shown:
+    height, width = preview.pixels.shape[:2]
+    return Shown(
+        generation=generation, width=width, height=height, frame=preview.frame, info=preview.info
+    )
+
+
+def _done(generation: int, decoded: DecodedImage) -> Done:
     return Done(
         generation=generation,
         views=decoded.views,

@@ -7,6 +7,8 @@ because hostile bytes run through native codecs over there. Nothing is ever unpi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from imagesieve_server.core.views import (
     Coverage,
     DecodeInfo,
     Preprocessing,
+    PreviewPlan,
     View,
     ViewKind,
     ViewPlan,
@@ -36,6 +39,7 @@ class Setup:
     preprocessing: Preprocessing
     limits: Limits
     frame_key: str  # hex; the secret of the frame choice
+    preview_side: int = 0  # px; the largest preview that fits into the output slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class Request:
 
     generation: int  # counts the images of this worker; the answer repeats it
     size: int  # bytes in the slot
-    plan: ViewPlan
+    plan: ViewPlan | PreviewPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,17 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A preview's pixels are in the output slot: uint8 [height, width, 3]."""
+
+    generation: int
+    width: int  # px of the preview
+    height: int
+    frame: int
+    info: DecodeInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """No picture could be made of the bytes."""
 
@@ -70,7 +85,7 @@ class Failed:
 READY = b'{"ready": true}\n'
 
 
-def dump(message: Setup | Request | Done | Failed) -> bytes:
+def dump(message: Setup | Request | Done | Shown | Failed) -> bytes:
     """The message as one line."""
     return json.dumps(asdict(message)).encode() + b"\n"
 
@@ -85,22 +100,27 @@ def load_setup(line: bytes) -> Setup:
         preprocessing=Preprocessing(**preprocessing),
         limits=Limits(**raw["limits"]),
         frame_key=raw["frame_key"],
+        preview_side=raw["preview_side"],
     )
 
 
 def load_request(line: bytes) -> Request:
     """The server's word is taken as it is."""
     raw = json.loads(line)
-    plan = ViewPlan(coverage=Coverage(raw["plan"]["coverage"]), max_views=raw["plan"]["max_views"])
-    return Request(generation=raw["generation"], size=raw["size"], plan=plan)
+    return Request(generation=raw["generation"], size=raw["size"], plan=_plan(raw["plan"]))
+
+
+def _plan(raw: Any) -> ViewPlan | PreviewPlan:
+    if "side" in raw:
+        background = Background(raw["background"])
+        return PreviewPlan(frame=raw["frame"], background=background, side=raw["side"])
+    return ViewPlan(coverage=Coverage(raw["coverage"]), max_views=raw["max_views"])
 
 
 def load_answer(line: bytes, *, generation: int, max_views: int) -> Done | Failed:
-    """A worker's answer, every field checked. Raises BadMessage."""
-    try:
-        raw = json.loads(line)
-        if _int(raw["generation"]) != generation:
-            raise BadMessage("an answer to another image")
+    """A worker's answer about views, every field checked. Raises BadMessage."""
+    with _checked():
+        raw = _of_generation(line, generation)
         if "detail" in raw:
             return Failed(generation=generation, detail=UndecodableDetail(raw["detail"]))
         views = tuple(_view(view) for view in raw["views"])
@@ -114,6 +134,37 @@ def load_answer(line: bytes, *, generation: int, max_views: int) -> Done | Faile
             crop_fraction=_fraction(raw["crop_fraction"]),
             truncated=tuple(word for word in ("tiles", "frames") if word in raw["truncated"]),
         )
+
+
+def load_shown(line: bytes, *, generation: int, side: int) -> Shown | Failed:
+    """A worker's answer about a preview, every field checked. Raises BadMessage."""
+    with _checked():
+        raw = _of_generation(line, generation)
+        if "detail" in raw:
+            return Failed(generation=generation, detail=UndecodableDetail(raw["detail"]))
+        width, height = _int(raw["width"]), _int(raw["height"])
+        if not (1 <= width <= side and 1 <= height <= side):
+            raise BadMessage(f"a preview of {width} × {height} px")
+        return Shown(
+            generation=generation,
+            width=width,
+            height=height,
+            frame=_int(raw["frame"]),
+            info=_info(raw["info"]),
+        )
+
+
+def _of_generation(line: bytes, generation: int) -> Any:
+    raw = json.loads(line)
+    if _int(raw["generation"]) != generation:
+        raise BadMessage("an answer to another image")
+    return raw
+
+
+@contextmanager
+def _checked() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadMessage("an answer without the fields of one") from error
 

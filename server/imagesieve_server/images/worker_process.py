@@ -15,12 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
-from imagesieve_server.core.views import DecodedImage, ViewPlan
+from imagesieve_server.core.views import DecodedImage, Pixels, Preview, PreviewPlan, ViewPlan
 from imagesieve_server.images.shared_slots import Slot, create_slot
 from imagesieve_server.images.undecodable import undecodable
 from imagesieve_server.images.worker_messages import (
@@ -33,7 +34,10 @@ from imagesieve_server.images.worker_messages import (
     Setup,
     dump,
     load_answer,
+    load_shown,
 )
+
+Answer = TypeVar("Answer")
 
 # A worker needs nothing of the server's environment, least of all its secrets.
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
@@ -82,20 +86,40 @@ class WorkerProcess:
 
         Raises ImageUndecodable, and WorkerDied: then the process has been reaped.
         """
+        line = await self._line(data, plan)
+        return self._result(await self._read(line, load_answer, max_views=self.max_views))
+
+    async def preview(self, data: bytes, plan: PreviewPlan) -> Preview:
+        """One picture of one admitted image; ``plan.side`` must be that of the setup at most.
+
+        Raises as ``decode``.
+        """
+        line = await self._line(data, plan)
+        answer = await self._read(line, load_shown, side=plan.side)
+        pixels = self._pixels((answer.height, answer.width, 3))
+        return Preview(pixels=pixels, frame=answer.frame, info=answer.info)
+
+    async def _line(self, data: bytes, plan: ViewPlan | PreviewPlan) -> bytes:
         self.generation += 1
         self.source.memory[: len(data)] = data
         request = Request(generation=self.generation, size=len(data), plan=plan)
         try:
             async with asyncio.timeout(self.setup.limits.wall_s):
-                line = await self._ask(dump(request))
-            answer = load_answer(line, generation=self.generation, max_views=self.max_views)
+                return await self._ask(dump(request))
         except TimeoutError:
             raise await self._died(Death.TIMED_OUT) from None
+
+    async def _read(
+        self, line: bytes, load: Callable[..., Answer | Failed], **asked: int
+    ) -> Answer:
+        """The answer that ``load`` reads for the present image."""
+        try:
+            answer = load(line, generation=self.generation, **asked)
         except BadMessage:
             raise await self._died(Death.PROTOCOL) from None
         if isinstance(answer, Failed):
             raise undecodable(answer.detail)
-        return self._result(answer)
+        return answer
 
     async def _ask(self, message: bytes) -> bytes:
         try:
@@ -116,16 +140,19 @@ class WorkerProcess:
 
     def _result(self, answer: Done) -> DecodedImage:
         side = self.setup.preprocessing.size
-        shape = (len(answer.views), side, side, 3)
-        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=int(np.prod(shape)))
         return DecodedImage(
-            pixels=shared.reshape(shape).copy(),
+            pixels=self._pixels((len(answer.views), side, side, 3)),
             views=answer.views,
             info=answer.info,
             coverage=answer.coverage,
             crop_fraction=answer.crop_fraction,
             truncated=answer.truncated,
         )
+
+    def _pixels(self, shape: tuple[int, ...]) -> Pixels:
+        """A copy of what is in the output slot, which the next image overwrites."""
+        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=int(np.prod(shape)))
+        return shared.reshape(shape).copy()
 
     async def end(self) -> int:
         """Kill the process, reap it, free its slots. Returns the exit code. Repeats safely."""
@@ -163,7 +190,7 @@ async def start_worker(*, setup: Setup, max_views: int, timeout_s: float) -> Wor
         undo.callback(ours.close)
         source = create_slot(setup.limits.bytes)
         undo.callback(source.close)
-        target = create_slot(max_views * side * side * 3)
+        target = create_slot(max(max_views * side**2, setup.preview_side**2) * 3)
         undo.callback(target.close)
         with theirs:
             process = _spawn(theirs.fileno(), source.fd, target.fd)
