@@ -324,3 +324,11 @@ def test_a_claim_can_name_its_item(desk: Desk) -> None:
     assert desk.claim(item_id=wanted) is None
     assert desk.claim(item_id="it_unknown") is None
     assert desk.claim(item_id=wanted, tenant="other") is None
+
+
+def test_a_claim_passes_over_what_it_is_told_to(desk: Desk) -> None:
+    skipped = desk.keep("r1", "first", severity=4).item_id
+    other = desk.keep("r2", "second", severity=1).item_id
+    assert desk.lease(excluding=(skipped,)).item.item_id == other
+    assert desk.claim(excluding=(skipped,)) is None
+    assert desk.lease().item.item_id == skipped

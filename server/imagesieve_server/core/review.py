@@ -275,6 +275,7 @@ class ClaimRequest:
     tier: int = 1
     lease_s: float = LEASE_S
     item_id: str = ""  # this one and no other, where it is ready for the reviewer
+    excluding: tuple[str, ...] = ()  # items that the reviewer passed over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

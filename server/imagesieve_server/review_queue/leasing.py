@@ -36,6 +36,7 @@ def claim(tx: Transaction, request: ClaimRequest) -> Lease | None:
         categories=request.categories,
         reviewer=request.reviewer,
         item_id=request.item_id,
+        excluding=request.excluding,
     )
     if ready is None:
         return None
@@ -139,5 +140,6 @@ def _check_claim(request: ClaimRequest) -> None:
     checks.text("reviewer", request.reviewer, required=True)
     checks.text("item_id", request.item_id)
     checks.texts("categories", request.categories)
+    checks.texts("excluding", request.excluding)
     checks.within("tier", request.tier, low=1, high=99)
     checks.within("lease_s", request.lease_s, low=LEASE_MIN_S, high=LEASE_MAX_S)

@@ -133,6 +133,7 @@ class MemoryTransaction:
         categories: Sequence[str],
         reviewer: str,
         item_id: str = "",
+        excluding: Sequence[str] = (),
     ) -> ItemRow | None:
         ready = [
             row
@@ -142,6 +143,7 @@ class MemoryTransaction:
             and (not categories or row.category in categories)
             and not self._reviewed(row, reviewer)
             and item_id in ("", row.item_id)
+            and row.item_id not in excluding
         ]
         return min(ready, key=lambda row: (row.rank, row.item_id), default=None)
 

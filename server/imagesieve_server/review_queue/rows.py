@@ -199,6 +199,7 @@ class Transaction(Protocol):
         categories: Sequence[str],
         reviewer: str,
         item_id: str = "",
+        excluding: Sequence[str] = (),
     ) -> ItemRow | None:
         """First by (rank, item_id) of the tier, without those this reviewer has reviewed in
         their present round and tier. No category named: any; no item named: any."""

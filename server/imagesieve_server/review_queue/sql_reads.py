@@ -108,6 +108,7 @@ class SqlReads:
         categories: Sequence[str],
         reviewer: str,
         item_id: str = "",
+        excluding: Sequence[str] = (),
     ) -> ItemRow | None:
         item = t.item.c
         query = (
@@ -122,6 +123,8 @@ class SqlReads:
             query = query.where(item.category.in_(categories))
         if item_id:
             query = query.where(item.item_id == item_id)
+        if excluding:
+            query = query.where(item.item_id.not_in(excluding))
         return self._row(ItemRow, query)
 
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
