@@ -60,6 +60,8 @@ def test_the_wheel_has_both_packages_types_and_license(wheel: Path) -> None:
     assert "imagesieve/py.typed" in names
     assert [name for name in names if name.endswith("licenses/LICENSE")]
     assert [name for name in names if "/demo_data/" in name and name.endswith(".policy.npz")]
+    starters = {name for name in names if "/starter_policies/" in name and name.endswith(".yaml")}
+    assert {Path(name).stem for name in starters} == {"starter_clip", "starter_siglip"}
     assert not [name for name in names if name.startswith(("tests/", "docs/"))]
 
 

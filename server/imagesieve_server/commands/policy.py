@@ -4,17 +4,19 @@ explain a verdict."""
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands import policy_explain
+from imagesieve_server.commands import policy_explain, policy_starters
 from imagesieve_server.core.calibration import Calibration, Platt
-from imagesieve_server.core.policy import AuditRates, Policy, Threshold
+from imagesieve_server.core.policy import AuditRates, Category, Mode, Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.compile_policy import compile_policy, read_source
 from imagesieve_server.policy_files import compiled
+from imagesieve_server.policy_files.source import CategorySource
 
 
 def add_parser(subparsers: Any) -> None:
@@ -47,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
     show.set_defaults(run=_show)
 
     policy_explain.add_parser(commands)
+    policy_starters.add_parser(commands)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -55,6 +58,7 @@ def _check(args: argparse.Namespace) -> int:
         print(f"warning: {warning}")
     if source.audit:
         print("note: audit samples need server.secret_file, the same on all servers and starts")
+    _say_if_nothing_acts(source.categories)
     print(
         f"{args.source}: policy {source.name!r}, {len(source.categories)} categories, "
         f"{len(source.prompt_texts())} prompts, no mistakes found"
@@ -71,12 +75,21 @@ def _compile(args: argparse.Namespace) -> int:
     )
     for warning in result.warnings:
         print(f"warning: {warning}")
+    _say_if_nothing_acts(result.policy.categories)
     print(
         f"{out}: policy {result.policy.name!r} version {result.policy.version[:12]} for model "
         f"{bundle.manifest.name} {bundle.fingerprint[:12]}; "
         f"{result.encoded} prompts encoded, {result.reused} reused"
     )
     return 0
+
+
+def _say_if_nothing_acts(categories: Sequence[Category | CategorySource]) -> None:
+    if all(category.mode is Mode.OBSERVE for category in categories):
+        print(
+            "note: every category is in mode observe: scored and counted, and nothing is flagged "
+            "for its content"
+        )
 
 
 def _show(args: argparse.Namespace) -> int:
