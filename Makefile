@@ -8,9 +8,10 @@ CONSTRAINTS := deploy/constraints.txt
 N ?= 10
 SEED ?= 1
 FIRST ?= 0
+LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills machine power-cuts overload fuzz mutation train-demo clean
+        bench kills machine power-cuts overload audit-recall fuzz mutation train-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -103,6 +104,9 @@ overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed rea
 
 power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls that must lose flags
 	@$(PY) tests/long/power_cut.py --n $(N) --seed $(SEED)
+
+audit-recall: $(VENV)/.base ## N servers with audit samples: recall by decisions against labels (LABELS=labels.csv)
+	@$(PY) tests/long/audit_recall.py --n $(N) --seed $(SEED) --labels "$(LABELS)"
 
 fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 or more; FIRST= resumes)
 	@PYTHONPATH=tests $(PY) tests/long/fuzz_images.py --n $(N) --seed $(SEED) --first $(FIRST)

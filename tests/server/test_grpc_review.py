@@ -10,10 +10,10 @@ import pytest
 
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve.v1 import review_pb2 as pb
+from imagesieve_server.core.audit import WITHHELD
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import AuditRates
 from imagesieve_server.grpc_api.identity import Identity, Role
-from imagesieve_server.grpc_api.wire.review import WITHHELD
 from imagesieve_server.testing import BLUE, GREEN, RED, MemoryEmbeddings, colour_policy, ppm
 
 Code = grpc.StatusCode

@@ -14,9 +14,17 @@ from __future__ import annotations
 import hmac
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from imagesieve_server.core.policy import AuditRates, Method, Mode, Policy, Scale
 from imagesieve_server.core.verdict import CategoryScore, Judgement, Verdict
+
+WITHHELD: tuple[
+    Literal["verdict"], Literal["reasons"], Literal["score"], Literal["answer"],
+    Literal["enqueued_at"], Literal["due_at"],
+] = ("verdict", "reasons", "score", "answer", "enqueued_at", "due_at")  # fmt: skip
+"""Fields of an item that could tell an audit sample from a flag. Where ``Item.blind`` is true,
+nobody who may decide is shown them, on whatever way."""
 
 FAR = "far"
 """The band of pictures in no near band."""

@@ -254,7 +254,7 @@ class Item:
     attached_to: str = ""  # the open item with these bytes whose decision will count here, too
     decisions: tuple[DecisionRecord, ...] = ()
     earlier: DecisionRecord | None = None  # last effective one on a closed item of these bytes
-    blind: bool = False  # a policy that audits sent it: not all of it is for reviewers
+    blind: bool = False  # a policy that audits sent it: audit.WITHHELD is not for reviewers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagesieve.v1 import moderation_pb2, review_pb2
 from imagesieve_server.core import answer, review, review_afterwards
+from imagesieve_server.core.audit import WITHHELD
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.grpc_api.wire import checks, enums
 from imagesieve_server.grpc_api.wire.moderation import response_of
 
-_Withheld = Literal["verdict", "reasons", "score", "answer", "enqueued_at", "due_at"]
-
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 MAX_TIER = 100
-
-WITHHELD: tuple[_Withheld, ...] = (
-    "verdict", "reasons", "score", "answer", "enqueued_at", "due_at",
-)  # fmt: skip
-"""Fields of an item that could tell a flag from an audit sample."""
 
 log = logging.getLogger(__name__)
 
