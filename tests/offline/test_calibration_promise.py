@@ -145,7 +145,7 @@ def test_pictures_of_which_nobody_said_anything_count_for_neither_side() -> None
         (148, 500, FPR, "148 pictures labelled as without the category"),
         (148, 500, FPR, "at least 149 are needed"),
         (0, 500, FPR, "0 pictures"),
-        (500, 1, RECALL, "1 pictures labelled as with the category"),
+        (500, 1, RECALL, "1 picture labelled as with the category"),
         (500, 28, RECALL, "recall of at least 0.9 with confidence 0.95 at least 29 are needed"),
     ],
 )

@@ -3,8 +3,9 @@
 Platt (1999): P(yes) = σ(slope·x + intercept) by maximum likelihood with the targets
 (N₁ + 1)/(N₁ + 2) and 1/(N₀ + 2) in place of 1 and 0, so that a category that is separated
 perfectly does not get an infinite slope. Isotonic regression (Zadrozny and Elkan 2002): the
-monotone step function nearest to the labels, joined by straight lines; its ends are held at the
-same two targets, or one lucky picture would be "certain".
+monotone step function nearest to the labels, with straight lines between the centres of its steps
+(Oron and Flournoy 2017): half the knots, and no jumps that the pictures cannot place. Its ends are
+held at the same two targets, or one lucky picture would be "certain".
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from imagesieve_server.offline.calibration.reliability import log_losses
 LEAST = 10
 """Pictures of each label below which nothing is fitted: two numbers from fewer say nothing."""
 
-MAX_KNOTS = 100
-"""Knots of an isotonic calibration, so that it stays a line that a person can read past."""
+MAX_KNOTS = 50
+"""Knots of an isotonic calibration, so that it stays a few lines that a person can read past."""
 
-_DIGITS = 6  # significant ones of what is written into the policy
+_DIGITS = 5  # significant ones of what is written into the policy
 
 Fit = Callable[[Doubles, Labels], Calibration | None]
 
@@ -88,9 +89,11 @@ def fit_isotonic(log_odds: Doubles, labels: Labels) -> Isotonic | None:
     """Isotonic regression; None where it is flat."""
     low, high = _ends(labels)
     model = need("sklearn.isotonic").IsotonicRegression(y_min=low, y_max=high)
-    model.fit(log_odds, labels.astype(np.float64))
-    knots = _thinned(model.X_thresholds_, model.y_thresholds_)
-    if len(knots) < 2 or knots[0][1] == knots[-1][1]:
+    fitted = model.fit_transform(log_odds, labels.astype(np.float64))
+    values, place = np.unique(fitted, return_inverse=True)
+    centres = np.bincount(place, weights=log_odds) / np.bincount(place)
+    knots = _thinned(centres, values)
+    if len(knots) < 2:
         return None
     return Isotonic(log_odds=tuple(x for x, _ in knots), probabilities=tuple(p for _, p in knots))
 
@@ -100,10 +103,7 @@ def _thinned(x: Doubles, p: Doubles) -> list[tuple[float, float]]:
     if len(x) > MAX_KNOTS:
         chosen = np.unique(np.linspace(0, len(x) - 1, MAX_KNOTS).round().astype(int))
         x, p = x[chosen], p[chosen]
-    knots: dict[float, float] = {}
-    for place, probability in zip(x, p, strict=True):
-        knots[_short(place)] = _short(probability)
-    return list(knots.items())
+    return list({_short(a): _short(b) for a, b in zip(x, p, strict=True)}.items())
 
 
 def _short(value: float) -> float:

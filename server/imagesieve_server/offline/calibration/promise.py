@@ -83,7 +83,8 @@ def choose(log_odds: Doubles, labels: Labels, aim: Aim, *, groups: Groups | None
     scores = worst_of_groups(log_odds, labels, aim, groups)
     allowed = binomial.allowed_events(len(scores), aim.tolerated, aim.delta)
     if allowed < 0:
-        raise TooFewLabels(_too_few(len(scores), aim, grouped=groups is not None))
+        grouped = len(scores) < int(np.sum(labels == aim.counts))
+        raise TooFewLabels(_too_few(len(scores), aim, grouped=grouped))
     return at_allowed(scores, allowed, aim)
 
 
@@ -94,7 +95,7 @@ def choose_loosely(
     among them. For the training part of a fold, where the whole set has enough."""
     scores = worst_of_groups(log_odds, labels, aim, groups)
     if not len(scores):
-        raise TooFewLabels(_too_few(0, aim, grouped=groups is not None))
+        raise TooFewLabels(_too_few(0, aim, grouped=False))
     allowed = binomial.allowed_events(len(scores), aim.tolerated, aim.delta)
     return at_allowed(scores, max(0, allowed), aim)
 
@@ -125,7 +126,8 @@ def at_allowed(scores: Doubles, allowed: int, aim: Aim) -> Choice:
 
 def _too_few(found: int, aim: Aim, *, grouped: bool) -> str:
     needed = binomial.needed_draws(aim.tolerated, aim.delta)
-    units = "groups of pictures" if grouped else "pictures"
+    plural = "" if found == 1 else "s"
+    units = f"group{plural} of pictures" if grouped else f"picture{plural}"
     side = "without the category" if aim.goal is Goal.MAX_FPR else "with the category"
     promise = (
         f"a false-positive rate of at most {aim.rate:g}"

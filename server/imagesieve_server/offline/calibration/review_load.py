@@ -42,17 +42,21 @@ def choose_for_load(
     share: float,
     delta: float,
     seed: int,
+    loosely: bool = False,
 ) -> LoadChoice:
     """The lowest thresholds with which, with confidence 1 − δ, at most ``share`` of fresh uploads
     is flagged.
 
     ``log_odds`` holds [N] per category to choose for; ``flagged_anyway`` [N] is what the rest of
-    the policy sends to review whatever is chosen. Raises TooFewLabels.
+    the policy sends to review whatever is chosen. ``loosely``: where the pictures are too few for
+    a promise, none of them may be flagged (for the training part of a fold). Raises TooFewLabels.
     """
     total = len(flagged_anyway)
     half = np.random.default_rng(seed).permutation(total) < total // 2
     counted = int(np.sum(~half))
     allowed = binomial.allowed_events(counted, share, delta)
+    if loosely:
+        allowed = max(0, allowed)
     if allowed < 0:
         raise TooFewLabels(_too_few(total, share, delta))
     scales = {category: np.sort(values[half]) for category, values in log_odds.items()}
