@@ -12,6 +12,7 @@ LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
         bench kills machine power-cuts overload audit-recall fuzz mutation train-demo clean
+        bench kills machine power-cuts overload fuzz mutation train-demo finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -117,6 +118,10 @@ mutation: $(VENV)/.mutation ## Small changes to the core that no test of it noti
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (up to an hour on one core)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
 	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
+
+finetune-demo: $(VENV)/.all ## Teach the demo model of one artist the other's art: what is gained, what is kept
+	@$(PY) tests/long/finetune_demo.py --n $(N) --seed $(SEED) \
+	    --cache imagesieve-data/emoji --checkpoint imagesieve-data/demo-model-google/checkpoint
 
 clean: ## Remove environments and caches
 	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -93,3 +93,15 @@ def test_export_and_verify_from_the_command_line(
     assert "licence                         MIT" in shown
     assert main(["model", "verify", str(out), "--buckets", "1,2"]) == 0
     assert "FAILED" not in capsys.readouterr().out
+
+
+def test_finetune_without_torch_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("torch", "open_clip"):
+        monkeypatch.setitem(sys.modules, module, None)
+    arguments = ["--arch", "ViT-B-32", "--pretrained", "x", "--pairs", str(tmp_path / "pairs.csv")]
+    arguments += ["--images", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(["model", "finetune", *arguments]) == 1
+    assert "pip install 'imagesieve[export]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

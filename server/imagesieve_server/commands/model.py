@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagesieve_server.commands import finetune
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.manifest import Manifest, Precision, Storage
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS
@@ -38,6 +39,7 @@ def add_parser(subparsers: Subparsers) -> None:
     _add_export(commands)
     _add_inspect(commands)
     _add_verify(commands)
+    finetune.add_parser(commands)
     demo = commands.add_parser("train-demo", help="train the demo model from emoji pictures")
     train.add_arguments(demo)
     demo.set_defaults(run=train.run)

@@ -39,8 +39,9 @@ def train(options: Options, report: Callable[[str], None] = print) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.write_merges(folder / vocabulary.FILE)
     maker = BatchMaker(options, vocabulary.make_tokenizer(folder / vocabulary.FILE))
+    learner = DemoLearner(options, maker)
     done = loop.train(
-        DemoLearner(options, maker),
+        learner,
         loop.Run(
             out=options.out,
             steps=options.steps,
@@ -53,6 +54,7 @@ def train(options: Options, report: Callable[[str], None] = print) -> Path:
             step, peak=options.rate, warm_up=options.warm_up, steps=options.steps
         ),
         report=report,
+        saved=lambda: architecture.save_folder(learner.model, folder),
     )
     facts = {
         "artists": list(options.artists),
@@ -143,10 +145,6 @@ class DemoLearner:
         """Take up what ``state`` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-    def write_checkpoint(self) -> None:
-        """Write the folder that open_clip loads."""
-        architecture.save_folder(self.model, self._options.out / CHECKPOINT)
 
 
 @contextlib.contextmanager

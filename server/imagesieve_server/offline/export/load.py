@@ -47,7 +47,8 @@ class LoadedModel:
     transform: Any  # open_clip's own inference transform: PIL image to float [3, S, S]
     architecture: str
     folder: Path | None  # where the architecture came from, if from a folder
-    text_config: Mapping[str, Any]  # open_clip's text_cfg
+    config: Mapping[str, Any]  # open_clip's model_cfg
+    text_config: Mapping[str, Any]  # its text_cfg
     pretrained: Pretrained
     preprocessing: Preprocessing
     activation: Activation
@@ -79,6 +80,7 @@ def load_model(source: ModelSource) -> LoadedModel:
         transform=transform,
         architecture=folder.name if folder else source.architecture,
         folder=folder,
+        config=config,
         text_config=config["text_cfg"],
         pretrained=_pretrained(open_clip, source, folder),
         preprocessing=_preprocessing(model.visual.preprocess_cfg),

@@ -46,10 +46,20 @@ def write_tokenizer(loaded: LoadedModel, *, folder: Path | None, path: Path) -> 
 def clip_tokenizer(loaded: LoadedModel, folder: Path | None) -> Any:
     """open_clip's SimpleTokenizer for the model: with a local BPE file where there is one."""
     settings = dict(loaded.text_config.get("tokenizer_kwargs", {}))
-    bpe = _bpe_file(settings.pop("bpe_path", None), [folder, loaded.folder])
+    settings.pop("bpe_path", None)
+    bpe = local_bpe_file(loaded, folder)
     if bpe is not None:
         settings["bpe_path"] = str(bpe)
     return need("open_clip").SimpleTokenizer(context_length=loaded.context_length, **settings)
+
+
+def local_bpe_file(loaded: LoadedModel, folder: Path | None) -> Path | None:
+    """The BPE file in the user's folder or beside the model; None where open_clip's own is meant.
+
+    Raises BundleError where the model's configuration names one that is not there.
+    """
+    named = loaded.text_config.get("tokenizer_kwargs", {}).get("bpe_path")
+    return _bpe_file(named, [folder, loaded.folder])
 
 
 def _bpe_file(name: str | None, folders: list[Path | None]) -> Path | None:

@@ -39,9 +39,6 @@ class Learner(Protocol):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up what ``state`` gave."""
 
-    def write_checkpoint(self) -> None:
-        """Write the model as it is now, for others to load."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -79,8 +76,12 @@ def train(
     *,
     rate: Callable[[int], float],
     report: Callable[[str], None],
+    saved: Callable[[], None] = lambda: None,
 ) -> Done:
-    """Train to the end of ``run``. ``rate`` gives the learning rate of a step."""
+    """Train to the end of ``run``.
+
+    ``rate`` gives the learning rate of a step; ``saved`` is called whenever a state was saved.
+    """
     first = _restore(learner, run)
     last = run.steps if run.stop_after is None else run.stop_after
     began, losses = time.monotonic(), list[float]()
@@ -93,6 +94,7 @@ def train(
             report(f"step {done} loss {loss:.3f} {speed:.0f} images/s")
         if done % run.save_every == 0 or done == last:
             _save(learner, run, done)
+            saved()
     return Done(losses=losses, seconds=time.monotonic() - began, pictures=run.pictures)
 
 
@@ -121,11 +123,10 @@ def keep_freed_memory() -> None:
 
 
 def _save(learner: Learner, run: Run, step: int) -> None:
-    """Write state and checkpoint; a kill in the middle leaves the last state whole."""
+    """A kill in the middle leaves the last state whole."""
     part = run.out / f"{STATE}.part"
     need("torch").save({**learner.state(), "step": step}, part)
     part.replace(run.out / STATE)
-    learner.write_checkpoint()
 
 
 def _restore(learner: Learner, run: Run) -> int:
