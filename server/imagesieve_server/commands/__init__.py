@@ -14,7 +14,9 @@ from collections.abc import Sequence
 
 from imagesieve_server.core.errors import ImagesieveError
 
-_MODULES = ("serve", "demo", "model", "policy", "calibrate", "queue", "caller", "doctor")
+_MODULES = (
+    "serve", "demo", "model", "policy", "evaluate", "calibrate", "queue", "caller", "doctor",
+)  # fmt: skip
 
 _NEEDED = ("numpy", "PIL", "onnxruntime", "sqlalchemy", "prometheus_client", "ruamel.yaml")
 

@@ -7,7 +7,7 @@ measured on it is what the server would answer. Log-odds come from ``core.scorin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,23 @@ class LabelledSet:
     def starts(self) -> npt.NDArray[np.intp]:
         """[N]: each picture's first view."""
         return np.searchsorted(self.image_of, np.arange(len(self.files)))
+
+    def only(self, numbers: npt.NDArray[np.intp]) -> LabelledSet:
+        """The set of these pictures (ascending numbers) alone."""
+        kept = np.isin(self.image_of, numbers)
+        return replace(
+            self,
+            files=tuple(self.files[n] for n in numbers),
+            sha256=tuple(self.sha256[n] for n in numbers),
+            labels={name: answers[numbers] for name, answers in self.labels.items()},
+            columns={
+                name: tuple(values[n] for n in numbers) for name, values in self.columns.items()
+            },
+            embeddings=self.embeddings[kept],
+            image_of=np.searchsorted(numbers, self.image_of[kept]),
+            views=tuple(self.views[v] for v in np.flatnonzero(kept)),
+            coverage=self.coverage[numbers],
+        )
 
 
 def load_labelled(

@@ -1,0 +1,189 @@
+"""``imagesieve-server evaluate``: measure a policy on labelled pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagesieve_server.commands.progress import Progress
+from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.views import Coverage, ViewPlan
+from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICY
+from imagesieve_server.encoders.bundle import Bundle, load_bundle
+from imagesieve_server.encoders.runtime import Provider
+from imagesieve_server.encoders.text import OnnxTextEncoder
+from imagesieve_server.offline.evaluation import as_json
+from imagesieve_server.offline.evaluation.evaluate import compare_choices, evaluate
+from imagesieve_server.offline.evaluation.results import Comparison, Evaluation
+from imagesieve_server.offline.evaluation.sections import sections
+from imagesieve_server.offline.evaluation.templates import single_templates
+from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_labelled
+from imagesieve_server.offline.measures.bootstrap import Resampling
+from imagesieve_server.offline.read_policy import read_policy
+from imagesieve_server.offline.report import section
+from imagesieve_server.offline.report.section import Section
+from imagesieve_server.policy_files.compiled import CompiledPolicy
+
+CACHE = Path("imagesieve-data/evaluation-cache")
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a policy on labelled pictures",
+        description="Look at labelled pictures as the server would and say how well the policy "
+        "tells them apart, what its thresholds do, where it is wrong, and where it treats some "
+        "pictures otherwise than others. Embeddings are kept, so that a second policy over the "
+        "same pictures takes seconds.",
+    )
+    add_set_arguments(parser)
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
+    add(
+        "--slices", type=_names, metavar="COLUMN,…",
+        help="columns of the label file to slice by (default: each with 2 to 20 values)",
+    )  # fmt: skip
+    add(
+        "--compare", action="store_true",
+        help="also measure what the policy's choices are worth: lists of prompts, templates, "
+        "counter-prompts, pooling, coverage (looks at the pictures two more times)",
+    )  # fmt: skip
+    add(
+        "--bootstrap", type=_resamples, default=1000, metavar="N",
+        help="resamples behind each interval (default: %(default)s)",
+    )  # fmt: skip
+    add("--seed", type=int, default=0, help="of the resamples (default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def add_set_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a policy, a model, and labelled pictures."""
+    add = parser.add_argument
+    add(
+        "--policy", type=Path, default=DEMO_POLICY, metavar="FILE",
+        help="a .policy.npz file, or a policy's YAML (default: the demo's)",
+    )  # fmt: skip
+    add("--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)")
+    add(
+        "--labels", type=Path, required=True, metavar="FILE",
+        help="what people said of the pictures: CSV, or JSON Lines (.jsonl)",
+    )  # fmt: skip
+    add("--images", type=Path, required=True, metavar="DIR", help="folder of the pictures")
+    cache = parser.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--cache", type=Path, default=CACHE, metavar="DIR",
+        help="where embeddings are kept (default: %(default)s)",
+    )  # fmt: skip
+    cache.add_argument("--no-cache", action="store_true", help="keep no embeddings")
+    add("--provider", type=Provider, choices=list(Provider), default=Provider.AUTO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """Labelled pictures of one run of a command, seen in one way or another."""
+
+    args: argparse.Namespace
+    bundle: Bundle
+    policy: Policy
+    progress: Progress
+
+    def load(self, coverage: Coverage) -> LabelledSet:
+        """The pictures under one coverage. Raises LabelsError and more."""
+        args = self.args
+        try:
+            return load_labelled(
+                labels=args.labels,
+                images=args.images,
+                bundle=self.bundle,
+                plan=ViewPlan(coverage=coverage, max_views=self.policy.max_views),
+                cache=None if args.no_cache else args.cache,
+                categories=[category.id for category in self.policy.categories],
+                progress=self.progress,
+                provider=args.provider,
+            )
+        finally:
+            self.progress.end()
+
+
+def _run(args: argparse.Namespace) -> int:
+    _check_folder("--json", args.json)
+    bundle = load_bundle(args.model)
+    found = read_policy(args.policy, bundle=bundle)
+    loader = Loader(
+        args=args,
+        bundle=bundle,
+        policy=found.policy,
+        progress=Progress(sys.stderr, what="looking at pictures"),
+    )
+    labelled = loader.load(found.policy.coverage)
+    resampling = Resampling(count=args.bootstrap, seed=args.seed)
+    evaluation = evaluate(
+        found.policy,
+        labelled,
+        model=bundle.manifest.name,
+        resampling=resampling,
+        columns=args.slices,
+        compared=_comparisons(loader, labelled, found, resampling) if args.compare else (),
+    )
+    parts = sections(evaluation)
+    print(section.as_text(parts))
+    if args.json:
+        _write_json(args.json, evaluation, parts)
+    return 0
+
+
+def _comparisons(
+    loader: Loader, labelled: LabelledSet, found: CompiledPolicy, resampling: Resampling
+) -> tuple[Comparison, ...]:
+    own = found.policy.coverage
+    sets: Mapping[str, LabelledSet] = {
+        one.value: labelled if one is own else loader.load(one) for one in Coverage
+    }
+    encode = OnnxTextEncoder(bundle=loader.bundle).encode
+    try:
+        return compare_choices(
+            found.policy,
+            sets,
+            single_templates(found, encode),
+            resampling,
+            progress=lambda what: loader.progress.say(f"comparing {what}"),
+        )
+    finally:
+        loader.progress.end()
+
+
+def _write_json(path: Path, evaluation: Evaluation, parts: list[Section]) -> None:
+    data = section.as_json(as_json.head(evaluation), parts)
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write(path, text, option="--json")
+
+
+def write(path: Path, text: str, *, option: str) -> None:
+    """Write what a command was asked for. Raises ConfigError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option}: {path}: {error.strerror}") from None
+
+
+def _check_folder(option: str, path: Path | None) -> None:
+    """Before the work: a report that cannot be written should not cost an hour first."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"{option}: there is no folder {path.parent}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _resamples(text: str) -> int:
+    number = int(text)
+    if not 100 <= number <= 100_000:
+        raise argparse.ArgumentTypeError("must lie between 100 and 100000")
+    return number
