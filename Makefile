@@ -11,8 +11,8 @@ FIRST ?= 0
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench kills machine power-cuts overload audit-recall fuzz mutation train-demo clean
-        bench kills machine power-cuts overload fuzz mutation train-demo finetune-demo clean
+        bench bench-policy-diff kills machine power-cuts overload audit-recall fuzz mutation \
+        train-demo finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -92,6 +92,9 @@ golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 
 bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's own
 	@$(PY) tests/benchmarks/end_to_end.py
+
+bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
+	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
 
 machine: $(VENV)/.base ## N random steps on the review queue, SQLite and memory in lockstep
 	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from imagesieve_server.core.kept import JudgedImage
+from imagesieve_server.core.kept import (
+    BACKGROUNDS,
+    KINDS,
+    JudgedImage,
+    KeptBlock,
+    KeptImage,
+    Words,
+    plan_text,
+)
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.scoring import score_image
 from imagesieve_server.core.verdict import decide
@@ -74,4 +83,37 @@ def judged(name: str = "picture", *, views: int = 1, seed: int = 1, **changes: A
         coverage=coverage,
         truncated=truncated,
         embeddings=embeddings,
+    )
+
+
+def block_of(images: Sequence[KeptImage]) -> KeptBlock:
+    """Images of one tenant as one block, without a file."""
+    views = [view for image in images for view in image.views]
+    counts = [len(image.views) for image in images]
+    return KeptBlock(
+        tenant=images[0].tenant,
+        model_fingerprint=images[0].model_fingerprint,
+        first=np.cumsum([0, *counts[:-1]]).astype(np.intp),
+        sha256=np.frombuffer(b"".join(bytes.fromhex(i.sha256) for i in images), dtype="V32"),
+        at=np.array([image.at for image in images]),
+        surface=_words([image.surface for image in images]),
+        policy=_words([image.policy for image in images]),
+        policy_version=_words([image.policy_version for image in images]),
+        verdict=_words([image.verdict.value for image in images]),
+        categories=_words([",".join(image.categories) for image in images]),
+        truncated=_words([",".join(image.truncated) for image in images]),
+        plan=_words([plan_text(image.plan) for image in images]),
+        coverage=np.array([image.coverage for image in images]),
+        kinds=np.array([KINDS.index(view.kind) for view in views], dtype=np.int8),
+        frames=np.array([view.frame for view in views], dtype=np.int32),
+        boxes=np.array([view.box for view in views], dtype=np.int32),
+        backgrounds=np.array([BACKGROUNDS.index(v.background) for v in views], dtype=np.int8),
+        embeddings=np.concatenate([image.embeddings for image in images]),
+    )
+
+
+def _words(texts: Sequence[str]) -> Words:
+    different = tuple(sorted(set(texts)))
+    return Words(
+        texts=different, codes=np.array([different.index(text) for text in texts], dtype=np.int32)
     )

@@ -1,5 +1,5 @@
 """``imagesieve-server policy``: check a policy, compile it for a model, show what was compiled,
-explain a verdict."""
+explain a verdict, compare two policies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands import policy_explain, policy_starters
+from imagesieve_server.commands import policy_diff, policy_explain, policy_starters
 from imagesieve_server.core.calibration import Calibration, Platt
 from imagesieve_server.core.policy import AuditRates, Category, Mode, Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
@@ -50,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
 
     policy_explain.add_parser(commands)
     policy_starters.add_parser(commands)
+    policy_diff.add_parser(commands)
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -24,7 +24,8 @@
         ├── TooFewLabels          labelled pictures are too few for what was asked of them
         ├── LabelsError           a label file, or a picture that it names
         ├── StoreNotUsable        the queue's database or evidence folder
-        └── EmbeddingsDamaged     a file among the kept embeddings is broken or foreign
+        ├── EmbeddingsDamaged     a file among the kept embeddings is broken or foreign
+        └── NotComparable         policies or kept images that say nothing about each other
 
 Each class carries its ``reason`` — the stable code that goes on the wire as
 ``google.rpc.ErrorInfo.reason`` and into metrics. ``grpc_api/status_codes.py`` is the one
@@ -308,6 +309,12 @@ class EmbeddingsDamaged(StartupError):
         super().__init__(f"{file}: {problem}")
         self.file = file
         self.problem = problem
+
+
+class NotComparable(StartupError):
+    """Two policies, or policies and kept images, cannot be compared; the message says why."""
+
+    reason = "NOT_COMPARABLE"
 
 
 class PolicyError(StartupError):
