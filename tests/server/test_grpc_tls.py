@@ -89,6 +89,13 @@ async def moderate(
         return await moderation_pb2_grpc.ModerationServiceStub(channel).Moderate(ask(), timeout=10)
 
 
+def replaced(path: Path, content: bytes) -> None:
+    """Put a new file in place of the old at once: a watcher must not read half of it."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
 async def until_read(rig: Rig, *, ok: bool) -> None:
     """Wait for one more reading of the files that came out as said."""
     before = len(rig.metrics.named("file_reload"))
@@ -157,7 +164,7 @@ async def test_certificate_and_authority_are_replaced_while_the_server_runs(
         stub = moderation_pb2_grpc.ModerationServiceStub(before)
         await stub.Moderate(ask())
         folder.install(new.server())
-        folder.files.client_ca.write_bytes(new.pem)
+        replaced(folder.files.client_ca, new.pem)
         await until_read(rig, ok=True)
         async with asyncio.timeout(10):  # the three files may have been seen one by one
             while await _fails(moderate(rig, trusts=new, shows=new.caller())):
@@ -244,7 +251,7 @@ async def test_a_bad_replacement_leaves_the_old_certificate_in_force(
         assert await moderate(rig, trusts=ours, shows=ours.caller())
         folder.install(ours.server())
         assert folder.files.client_ca
-        folder.files.client_ca.write_bytes(ours.pem)
+        replaced(folder.files.client_ca, ours.pem)
         await until(lambda: rig.metrics.named("file_reload")[-1]["ok"])
         assert await moderate(rig, trusts=ours, shows=ours.caller())
 
@@ -301,7 +308,7 @@ async def test_callers_with_certificates_connect_again_after_a_while(folder: Fol
     ):
         stub = moderation_pb2_grpc.ModerationServiceStub(channel)
         await stub.Moderate(ask())
-        folder.files.client_ca.write_bytes(Authority("another").pem)
+        replaced(folder.files.client_ca, Authority("another").pem)
         await until_read(rig, ok=True)
         async with asyncio.timeout(20):
             while not await _fails(stub.Moderate(ask(), timeout=5)):

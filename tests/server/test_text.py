@@ -179,6 +179,7 @@ def test_token_for_token_as_open_clip(tmp_path: Path, cleaning: str) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.timeout(600)
 def test_every_character_is_split_as_by_open_clip(tmp_path: Path) -> None:
     """All of Unicode, each as a letter beside others and after an apostrophe."""
     import open_clip
