@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.commands import diagnosing
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Policy
@@ -54,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
         help="also measure what the policy's choices are worth: lists of prompts, templates, "
         "counter-prompts, pooling, coverage (looks at the pictures two more times)",
     )  # fmt: skip
+    diagnosing.add_arguments(parser)
     add(
         "--bootstrap", type=_resamples, default=1000, metavar="N",
         help="resamples behind each interval (default: %(default)s)",
@@ -113,6 +115,7 @@ class Loader:
 
 def _run(args: argparse.Namespace) -> int:
     _check_folder("--json", args.json)
+    diagnosing.check(args)
     bundle = load_bundle(args.model)
     found = read_policy(args.policy, bundle=bundle)
     loader = Loader(
@@ -132,10 +135,29 @@ def _run(args: argparse.Namespace) -> int:
         compared=_comparisons(loader, labelled, found, resampling) if args.compare else (),
     )
     parts = sections(evaluation)
+    if args.diagnose:
+        parts += _diagnoses(loader, labelled, found, resampling)
     print(section.as_text(parts))
     if args.json:
         _write_json(args.json, evaluation, parts)
     return 0
+
+
+def _diagnoses(
+    loader: Loader, labelled: LabelledSet, found: CompiledPolicy, resampling: Resampling
+) -> list[Section]:
+    try:
+        return diagnosing.diagnosed(
+            loader.args,
+            loader.bundle,
+            found,
+            labelled,
+            resampling=resampling,
+            progress=loader.progress,
+            say=loader.progress.say,
+        )
+    finally:
+        loader.progress.end()
 
 
 def _comparisons(
