@@ -126,5 +126,20 @@ finetune-demo: $(VENV)/.all ## Teach the demo model of one artist the other's ar
 	@$(PY) tests/long/finetune_demo.py --n $(N) --seed $(SEED) \
 	    --cache imagesieve-data/emoji --checkpoint imagesieve-data/demo-model-google/checkpoint
 
+SCENES := imagesieve-data/scenes
+
+$(SCENES)/fit/labels.csv: | $(VENV)/.all
+	@$(PY) -m imagesieve_server model demo-scenes --count 10000 --seed 1 \
+	    --cache imagesieve-data/emoji --out $(@D)
+
+$(SCENES)/fresh/labels.csv: | $(VENV)/.all
+	@$(PY) -m imagesieve_server model demo-scenes --count 10000 --seed 2 \
+	    --cache imagesieve-data/emoji --out $(@D)
+
+.PHONY: promise
+promise: $(VENV)/.all $(SCENES)/fit/labels.csv $(SCENES)/fresh/labels.csv ## N trials per goal: do chosen thresholds hold on scenes not drawn?
+	@$(PY) tests/benchmarks/threshold_promise.py --n $(N) --seed $(SEED) \
+	    --scenes $(SCENES) --cache imagesieve-data/embeddings
+
 clean: ## Remove environments and caches
 	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -257,6 +257,28 @@ def test_every_category_gets_the_same_share_of_the_budget() -> None:
     assert 0.08 < shares[0] < 0.11  # half each, less the certainty's price
 
 
+def test_as_many_are_flagged_as_the_promise_has_room_for() -> None:
+    """No step of the scale is wider than a picture, but where scores tie."""
+    rng = np.random.default_rng(10)
+    for seed in range(20):
+        seen = {name: rng.normal(size=1000) for name in "abcd"}
+        choice = choose_for_load(
+            seen, flagged_anyway=np.zeros(1000, bool), share=0.1, delta=0.05, seed=seed
+        )
+        counted = np.random.default_rng(seed).permutation(1000) >= 500
+        flags = np.any([flagged(seen[c], choice.log_odds[c]) for c in seen], axis=0)
+        assert flags[counted].sum() == choice.allowed
+
+
+def test_categories_whose_scores_are_all_alike_are_flagged_whole_or_not_at_all() -> None:
+    seen = {"a": np.zeros(1000), "b": np.random.default_rng(1).normal(size=1000)}
+    choice = choose_for_load(
+        seen, flagged_anyway=np.zeros(1000, bool), share=0.2, delta=0.05, seed=1
+    )
+    assert choice.log_odds["a"] > 0
+    assert flagged(seen["b"], choice.log_odds["b"]).mean() < 0.2
+
+
 def test_what_goes_to_review_anyway_uses_up_the_budget() -> None:
     rng = np.random.default_rng(8)
     seen, anyway = {"a": rng.normal(size=2000)}, np.arange(2000) % 50 == 0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Category, Mode, Policy
 from imagesieve_server.core.views import ViewPlan
@@ -77,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     outcome = _outcome(args, goal, policy, bundle, categories)
     print("\n".join(summary.lines(outcome)))
     if args.json:
-        args.json.write_text(json.dumps(summary.as_json(outcome), indent=1) + "\n")
+        _save(args.json, json.dumps(summary.as_json(outcome), indent=1) + "\n")
     _change(args, text, policy_file.changed(text, outcome, args.policy, bundle.fingerprint, policy))
     return 0
 
@@ -89,6 +90,7 @@ def _outcome(
     bundle: Bundle,
     categories: Sequence[Category],
 ) -> Outcome:
+    progress = Progress(sys.stderr, what="pictures")
     labelled = load_labelled(
         labels=args.labels,
         images=args.images,
@@ -96,8 +98,9 @@ def _outcome(
         plan=ViewPlan(coverage=policy.coverage, max_views=policy.max_views),
         cache=args.cache,
         categories=[category.id for category in policy.categories],
-        progress=_progress,
+        progress=progress,
     )
+    progress.end()
     _tell(labelled)
     sample = sample_of(policy, labelled, group=args.group, folds=args.folds, seed=args.seed)
     if isinstance(goal, Budget):
@@ -148,17 +151,18 @@ def _diff(old: str, new: str, name: str) -> list[str]:
     ]
 
 
+def _save(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def _tell(labelled: LabelledSet) -> None:
     for note in labelled.notes:
         print(f"note: {note}")
     for left_out in labelled.left_out:
         print(f"left out: {left_out.file} ({left_out.reason})")
-
-
-def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == of else ""
-        print(f"\rpictures seen: {done} of {of}", end=end, file=sys.stderr, flush=True)
 
 
 def _rate(text: str) -> float:

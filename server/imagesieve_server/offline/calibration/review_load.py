@@ -2,10 +2,10 @@
 
 Every chosen category gets the same share of the uploads to flag; a picture that several flag is
 one review, so the shares together may exceed the budget. One half of the pictures, drawn by seed,
-says which log-odds of each category go with which share (the *level*: how many of that half reach
-it, in any category). The other half says how far the level may rise: of it, too, the flags are a
-tolerance limit, as in ``promise``, and exact, because the scale was made without it. Beyond a
-category's highest log-odds in the first half the level goes on below 0 by the excess.
+says which log-odds of each category go with which share: the *level* of a log-odds is how many of
+that half reach it, with straight lines between them and the excess beyond. The other half says how
+far the level may rise: its flags, in any category, are a tolerance limit as in ``promise``, and
+exact, because the scale was made without it.
 
 Labels are not needed, but the pictures must be a fair sample of the uploads.
 """
@@ -59,33 +59,50 @@ def choose_for_load(
         allowed = max(0, allowed)
     if allowed < 0:
         raise TooFewLabels(_too_few(total, share, delta))
-    scales = {category: np.sort(values[half]) for category, values in log_odds.items()}
+    scales = {category: _Scale(values[half]) for category, values in log_odds.items()}
     levels = np.full(counted, np.inf)
     for category, values in log_odds.items():
-        levels = np.minimum(levels, _level(scales[category], values[~half]))
+        levels = np.minimum(levels, scales[category].levels(values[~half]))
     levels[flagged_anyway[~half]] = -np.inf
     limit = float(np.sort(levels)[allowed])  # flagged: a level below this one's
     if limit == -math.inf:
         raise TooFewLabels(_no_room(int(flagged_anyway.sum()), total, share))
+    spared = levels >= limit
     return LoadChoice(
-        log_odds={category: _threshold(scale, limit) for category, scale in scales.items()},
+        log_odds={
+            # What is spared stays so whatever the arithmetic of the scale rounds to.
+            category: max(scales[category].threshold(limit), _above(values[~half][spared].max()))
+            for category, values in log_odds.items()
+        },
         allowed=allowed,
         pictures=counted,
     )
 
 
-def _level(scale: Doubles, values: Doubles) -> Doubles:
-    """How many of the sorted ``scale`` reach as high; above all of them, minus the excess."""
-    reach = (len(scale) - np.searchsorted(scale, values, side="left")).astype(np.float64)
-    return np.where(reach > 0, reach, scale[-1] - values)
+class _Scale:
+    """One category's way from log-odds to levels and back, both falling."""
+
+    def __init__(self, log_odds: Doubles) -> None:
+        self._places, counts = np.unique(log_odds, return_counts=True)
+        self._reach = np.cumsum(counts[::-1])[::-1].astype(np.float64)  # how many reach a place
+
+    def levels(self, log_odds: Doubles) -> Doubles:
+        """The level of each, [n]."""
+        inside = np.interp(log_odds, self._places, self._reach)
+        beyond = np.maximum(0.0, log_odds - self._places[-1])
+        below = np.maximum(0.0, self._places[0] - log_odds)
+        return np.asarray(inside - beyond + below, dtype=np.float64)
+
+    def threshold(self, limit: float) -> float:
+        """The log-odds from which on levels lie below ``limit``."""
+        inside = float(np.interp(limit, self._reach[::-1], self._places[::-1]))
+        beyond = max(0.0, float(self._reach[-1]) - limit)
+        below = max(0.0, limit - float(self._reach[0]))
+        return _above(inside + beyond - below)
 
 
-def _threshold(scale: Doubles, limit: float) -> float:
-    """The threshold in log-odds that flags exactly the levels below ``limit``."""
-    if limit < 0:
-        return float(np.nextafter(scale[-1] - limit, math.inf))
-    place = min(len(scale), math.ceil(limit))
-    return float(np.nextafter(scale[len(scale) - place], math.inf))
+def _above(log_odds: float) -> float:
+    return float(np.nextafter(log_odds, math.inf))
 
 
 def _too_few(found: int, share: float, delta: float) -> str:
