@@ -11,7 +11,7 @@ FIRST ?= 0
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff kills machine power-cuts overload audit-recall fuzz mutation \
+        bench bench-policy-diff kills machine machine-postgres power-cuts overload audit-recall fuzz mutation \
         train-demo finetune-demo clean
 
 help: ## List the targets
@@ -42,7 +42,7 @@ $(VENV)/.mutation: $(VENV)/.base
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and what needs it (several GB) ..."
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings]" --group test --group all
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres]" --group test --group all
 	@touch $@
 
 $(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
@@ -64,7 +64,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 
 # --- everything else ------------------------------------------------------------------------
 
-test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, promtool, wheels, a C compiler; any unnamed skip is a failure
+test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, promtool, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU
@@ -98,6 +98,9 @@ bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a 
 
 machine: $(VENV)/.base ## N random steps on the review queue, SQLite and memory in lockstep
 	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED)
+
+machine-postgres: $(VENV)/.all ## The same with PostgreSQL as a third
+	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED) --postgres
 
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)

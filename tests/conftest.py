@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from helpers.postgres import PostgresServer
 
 GOLDEN = Path(__file__).parent / "golden"
 _DROPPED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
@@ -43,12 +47,22 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real database server. Tests that use it carry the marker postgres."""
+    from helpers.postgres import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def hostile_folder() -> Path:
     """The folder of hostile files. Tests that use it carry the marker of the same name."""
     return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
 
 
-_HEAVY = ("torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler")
+_HEAVY = ("torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler", "postgres")
 
 
 def _has_gpu() -> bool:

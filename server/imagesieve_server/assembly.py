@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from importlib import metadata
@@ -52,9 +51,8 @@ from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.onlookers import embedding_store
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
+from imagesieve_server.queue_store import open_queue
 from imagesieve_server.recent_answers import RecentAnswers
-from imagesieve_server.review_queue.evidence import FolderEvidence
-from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import Purpose, ServerSecret, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
@@ -203,11 +201,7 @@ def _policies(settings: Settings, encoder: Batcher, metrics: PrometheusMetrics) 
 async def _queue(
     settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
 ) -> QueueWriter:
-    database = Path(settings.queue.database)
-    evidence = FolderEvidence(root=Path(settings.queue.evidence))
-    await asyncio.to_thread(migrate_sqlite, path=database)
-    store = open_sqlite(path=database, clock=time.time)
-    queue = QueueWriter(store=store, evidence=evidence, metrics=metrics)
+    queue = await asyncio.to_thread(open_queue, settings.queue, metrics)
     stack.push_async_callback(queue.close)
     _background(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
     return queue
@@ -236,7 +230,9 @@ def _audit(
 def _folders(settings: Settings) -> dict[str, Path]:
     """Where a full disk stops the queue, or the keeping of embeddings."""
     queue = settings.queue
-    folders = {"database": Path(queue.database).parent, "evidence": Path(queue.evidence)}
+    folders = {"evidence": Path(queue.evidence)}
+    if not queue.is_postgres:
+        folders["database"] = Path(queue.database).parent
     kept = settings.embeddings.folder
     return {**folders, "embeddings": Path(kept)} if kept else folders
 

@@ -105,14 +105,30 @@ class ImageSettings:
 class QueueSettings:
     """The review queue."""
 
-    database: str = _setting("imagesieve-data/queue.sqlite3", "file of the SQLite database")
+    database: str = _setting(
+        "imagesieve-data/queue.sqlite3", "file of the SQLite database, or a postgresql:// URL"
+    )
+    database_password_file: str = _setting(
+        "", "file of the database's password; empty: PGPASSWORD, PGPASSFILE or none"
+    )
+    database_connections: int = _setting(
+        8, "connections to PostgreSQL, and calls to the queue at work at once"
+    )
     evidence: str = _setting("imagesieve-data/evidence", "folder of the original images")
+    evidence_shared: bool = _setting(
+        False, "the folder is the same on all servers; PostgreSQL needs it to be"
+    )
     keep_decided_days: float = _setting(
         0.0, "days after its decision until an item's picture and details go; 0 keeps them"
     )
     keep_events_days: float = _setting(
         30.0, "days that decision events can be watched from a cursor; 0 keeps them"
     )
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether the queue is in PostgreSQL, which several servers share."""
+        return self.database.startswith(("postgresql://", "postgres://"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +266,7 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"{name}.{key}: must be one of {', '.join(choices)}")
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         raise ConfigError("server.tls_cert and server.tls_key belong together")
+    _check_queue(settings)
     if settings.server.tls_client_ca and not settings.server.tls_cert:
         raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key")
     parse_address(settings.server.address, setting="server.address")
@@ -263,6 +280,32 @@ def _check(settings: Settings) -> None:
         ("policies", "watch_seconds"), ("server", "watch_seconds"),
         ("embeddings", "max_mib"), ("embeddings", "flush_seconds"), ("embeddings", "file_views"),
         ("embeddings", "queue_views"),
+        ("queue", "database_connections"),
     ):  # fmt: skip
         if getattr(getattr(settings, name), key) == 0:
             raise ConfigError(f"{name}.{key}: must be more than 0")
+
+
+def _check_queue(settings: Settings) -> None:
+    """What servers that share a database must share besides."""
+    queue = settings.queue
+    if not queue.is_postgres:
+        if "://" in queue.database:
+            raise ConfigError("queue.database: must be a file or a postgresql:// URL")
+        return
+    authority, _, options = queue.database.partition("://")[2].partition("?")
+    if ":" in authority.rpartition("@")[0] or "password=" in options.lower():
+        raise ConfigError(
+            "queue.database: must not hold a password; name a file in "
+            "queue.database_password_file, or set PGPASSWORD"
+        )
+    if not queue.evidence_shared:
+        raise ConfigError(
+            "queue.evidence_shared: servers that share a database must share the evidence folder; "
+            "say so here once queue.evidence is the same folder on all of them"
+        )
+    if not settings.server.secret_file:
+        raise ConfigError(
+            "server.secret_file: servers that share a database must share the secret; "
+            "`openssl rand -hex 32` makes a good one"
+        )

@@ -15,6 +15,7 @@ _EXTRAS = {
     "scipy": "evaluate",
     "matplotlib": "evaluate",
     "pyarrow": "embeddings",
+    "psycopg": "postgres",
 }
 """The extra of each package that is not in ``export``."""
 
@@ -26,6 +27,4 @@ def need(module: str) -> Any:
     except ImportError as problem:
         package = module.partition(".")[0]
         extra = _EXTRAS.get(package, "export")
-        raise MissingExtra(
-            f"this command needs {package}: pip install 'imagesieve[{extra}]'"
-        ) from problem
+        raise MissingExtra(f"this needs {package}: pip install 'imagesieve[{extra}]'") from problem

@@ -26,6 +26,7 @@ LONG_TABLES = {"v0001_initial.py": "a schema is one table after the other"}
 SERVING = (
     "assembly", "grpc_api.server", "pipeline", "images.decoder_pool", "encoders.onnx",
     "encoders.text", "policy_files.reload", "review_queue.writer", "review_queue.sqlite",
+    "review_queue.postgres",
     "metrics.recorder", "commands.serve", "commands.policy", "commands.queue", "commands.doctor",
     "commands.caller",
 )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.postgres import PostgresServer, open_for_test
 from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
@@ -46,7 +47,26 @@ def sqlite(sqlite_path: Path, clock: ManualClock) -> Iterator[RuledStore]:
     store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def _postgres_database(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, _postgres_database: str) -> str:
+    """A database with the present tables and no rows."""
+    postgres_server.empty(_postgres_database)
+    return _postgres_database
+
+
+@pytest.fixture
+def postgres(postgres_url: str, clock: ManualClock) -> Iterator[RuledStore]:
+    store = open_for_test(postgres_url, clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store(request: pytest.FixtureRequest) -> RuledStore:
     found: RuledStore = request.getfixturevalue(request.param)
     return found

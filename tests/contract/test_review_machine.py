@@ -7,7 +7,9 @@ For longer walks set IMAGESIEVE_MACHINE_EXAMPLES=500 and IMAGESIEVE_MACHINE_STEP
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from helpers.postgres import PostgresServer
 from helpers.queue_walk import Place, Walk
 from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.core.review import Cause, Outcome
@@ -23,6 +26,9 @@ from imagesieve_server.core.review_afterwards import REOPENING
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.sqlite import open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "long"))
+import machine
 
 EXAMPLES = int(os.environ.get("IMAGESIEVE_MACHINE_EXAMPLES", "10"))
 STEPS = int(os.environ.get("IMAGESIEVE_MACHINE_STEPS", "25"))
@@ -145,3 +151,18 @@ def test_random_walks_keep_every_promise(migrated: Path) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.postgres
+def test_random_walks_keep_every_promise_in_postgresql(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """All three stores in lockstep, chosen by chance alone; `make machine` walks further."""
+    clock = ManualClock()
+    walk = Walk(machine.places_in(tmp_path, clock, postgres_server), clock)
+    machine.go(walk, steps=EXAMPLES * STEPS, chance=random.Random(1))
+    walk.close()
+    assert not walk.violations, walk.examples
+    assert len(walk.places) == 3
+    assert walk.places[2].told

@@ -19,6 +19,7 @@ from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.sql import SqlBackend
 from imagesieve_server.review_queue.sqlite import (
+    SQLITE,
     FileLock,
     journal_settings,
     migrate_sqlite,
@@ -209,7 +210,7 @@ def test_an_edit_in_the_database_is_detected(lite: Desk, sqlite_path: Path, stat
 def test_the_hot_queries_are_served_by_indexes(sqlite_path: Path, clock: ManualClock) -> None:
     """What claims, records and lists really ask: no walk over all items, no sorting of them."""
     engine = sqlite_engine(path=sqlite_path, busy_timeout_s=1.0)
-    backend = SqlBackend(engine=engine, clock=lambda _: clock())
+    backend = SqlBackend(engine=engine, dialect=SQLITE, clock=lambda _: clock())
     desk = Desk(store=RuledStore(backend=backend), clock=clock)
     asked: list[tuple[str, Any]] = []
 

@@ -114,6 +114,19 @@ def test_the_compose_file_publishes_on_this_machine_only() -> None:
     assert grace > config.Settings().server.drain_seconds
 
 
+def test_the_compose_file_with_postgresql_is_one_of_several_servers() -> None:
+    plain, shared = (
+        _yaml(DEPLOY / name)["services"]["imagesieve"]["environment"]
+        for name in ("compose.yaml", "compose.postgres.yaml")
+    )
+    settings = config.load(None, {**plain, **shared})
+    assert settings.queue.is_postgres
+    compose = _yaml(DEPLOY / "compose.postgres.yaml")
+    named = {f"/run/secrets/{name}" for name in compose["secrets"]}
+    assert {settings.server.secret_file, settings.queue.database_password_file} == named
+    assert "ports" not in compose["services"]["database"]
+
+
 def test_prometheus_scrapes_the_service_of_the_compose_file() -> None:
     (job,) = _yaml(DEPLOY / "prometheus" / "prometheus.yml")["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]

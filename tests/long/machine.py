@@ -1,10 +1,11 @@
-"""Random operations on the review queue, SQLite and memory in lockstep: count what breaks.
+"""Random operations on the review queue, all its stores in lockstep: count what breaks.
 
-    python tests/long/machine.py --n 100000 --seed 1 [--folder DIR]
+    python tests/long/machine.py --n 100000 --seed 1 [--postgres] [--folder DIR]
 
-Submissions, joins, claims, decisions with living and stale tokens, releases, appeals, erasures,
-retention, clock jumps both ways, restarts of the SQLite store, and watchers of which one comes
-late. After each step the picture it touched is checked on both stores, in the end everything.
+Memory and SQLite; with ``--postgres`` also a PostgreSQL server that it starts itself. Submissions,
+joins, claims, decisions with living and stale tokens, releases, appeals, erasures, retention, clock
+jumps both ways, restarts of the stores on disk, and watchers of which one comes late. After each
+step the picture it touched is checked on every store, in the end everything.
 Every ``EPOCH`` steps the walk goes on with fresh stores, so that the checks stay cheap.
 
 The exit code is 1 where anything was violated.
@@ -25,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from helpers.postgres import PostgresServer, open_for_test
 from helpers.queue_walk import KINDS, Place, Walk
 from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.core.review import Outcome
@@ -74,8 +76,10 @@ def steps_of(walk: Walk, chance: random.Random) -> dict[str, tuple[int, Step]]:
     }
 
 
-def places_in(folder: Path, clock: ManualClock) -> list[Place]:
-    """Memory, and SQLite that can be restarted."""
+def places_in(
+    folder: Path, clock: ManualClock, server: PostgresServer | None = None
+) -> list[Place]:
+    """Memory, SQLite that can be restarted, and PostgreSQL where there is a server."""
     path = folder / "queue.db"
     migrate_sqlite(path=path)
     memory = Place(Desk(store=memory_store(clock=clock), clock=clock))
@@ -86,7 +90,20 @@ def places_in(folder: Path, clock: ManualClock) -> list[Place]:
         return open_sqlite(path=path, clock=clock)
 
     sqlite.restart = again
-    return [memory, sqlite]
+    return [memory, sqlite, *([] if server is None else [postgres_place(server, clock)])]
+
+
+def postgres_place(server: PostgresServer, clock: ManualClock) -> Place:
+    """A new database, which another server takes over in mid-walk."""
+    url = server.new_database()
+    place = Place(Desk(store=open_for_test(url, clock), clock=clock))
+
+    def another() -> RuledStore:
+        place.desk.store.close()
+        return open_for_test(url, clock)
+
+    place.restart = another
+    return place
 
 
 def go(walk: Walk, *, steps: int, chance: random.Random) -> None:
@@ -103,14 +120,24 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=100_000, help="steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the databases lie for a while")
+    parser.add_argument("--postgres", action="store_true", help="also PostgreSQL")
     given = parser.parse_args()
+    server = PostgresServer() if given.postgres else None
+    try:
+        return walk_on(given, server)
+    finally:
+        if server is not None:
+            server.close()
+
+
+def walk_on(given: argparse.Namespace, server: PostgresServer | None) -> int:
     started = time.monotonic()
     found: dict[str, Counter[str]] = {"violations": Counter(), "refused": Counter()}
     totals: Counter[str] = Counter()
     for begin in range(0, given.n, EPOCH):
         folder = Path(tempfile.mkdtemp(prefix="machine-", dir=given.folder))
         clock = ManualClock()
-        walk = Walk(places_in(folder, clock), clock)
+        walk = Walk(places_in(folder, clock, server), clock)
         chance = random.Random(f"{given.seed} {begin}")
         go(walk, steps=min(EPOCH, given.n - begin), chance=chance)
         walk.close()
@@ -127,6 +154,7 @@ def main() -> int:
     figures = {
         "n": given.n,
         "seed": given.seed,
+        "stores": ["memory", "sqlite", *(["postgres"] if server else [])],
         "duration_s": round(time.monotonic() - started, 1),
         **totals,
         "violations": {kind: found["violations"][kind] for kind in KINDS},

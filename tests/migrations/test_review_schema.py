@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from helpers.postgres import PostgresServer, engine_for_test, open_for_test
 from imagesieve_server.core.errors import StartupError, StoreNotUsable
+from imagesieve_server.core.review import ClaimRequest
 from imagesieve_server.review_queue import migrations
+from imagesieve_server.review_queue.postgres import migrate_postgres
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite, sqlite_engine
 
@@ -94,3 +98,72 @@ def test_there_is_one_newest_migration_and_each_has_a_docstring() -> None:
     scripts = list(migrations.script_directory().walk_revisions())
     assert scripts[0].revision == migrations.head()
     assert all(script.doc for script in scripts)
+
+
+CONSTRAINTS = """
+SELECT rel.relname || '.' || con.conname, pg_get_constraintdef(con.oid)
+FROM pg_constraint con JOIN pg_class rel ON rel.oid = con.conrelid
+WHERE rel.relnamespace = 'public'::regnamespace AND rel.relname <> 'alembic_version'
+UNION ALL SELECT indexname, indexdef FROM pg_indexes
+WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+UNION ALL SELECT table_name || '.' || column_name, data_type || ' ' || is_nullable
+FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+"""
+
+
+@pytest.mark.postgres
+def test_all_migrations_make_the_schema_in_postgresql(postgres_server: PostgresServer) -> None:
+    """As the database itself tells it: columns, constraints, indexes with their WHERE."""
+    migrated = postgres_server.new_database()
+    created = postgres_server.new_database(migrated=False)
+    engine = engine_for_test(created)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+    engine.dispose()
+    one = dict(postgres_server.run(migrated, CONSTRAINTS))
+    assert one == dict(postgres_server.run(created, CONSTRAINTS))
+    assert "WHERE" in one["uq_item_open"]
+    engine = engine_for_test(migrated)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+@pytest.mark.postgres
+def test_servers_that_start_together_migrate_once(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database(migrated=False)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: migrate_postgres(url=url), range(4)))
+    assert postgres_server.run(url, "SELECT version_num FROM alembic_version") == [
+        (migrations.head(),)
+    ]
+    assert postgres_server.run(url, "SELECT count(*) FROM secret") == [(1,)]
+
+
+@pytest.mark.postgres
+def test_a_server_without_the_right_to_change_tables_starts(
+    postgres_server: PostgresServer,
+) -> None:
+    """Migrating can be somebody else's task, with another user."""
+    url = postgres_server.new_database()
+    postgres_server.run(
+        url,
+        "DROP ROLE IF EXISTS humble",
+        "CREATE ROLE humble LOGIN",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO humble",
+    )
+    humble = url.replace("postgres@", "humble@")
+    migrate_postgres(url=humble)
+    store = open_for_test(humble)
+    assert store.claim(ClaimRequest(tenant="t", reviewer="ann", claim_id="c")) is None
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_newer_postgresql_database_is_refused(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    postgres_server.run(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
+        open_for_test(url)

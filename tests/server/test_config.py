@@ -79,3 +79,38 @@ def test_mistakes_in_the_environment(variable: str, value: str, problem: str) ->
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         config.load(tmp_path / "nowhere.toml", {})
+
+
+SHARED = """[server]
+secret_file = "s"
+[queue]
+evidence_shared = true
+database = "postgresql://u@h/q"
+"""
+
+
+def test_a_database_that_servers_share_needs_what_they_share(tmp_path: Path) -> None:
+    assert load(tmp_path, SHARED).queue.is_postgres
+    with pytest.raises(ConfigError, match=r"queue\.evidence_shared: servers that share"):
+        load(tmp_path, SHARED.replace("true", "false"))
+    with pytest.raises(ConfigError, match=r"server\.secret_file: servers that share"):
+        load(tmp_path, SHARED.replace('"s"', '""'))
+    with pytest.raises(ConfigError, match="database_connections: must be more than 0"):
+        load(tmp_path, SHARED + "database_connections = 0\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@h/q",
+        "postgres://u:hunter2@h1,h2/q",
+        "postgresql://h/q?user=u&password=hunter2",
+        "postgresql://h/q?PASSWORD=hunter2",
+        "mysql://u:hunter2@h/q",
+    ],
+)
+def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, SHARED.replace("postgresql://u@h/q", url))
+    assert "hunter2" not in str(caught.value)
+    assert "queue.database" in str(caught.value)

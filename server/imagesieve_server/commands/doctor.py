@@ -50,7 +50,17 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "callers", lambda: _callers(settings)
     yield "certificates", lambda: _certificates(settings)
     yield "embeddings", lambda: _embeddings(settings)
-    yield "sqlite", lambda: f"{sqlite3.sqlite_version}"
+    yield "database", lambda: _database(settings)
+
+
+def _database(settings: Settings) -> str:
+    """SQLite's file may be in use by a server; a PostgreSQL database is tried out."""
+    from imagesieve_server.queue_store import open_store, place_of
+
+    if not settings.queue.is_postgres:
+        return f"SQLite {sqlite3.sqlite_version}, {settings.queue.database}"
+    open_store(settings.queue).close()
+    return f"PostgreSQL, {place_of(settings.queue)}"
 
 
 def _runtime() -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from imagesieve_server import config
-from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+from imagesieve_server.config import QueueSettings
+from imagesieve_server.queue_store import migrate_store, open_store, place_of
 
 
 def add_parser(subparsers: Any) -> None:
@@ -24,19 +24,19 @@ def add_parser(subparsers: Any) -> None:
         parser.set_defaults(run=run)
 
 
-def _database(args: argparse.Namespace) -> Path:
-    return Path(config.load(args.config, os.environ).queue.database)
+def _settings(args: argparse.Namespace) -> QueueSettings:
+    return config.load(args.config, os.environ).queue
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    path = _database(args)
-    migrate_sqlite(path=path)
-    print(f"{path}: up to date")
+    queue = _settings(args)
+    migrate_store(queue)
+    print(f"{place_of(queue)}: up to date")
     return 0
 
 
 def _stats(args: argparse.Namespace) -> int:
-    store = open_sqlite(path=_database(args), clock=time.time)
+    store = open_store(_settings(args))
     try:
         stats = store.stats(tenant=None)
     finally:

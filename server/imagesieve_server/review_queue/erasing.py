@@ -30,6 +30,7 @@ def erase(tx: Transaction, request: EraseRequest) -> Erasure:
     checks.text("reason", request.reason, required=True)
     checks.text("actor", request.actor)
     sha256 = _bytes_of(tx, request)
+    tx.hold(request.tenant, [sha256])
     now = tx.now()
     items = tx.items_of_bytes(request.tenant, [sha256])
     if not items:
@@ -54,7 +55,7 @@ def retire(tx: Transaction, *, older_than_s: float, limit: int) -> list[Bytes]:
     """End the keeping of at most ``limit`` items decided longer ago than that, of any tenant;
     the bytes that no item needs any more. An item attached to an open one is still in use."""
     now = tx.now()
-    rows = tx.decided_before(now - older_than_s, limit=limit)
+    rows = _held(tx, tx.decided_before(now - older_than_s, limit=limit))
     for row in rows:
         _empty(tx, row, now=now, actor="")
     free: list[Bytes] = []
@@ -69,6 +70,18 @@ def retire(tx: Transaction, *, older_than_s: float, limit: int) -> list[Bytes]:
         tx.remove_evidence(tenant, gone, at=now)
         free += [(tenant, sha256) for sha256 in gone]
     return free
+
+
+def _held(tx: Transaction, rows: Sequence[ItemRow]) -> list[ItemRow]:
+    """Those of the items that still are as they were once their bytes are held."""
+    for tenant in sorted({row.tenant for row in rows}):
+        tx.hold(tenant, sorted({row.sha256 for row in rows if row.tenant == tenant}))
+    same = []
+    for tenant in sorted({row.tenant for row in rows}):
+        mine = {row.item_id: row for row in rows if row.tenant == tenant}
+        now = tx.items(tenant, sorted(mine))
+        same += [row for row in mine.values() if now.get(row.item_id) == row]
+    return same
 
 
 def unreferenced(tx: Transaction, tenant: str, sha256s: Sequence[str]) -> list[str]:

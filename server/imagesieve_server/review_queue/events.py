@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from imagesieve_server.core.errors import CursorExpired
 from imagesieve_server.core.review_events import DecisionEvent, EventPage
 from imagesieve_server.review_queue import checks, cursors, reading
-from imagesieve_server.review_queue.rows import DecisionRow, EventRow, Transaction
+from imagesieve_server.review_queue.rows import CURSOR_MARK, DecisionRow, EventRow, Transaction
 
 PAGE_MAX = 100
 """Events of one page at most: what one watcher holds in memory."""
@@ -47,7 +47,7 @@ def page(
     """
     checks.text("cursor", cursor)
     removed, last = tx.event_range(tenant)
-    key = tx.cursor_key()
+    key = bytes.fromhex(tx.mark(CURSOR_MARK) or "")
     if cursor:
         after = cursors.unseal(key, tenant, cursor)
         if after < removed:

@@ -46,6 +46,10 @@ class EvidenceStore(Protocol):
         """The bytes, verified against their hash. Raises ItemNotFound, StoreUnavailable."""
         ...
 
+    def has(self, *, tenant: str, sha256: str) -> bool:
+        """Whether there are such bytes, without looking at them. Raises StoreUnavailable."""
+        ...
+
     def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
         """Remove the bytes, durably, unless they were put within that time; whether they are
         gone. Raises StoreUnavailable."""
@@ -91,6 +95,9 @@ class MemoryEvidence:
 
     def sweep(self) -> None:
         """Nothing is ever half written."""
+
+    def has(self, *, tenant: str, sha256: str) -> bool:
+        return (tenant, sha256) in self._kept
 
     def get(self, *, tenant: str, sha256: str) -> bytes:
         try:
@@ -152,6 +159,16 @@ class FolderEvidence:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StoreUnavailable("the evidence on the disk is damaged")
         return data
+
+    def has(self, *, tenant: str, sha256: str) -> bool:
+        checks.sha256("sha256", sha256)
+        try:
+            self._path(tenant, sha256).stat()
+        except FileNotFoundError:
+            return False
+        except OSError as problem:
+            raise StoreUnavailable("the evidence cannot be read") from problem
+        return True
 
     def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
         checks.sha256("sha256", sha256)

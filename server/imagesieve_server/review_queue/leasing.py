@@ -13,6 +13,7 @@ from imagesieve_server.core.errors import InvalidRequest, LeaseLost
 from imagesieve_server.core.review import LEASE_MAX_S, OPEN, Cause, ClaimRequest, Item, Lease, State
 from imagesieve_server.core.review_rules import after_expiry, extended_until
 from imagesieve_server.review_queue import checks, moves, reading
+from imagesieve_server.review_queue.backend import Overtaken
 from imagesieve_server.review_queue.rows import ClaimRow, ItemRow, Transaction
 
 LEASE_MIN_S = 1.0
@@ -23,13 +24,17 @@ KEEP_CLAIMS_S = 24 * 3600.0
 def claim(tx: Transaction, request: ClaimRequest) -> Lease | None:
     """Lease the first ready item by rank, or return the lease this claim_id already has."""
     _check_claim(request)
+    tx.hold(request.tenant, [f"claim {request.claim_id}"])
     now = tx.now()
     expire(tx, request.tenant)
     live = tx.live_claim(request.tenant, request.claim_id)
     if live is not None:
         if live.reviewer != request.reviewer:
             raise InvalidRequest("claim_id", "belongs to another reviewer's claim")
-        return _lease(tx, moves.require_item(tx, request.tenant, live.item_id))
+        row = moves.require_item(tx, request.tenant, live.item_id)
+        if row.token != live.token:
+            raise Overtaken("the lease ended at the same moment; try again")
+        return _lease(tx, row)
     ready = tx.next_ready(
         request.tenant,
         tier=request.tier,

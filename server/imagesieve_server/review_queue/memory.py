@@ -83,6 +83,9 @@ class MemoryTransaction:
     def now(self) -> float:
         return self._clock()
 
+    def hold(self, tenant: str, names: Sequence[str]) -> None:
+        """There is one transaction at a time."""
+
     # --- reads ---
 
     def submissions(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, SubmissionRow]:
@@ -229,8 +232,8 @@ class MemoryTransaction:
     def event_range(self, tenant: str) -> tuple[int, int]:
         return self._t.removed.get(tenant, 0), self._t.positions.get(tenant, 0)
 
-    def cursor_key(self) -> bytes:
-        return self._t.cursor_key
+    def mark(self, name: str) -> str | None:
+        return self._t.marks.get(name)
 
     # --- writes ---
 
@@ -306,6 +309,9 @@ class MemoryTransaction:
     def add_events(self, rows: Sequence[EventRow]) -> None:
         for row in rows:
             self._put(self._t.events, row.tenant, (*self._t.events.get(row.tenant, ()), row))
+
+    def add_mark(self, name: str, value: str) -> None:
+        self._put(self._t.marks, name, value)
 
     def change_item(self, before: ItemRow, after: ItemRow) -> bool:
         key = (before.tenant, before.item_id)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from imagesieve_server.core.review import AuditCount
 from imagesieve_server.review_queue.rows import (
+    CURSOR_MARK,
     AuditRow,
     ClaimRow,
     DecisionRow,
@@ -36,7 +37,7 @@ class Tables:
     events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)  # events up to here are not kept
-    cursor_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    marks: dict[str, str] = field(default_factory=lambda: {CURSOR_MARK: secrets.token_hex(32)})
 
 
 def key_of(c: AuditCount) -> tuple[str | float, ...]:

@@ -16,10 +16,10 @@ from imagesieve_server.core.errors import (
     ArrowNotAllowed,
     ItemNotFound,
     LeaseLost,
-    StoreUnavailable,
 )
 from imagesieve_server.core.review import Cause, State, arrow
 from imagesieve_server.review_queue import checks
+from imagesieve_server.review_queue.backend import Overtaken
 from imagesieve_server.review_queue.rows import AuditRow, ItemRow, Transaction
 
 NO_LEASE: Mapping[str, Any] = {
@@ -119,6 +119,6 @@ def move(
 
 
 def save(tx: Transaction, before: ItemRow, after: ItemRow) -> None:
-    """Write a changed row. Raises StoreUnavailable where another transaction was faster."""
+    """Write a changed row. Raises Overtaken where another transaction was faster."""
     if not tx.change_item(before, after):
-        raise StoreUnavailable("the item was changed at the same moment; try again")
+        raise Overtaken("the item was changed at the same moment; try again")

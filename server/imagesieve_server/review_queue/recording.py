@@ -56,7 +56,7 @@ def record(tx: Transaction, flags: Sequence[Flag]) -> list[Recorded | RequestErr
             results[place] = problem
         else:
             by_tenant.setdefault(flag.tenant, []).append((place, flag, answer))
-    for tenant, placed in by_tenant.items():
+    for tenant, placed in sorted(by_tenant.items()):
         fold = _look_up(tx, tenant, [flag for _, flag, _ in placed])
         for place, flag, answer in placed:
             results[place] = _add(fold, flag, answer)
@@ -108,6 +108,7 @@ def _checked(flag: Flag) -> Answer:
 
 
 def _look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> _Fold:
+    tx.hold(tenant, sorted({flag.sha256 for flag in flags}))
     known = dict(tx.submissions(tenant, sorted({flag.request_id for flag in flags})))
     new = sorted({flag.sha256 for flag in flags if flag.request_id not in known})
     found = dict(tx.open_items(tenant, new))

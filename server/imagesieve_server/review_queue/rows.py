@@ -8,7 +8,6 @@ the guard on a change: the row must still be what the rule saw.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -153,11 +152,25 @@ class EventRow:
     created_at: float
 
 
+CURSOR_MARK = "cursor"
+"""Name of the key of cursors, hexadecimal."""
+
+
 class Transaction(Protocol):
-    """What the rules ask of a store. All reads see the writes of the same transaction."""
+    """What the rules ask of a store. All reads see the writes of the same transaction.
+
+    Several servers may have transactions at once. In one that writes, the items that were
+    read stay as they are until its end, except those of ``page`` and the counts.
+    """
 
     def now(self) -> float:
-        """The store's clock, seconds since the epoch."""
+        """The store's clock, seconds since the epoch; the same throughout the transaction."""
+        ...
+
+    def hold(self, tenant: str, names: Sequence[str]) -> None:
+        """Wait until no other transaction holds one of these names, and hold them until the
+        end. Whoever adds or removes what refers to bytes holds their sha256, tenants in order
+        and before any item is read; whoever claims, the claim."""
         ...
 
     # --- reads: lists in the order stated, mappings without the keys that are unknown ---
@@ -188,7 +201,7 @@ class Transaction(Protocol):
 
     def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
         """DECIDED items of all tenants decided before ``at`` and attached to none, the first
-        decided first."""
+        decided first. They may change until they are read again."""
         ...
 
     def next_ready(
@@ -260,8 +273,9 @@ class Transaction(Protocol):
         """(position up to which events were removed, position of the last event)."""
         ...
 
-    def cursor_key(self) -> bytes:
-        """The store's own secret, which lives as long as its rows."""
+    def mark(self, name: str) -> str | None:
+        """What was written under this name, once and for all servers: ``CURSOR_MARK`` was when
+        the tables were made."""
         ...
 
     # --- writes ---
@@ -307,26 +321,8 @@ class Transaction(Protocol):
 
     def add_events(self, rows: Sequence[EventRow]) -> None: ...
 
+    def add_mark(self, name: str, value: str) -> None: ...
+
     def change_item(self, before: ItemRow, after: ItemRow) -> bool:
         """Replace the row if its state, token and version are still those of ``before``."""
         ...
-
-
-class Backend(Protocol):
-    """Where transactions come from. Left by an exception, a transaction leaves no trace."""
-
-    def write(self) -> AbstractContextManager[Transaction]:
-        """When the block has been left without an exception, what it wrote is durable.
-
-        Raises StoreUnavailable.
-        """
-        ...
-
-    def read(self) -> AbstractContextManager[Transaction]: ...
-
-    def forget(self) -> None:
-        """Let nothing that was overwritten linger in the store's own files, as far as the
-        database can see to it. Raises StoreUnavailable."""
-        ...
-
-    def close(self) -> None: ...

@@ -7,6 +7,11 @@ before the look, so that a decision between look and wait is not slept through.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Signals:
@@ -34,3 +39,11 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def in_loop(
+    loop: asyncio.AbstractEventLoop, work: Callable[[T], None], about: T, _: object
+) -> None:
+    """Let the loop do it; called by other threads. A loop that has ended needs nothing."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(work, about)

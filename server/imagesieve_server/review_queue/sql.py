@@ -1,14 +1,16 @@
 """The rows in SQL: SQLAlchemy Core, every dialect alike.
 
 Knows statements. What differs between databases — how a connection is set up, how a
-transaction begins, whose clock counts — is the engine's and the clock's business and is
-handed in (``sqlite.py``). Every error of the database becomes StoreUnavailable.
+transaction begins, whose clock counts, what an error means — is a ``Dialect``'s business and
+is handed in (``sqlite.py``, ``postgres.py``). Every error of the database becomes
+StoreUnavailable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.review import AuditCount, Cause
 from imagesieve_server.review_queue import schema as t
+from imagesieve_server.review_queue.backend import Overtaken
 from imagesieve_server.review_queue.rows import (
     AuditRow,
     ClaimRow,
@@ -31,37 +34,56 @@ from imagesieve_server.review_queue.rows import (
 from imagesieve_server.review_queue.sql_reads import SqlReads
 from imagesieve_server.review_queue.sql_rows import columns_of
 
+DROP_CLAIMS_MAX = 200
+"""Ended claims that one claim removes at most: it must not pay for a busy week."""
+
+Hold = Callable[[sa.Connection, str, Sequence[str]], None]
+"""Waits for a tenant's names and holds them until the transaction's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What one kind of database does in its own way."""
+
+    reading: Mapping[str, Any]  # execution options of a transaction that does not write
+    writing: Mapping[str, Any]  # and of one that does
+    hold: Hold = lambda *_: None  # nothing where writers take turns
+    overtaken: Callable[[SQLAlchemyError], bool] = lambda _: False  # worth while to repeat
+    # After an I/O error a connection's cache may hold what the disk does not.
+    fresh_after_error: bool = True
+
 
 class SqlBackend:
     """Transactions on an engine.
 
-    ``clock`` is the store's: given the open connection, seconds since the epoch. The engine
-    must honour the execution option ``imagesieve_write``: False promises not to write.
+    ``clock`` is the store's: given the open connection, seconds since the epoch.
     """
 
     def __init__(
         self,
         *,
         engine: sa.Engine,
+        dialect: Dialect,
         clock: Callable[[sa.Connection], float],
         on_forget: Callable[[sa.Engine], None] = lambda _: None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._reading = engine.execution_options(imagesieve_write=False)
-        self._writing = engine.execution_options(imagesieve_write=True)
+        self._reading = engine.execution_options(**dialect.reading)
+        self._writing = engine.execution_options(**dialect.writing)
         self._engine = engine
+        self._dialect = dialect
         self._clock = clock
         self._on_forget = on_forget
         self._on_close = on_close
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        with self._transaction(self._writing) as transaction:
+        with self._transaction(self._writing, writes=True) as transaction:
             yield transaction
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        with self._transaction(self._reading) as transaction:
+        with self._transaction(self._reading, writes=False) as transaction:
             yield transaction
 
     def forget(self) -> None:
@@ -72,19 +94,40 @@ class SqlBackend:
         self._on_close()
 
     @contextmanager
-    def _transaction(self, engine: sa.Engine) -> Iterator[Transaction]:
+    def _transaction(self, engine: sa.Engine, *, writes: bool) -> Iterator[Transaction]:
         try:
             with engine.begin() as connection:
-                yield SqlTransaction(connection=connection, clock=self._clock)
+                yield SqlTransaction(
+                    connection=connection,
+                    clock=self._clock,
+                    writes=writes,
+                    hold=self._dialect.hold,
+                )
         except SQLAlchemyError as problem:
-            # After an I/O error a connection's cache may hold what the disk does not: the
-            # next transaction starts on a fresh connection.
-            self._engine.dispose()
+            if self._dialect.overtaken(problem):
+                raise Overtaken("another transaction was faster; try again") from problem
+            if self._dialect.fresh_after_error:
+                self._engine.dispose()
             raise StoreUnavailable("the review queue cannot be read or written") from problem
 
 
 class SqlTransaction(SqlReads):
     """One open transaction, reads and writes."""
+
+    def __init__(
+        self,
+        *,
+        connection: sa.Connection,
+        clock: Callable[[sa.Connection], float],
+        writes: bool,
+        hold: Hold,
+    ) -> None:
+        super().__init__(connection=connection, clock=clock, writes=writes)
+        self._hold = hold
+
+    def hold(self, tenant: str, names: Sequence[str]) -> None:
+        if names:
+            self._hold(self._connection, tenant, names)
 
     def add_items(self, rows: Sequence[ItemRow]) -> None:
         self._insert(t.item, rows)
@@ -120,7 +163,9 @@ class SqlTransaction(SqlReads):
             sa.delete(t.decision_event).where(event.tenant == tenant, event.position <= upto)
         )
         self._connection.execute(
-            sa.update(t.event_position).where(counter.tenant == tenant).values(removed=upto)
+            sa.update(t.event_position)
+            .where(counter.tenant == tenant, counter.removed < upto)
+            .values(removed=upto)
         )
 
     def put_evidence(self, rows: Sequence[EvidenceRow]) -> None:
@@ -144,7 +189,7 @@ class SqlTransaction(SqlReads):
 
     def add_counts(self, counts: Sequence[AuditCount]) -> None:
         columns = t.audit_count.c
-        for count in counts:
+        for count in sorted(counts, key=_counted):
             key = [column == getattr(count, column.name) for column in t.audit_count.primary_key]
             added = self._connection.execute(
                 sa.update(t.audit_count)
@@ -171,8 +216,14 @@ class SqlTransaction(SqlReads):
 
     def drop_claims(self, tenant: str, *, ended_before: float) -> None:
         claim = t.claim.c
+        old = (
+            sa.select(claim.token)
+            .where(claim.tenant == tenant, claim.ended_at < ended_before)
+            .limit(DROP_CLAIMS_MAX)
+            .with_for_update(skip_locked=True)
+        )
         self._connection.execute(
-            sa.delete(t.claim).where(claim.tenant == tenant, claim.ended_at < ended_before)
+            sa.delete(t.claim).where(claim.tenant == tenant, claim.token.in_(old))
         )
 
     def next_positions(self, tenant: str, count: int) -> int:
@@ -196,6 +247,9 @@ class SqlTransaction(SqlReads):
     def add_events(self, rows: Sequence[EventRow]) -> None:
         self._insert(t.decision_event, rows)
 
+    def add_mark(self, name: str, value: str) -> None:
+        self._connection.execute(sa.insert(t.secret).values(name=name, value=value))
+
     def change_item(self, before: ItemRow, after: ItemRow) -> bool:
         item = t.item.c
         changed = self._connection.execute(
@@ -211,3 +265,8 @@ class SqlTransaction(SqlReads):
         values = [columns_of(row) for row in rows]
         if values:
             self._connection.execute(sa.insert(table), values)
+
+
+def _counted(count: AuditCount) -> tuple[Any, ...]:
+    """The key of what is counted: everybody takes the rows in its order."""
+    return tuple(getattr(count, column.name) for column in t.audit_count.primary_key)

@@ -1,7 +1,10 @@
 """How rows are found in SQL: the reading half of a transaction.
 
-Rows that a rule is about to change are locked where the database has row locks
-(``with_for_update``; SQLite has none and needs none, its writers take turns).
+In a transaction that writes, the items that were read are locked where the database has row
+locks (``_locked``; SQLite has none and needs none, its writers take turns). Where many servers
+look for work, what another one has locked is passed over.
+
+States stand in the text of a query: only then can a database know that a partial index serves.
 """
 
 from __future__ import annotations
@@ -32,13 +35,17 @@ class SqlReads:
     """One open transaction, its reads."""
 
     def __init__(
-        self, *, connection: sa.Connection, clock: Callable[[sa.Connection], float]
+        self, *, connection: sa.Connection, clock: Callable[[sa.Connection], float], writes: bool
     ) -> None:
         self._connection = connection
         self._clock = clock
+        self._writes = writes
+        self._now: float | None = None
 
     def now(self) -> float:
-        return self._clock(self._connection)
+        if self._now is None:
+            self._now = self._clock(self._connection)
+        return self._now
 
     def submissions(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, SubmissionRow]:
         if not request_ids:
@@ -63,40 +70,42 @@ class SqlReads:
             return {}
         query = (
             _among(t.item, tenant, t.item.c.sha256, sha256s)
-            .where(t.item.c.state.in_(t.OPEN_STATES))
-            .with_for_update()
+            .where(sa.text(t.IS_OPEN))
+            .order_by(t.item.c.sha256)
         )
+        query = self._locked(query)
         return {row.sha256: row for row in self._rows(ItemRow, query)}
 
     def item(self, tenant: str, item_id: str) -> ItemRow | None:
         query = _among(t.item, tenant, t.item.c.item_id, [item_id])
-        return self._row(ItemRow, query)
+        return self._row(ItemRow, self._locked(query))
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]:
         if not item_ids:
             return {}
-        query = _among(t.item, tenant, t.item.c.item_id, item_ids)
-        return {row.item_id: row for row in self._rows(ItemRow, query)}
+        query = _among(t.item, tenant, t.item.c.item_id, item_ids).order_by(t.item.c.item_id)
+        return {row.item_id: row for row in self._rows(ItemRow, self._locked(query))}
 
     def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
         if not sha256s:
             return []
-        query = _among(t.item, tenant, t.item.c.sha256, sha256s).with_for_update()
-        return self._rows(ItemRow, query.order_by(t.item.c.enqueued_at, t.item.c.item_id))
+        query = _among(t.item, tenant, t.item.c.sha256, sha256s)
+        query = query.order_by(t.item.c.enqueued_at, t.item.c.item_id)
+        return self._rows(ItemRow, self._locked(query))
 
     def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
-        query = _among(t.item, tenant, t.item.c.attached_to, [item_id]).with_for_update()
-        return self._rows(ItemRow, query.order_by(t.item.c.enqueued_at, t.item.c.item_id))
+        query = _among(t.item, tenant, t.item.c.attached_to, [item_id])
+        query = query.order_by(t.item.c.enqueued_at, t.item.c.item_id)
+        return self._rows(ItemRow, self._locked(query))
 
     def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
         item = t.item.c
         query = (
             sa.select(t.item)
-            .where(item.state == State.DECIDED.value, item.decided_at < at)
+            .where(item.state == _written(State.DECIDED), item.decided_at < at)
             .where(item.attached_to.is_(None))
             .order_by(item.decided_at)
             .limit(limit)
-            .with_for_update(skip_locked=True)
         )
         return self._rows(ItemRow, query)
 
@@ -113,11 +122,10 @@ class SqlReads:
         item = t.item.c
         query = (
             sa.select(t.item)
-            .where(item.tenant == tenant, item.state == State.READY.value, item.tier == tier)
+            .where(item.tenant == tenant, item.state == _written(State.READY), item.tier == tier)
             .where(sa.or_(item.reviews_needed == 1, ~_reviewed_by(reviewer)))
             .order_by(item.rank, item.item_id)
             .limit(1)
-            .with_for_update(skip_locked=True, of=t.item)
         )
         if categories:
             query = query.where(item.category.in_(categories))
@@ -125,13 +133,13 @@ class SqlReads:
             query = query.where(item.item_id == item_id)
         if excluding:
             query = query.where(item.item_id.not_in(excluding))
-        return self._row(ItemRow, query)
+        return self._row(ItemRow, self._locked(query, skip_locked=True))
 
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
         query = sa.select(t.item).where(
-            t.item.c.state == State.LEASED.value, t.item.c.lease_until <= now
+            t.item.c.state == _written(State.LEASED), t.item.c.lease_until <= now
         )
-        query = query.with_for_update(skip_locked=True)
+        query = self._locked(query, skip_locked=True)
         return self._rows(ItemRow, _of_tenant(query, tenant))
 
     def page(
@@ -241,10 +249,15 @@ class SqlReads:
         found = self._connection.execute(query).first()
         return (0, 0) if found is None else (found.removed, found.position)
 
-    def cursor_key(self) -> bytes:
-        query = sa.select(t.secret.c.value).where(t.secret.c.name == "cursor")
-        value: str = self._connection.execute(query).scalar_one()
-        return bytes.fromhex(value)
+    def mark(self, name: str) -> str | None:
+        query = sa.select(t.secret.c.value).where(t.secret.c.name == name)
+        found: str | None = self._connection.execute(query).scalar()
+        return found
+
+    def _locked(self, query: sa.Select[Any], *, skip_locked: bool = False) -> sa.Select[Any]:
+        if not self._writes:
+            return query
+        return query.with_for_update(skip_locked=skip_locked, key_share=True, of=t.item)
 
     def _rows(self, row_class: type[R], query: sa.Select[Any]) -> list[R]:
         found = self._connection.execute(query).mappings()
@@ -259,6 +272,10 @@ def _among(
     table: sa.Table, tenant: str, column: sa.ColumnElement[str], values: Sequence[str]
 ) -> sa.Select[Any]:
     return sa.select(table).where(table.c.tenant == tenant, column.in_(values))
+
+
+def _written(state: State) -> sa.BindParameter[str]:
+    return sa.bindparam(None, state.value, literal_execute=True)
 
 
 def _of_tenant(query: sa.Select[Any], tenant: str | None) -> sa.Select[Any]:

@@ -19,11 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.review_queue.migrations import require_current, upgrade
-from imagesieve_server.review_queue.sql import SqlBackend
+from imagesieve_server.review_queue.sql import Dialect, SqlBackend
 from imagesieve_server.review_queue.store import RuledStore
 
 BUSY_TIMEOUT_S = 5.0
 """How long a statement waits for another process's lock, for example a backup's, seconds."""
+
+SQLITE = Dialect(reading={"imagesieve_write": False}, writing={"imagesieve_write": True})
 
 _WAL_FIXES = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
@@ -55,7 +57,11 @@ def open_sqlite(
         lock.release()
         raise
     backend = SqlBackend(
-        engine=engine, clock=lambda _: clock(), on_forget=_forget, on_close=lock.release
+        engine=engine,
+        dialect=SQLITE,
+        clock=lambda _: clock(),
+        on_forget=_forget,
+        on_close=lock.release,
     )
     return RuledStore(backend=backend)
 

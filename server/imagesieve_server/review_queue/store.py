@@ -6,10 +6,10 @@ method that writes returns, its result is durable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
-from imagesieve_server.core.errors import RequestError, RequestIdReused
+from imagesieve_server.core.errors import RequestError, RequestIdReused, StoreUnavailable
 from imagesieve_server.core.review import (
     AuditCount,
     ClaimRequest,
@@ -34,7 +34,13 @@ from imagesieve_server.review_queue import (
     recording,
     reopening,
 )
-from imagesieve_server.review_queue.rows import AuditRow, Backend, EventRow
+from imagesieve_server.review_queue.backend import Backend, Overtaken
+from imagesieve_server.review_queue.rows import AuditRow, EventRow, Transaction
+
+T = TypeVar("T")
+
+TRIES = 10
+"""Transactions that others overtook, before it is given up: each time another one got through."""
 
 
 class ReviewStore(Protocol):
@@ -99,6 +105,11 @@ class ReviewStore(Protocol):
         """Those of the bytes that no row refers to."""
         ...
 
+    def remove_unreferenced(self, tenant: str, sha256: str, remove: Callable[[], bool]) -> bool:
+        """Call ``remove`` for bytes that no row refers to, while none can come to; what it
+        said, False where a row does refer to them."""
+        ...
+
     def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
         """The events behind the cursor, a page of them; without one, none and the present
         place, or the oldest kept. Raises CursorExpired."""
@@ -124,8 +135,7 @@ class RuledStore:
         self.backend = backend
 
     def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
-        with self.backend.write() as tx:
-            return recording.record(tx, flags)
+        return self.transact(lambda tx: recording.record(tx, flags))
 
     def answers_of(
         self, tenant: str, asked: Sequence[tuple[str, str]]
@@ -134,24 +144,27 @@ class RuledStore:
             return recording.answers_of(tx, tenant, asked)
 
     def claim(self, request: ClaimRequest) -> Lease | None:
-        with self.backend.write() as tx:
-            return leasing.claim(tx, request)
+        return self.transact(lambda tx: leasing.claim(tx, request))
 
     def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
-        with self.backend.write() as tx:
-            return leasing.extend(tx, tenant=tenant, item_id=item_id, token=token, lease_s=lease_s)
+        return self.transact(
+            lambda tx: leasing.extend(
+                tx, tenant=tenant, item_id=item_id, token=token, lease_s=lease_s
+            )
+        )
 
     def release(self, *, tenant: str, item_id: str, token: str) -> Item:
-        with self.backend.write() as tx:
-            return leasing.release(tx, tenant=tenant, item_id=item_id, token=token)
+        return self.transact(
+            lambda tx: leasing.release(tx, tenant=tenant, item_id=item_id, token=token)
+        )
 
     def decide(self, request: DecideRequest) -> DecisionRecord:
-        with self.backend.write() as tx:
-            return deciding.decide(tx, request)
+        return self.transact(lambda tx: deciding.decide(tx, request))
 
     def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item:
-        with self.backend.write() as tx:
-            return leasing.requeue(tx, tenant=tenant, item_id=item_id, actor=actor)
+        return self.transact(
+            lambda tx: leasing.requeue(tx, tenant=tenant, item_id=item_id, actor=actor)
+        )
 
     def get(self, *, tenant: str, item_id: str) -> Item:
         with self.backend.read() as tx:
@@ -166,38 +179,41 @@ class RuledStore:
             return reading.stats(tx, tenant)
 
     def expire_leases(self) -> int:
-        with self.backend.write() as tx:
-            return leasing.expire(tx, None)
+        return self.transact(lambda tx: leasing.expire(tx, None))
 
     def reopen(self, request: ReopenRequest) -> Item:
-        with self.backend.write() as tx:
-            return reopening.reopen(tx, request)
+        return self.transact(lambda tx: reopening.reopen(tx, request))
 
     def erase(self, request: EraseRequest) -> Erasure:
-        with self.backend.write() as tx:
-            erasure = erasing.erase(tx, request)
+        erasure = self.transact(lambda tx: erasing.erase(tx, request))
         self.backend.forget()
         return erasure
 
     def retire(self, *, older_than_s: float, limit: int) -> Sequence[tuple[str, str]]:
-        with self.backend.write() as tx:
-            return erasing.retire(tx, older_than_s=older_than_s, limit=limit)
+        return self.transact(lambda tx: erasing.retire(tx, older_than_s=older_than_s, limit=limit))
 
     def drop_events(self, *, older_than_s: float, limit: int) -> int:
-        with self.backend.write() as tx:
-            return erasing.drop_events(tx, older_than_s=older_than_s, limit=limit)
+        return self.transact(
+            lambda tx: erasing.drop_events(tx, older_than_s=older_than_s, limit=limit)
+        )
 
     def unreferenced(self, tenant: str, sha256s: Sequence[str]) -> Sequence[str]:
         with self.backend.read() as tx:
             return erasing.unreferenced(tx, tenant, sha256s)
+
+    def remove_unreferenced(self, tenant: str, sha256: str, remove: Callable[[], bool]) -> bool:
+        def if_free(tx: Transaction) -> bool:
+            tx.hold(tenant, [sha256])
+            return bool(erasing.unreferenced(tx, tenant, [sha256])) and remove()
+
+        return self.transact(if_free)
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
         with self.backend.read() as tx:
             return reading.history(tx, tenant=tenant, item_id=item_id)
 
     def add_counts(self, counts: Sequence[AuditCount]) -> None:
-        with self.backend.write() as tx:
-            tx.add_counts(counts)
+        self.transact(lambda tx: tx.add_counts(counts))
 
     def counts(self, *, tenant: str) -> Sequence[AuditCount]:
         with self.backend.read() as tx:
@@ -217,3 +233,14 @@ class RuledStore:
 
     def close(self) -> None:
         self.backend.close()
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """One transaction. The rules change nothing but through it, so that one which was
+        overtaken by another server's can be done again from the start."""
+        for _ in range(TRIES):
+            try:
+                with self.backend.write() as tx:
+                    return work(tx)
+            except Overtaken as problem:
+                overtaken = problem
+        raise StoreUnavailable("the review queue is too busy; try again") from overtaken

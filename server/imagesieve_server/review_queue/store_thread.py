@@ -1,7 +1,8 @@
-"""The one thread that owns the store, and the jobs it takes.
+"""The threads that own the store, and the jobs they take: one thread for SQLite, whose writers
+take turns anyway, several for a database that serves many at once.
 
-Jobs that came in while it worked are taken together: flags become one commit, lookups one
-read, everything else one transaction each. Every job's future gets a result or a named
+Jobs that came in while all were at work are taken together: flags become one commit, lookups
+one read, everything else one transaction each. Every job's future gets a result or a named
 error, whatever happens; a job whose caller has gone before its turn is dropped.
 """
 
@@ -57,21 +58,28 @@ class CallJob:
 Job = FlagJob | LookupJob | CallJob
 
 
-class StoreThread:
-    """Runs jobs against ``store``, at most ``max_group`` at a time, until closed.
+class StoreThreads:
+    """Run jobs against ``store``, each thread at most ``max_group`` at a time, until closed.
 
-    The store is used, and in the end closed, by this thread only.
+    The store is used, and in the end closed, by these threads only.
     """
 
-    def __init__(self, *, store: ReviewStore, metrics: StoreMetrics, max_group: int) -> None:
+    def __init__(
+        self, *, store: ReviewStore, metrics: StoreMetrics, max_group: int, threads: int = 1
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._max_group = max_group
+        self._at_work = threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # a job is either put before the end or refused
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="review-store", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name="review-store", daemon=True)
+            for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -90,9 +98,12 @@ class StoreThread:
         with self._lock:
             if not self._ended:
                 self._ended = True
-                self._jobs.put(None)
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+                for _ in self._threads:
+                    self._jobs.put(None)
+        by = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, by - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
         last = False
@@ -100,16 +111,25 @@ class StoreThread:
             taken = self._take()
             last = None in taken
             self._work([job for job in taken if job is not None])
+        with self._lock:
+            self._at_work -= 1
+            if self._at_work:
+                return
         self._store.close()
 
     def _take(self) -> list[Job | None]:
         taken = [self._jobs.get()]
-        while len(taken) < self._max_group:
+        while len(taken) < self._max_group and self._goes_on_after(taken[-1]):
             try:
                 taken.append(self._jobs.get_nowait())
             except queue.Empty:
                 break
         return taken
+
+    def _goes_on_after(self, job: Job | None) -> bool:
+        """What stands behind a call waits for it only where no other thread could take it;
+        what stands behind the end is another thread's end."""
+        return job is not None and (len(self._threads) == 1 or not isinstance(job, CallJob))
 
     def _work(self, taken: Sequence[Job]) -> None:
         jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]

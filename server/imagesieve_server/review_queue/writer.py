@@ -7,7 +7,6 @@ the store. Knows nothing of rows, rules or files.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +32,7 @@ from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, Reop
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.evidence_gate import EvidenceGate
-from imagesieve_server.review_queue.signals import Signals, is_set_within
+from imagesieve_server.review_queue.signals import Signals, in_loop, is_set_within
 from imagesieve_server.review_queue.store import ReviewStore
 from imagesieve_server.review_queue.store_thread import (
     CallJob,
@@ -41,7 +40,7 @@ from imagesieve_server.review_queue.store_thread import (
     Job,
     LookupJob,
     StoreMetrics,
-    StoreThread,
+    StoreThreads,
 )
 
 T = TypeVar("T")
@@ -60,6 +59,7 @@ class QueueWriter:
 
     ``patience_s`` bounds every call, seconds: a disk that hangs is StoreUnavailable, too.
     ``idle_s`` is how often a watch looks at the store although nobody told it to, seconds.
+    ``several_servers``: others may remove what this one is about to refer to.
     All methods belong to one event loop. ``metrics`` is called from several threads.
     """
 
@@ -73,6 +73,8 @@ class QueueWriter:
         max_group: int = 256,
         patience_s: float = 30.0,
         idle_s: float = 10.0,
+        store_threads: int = 1,
+        several_servers: bool = False,
     ) -> None:
         self._evidence = evidence
         self._metrics = metrics
@@ -82,7 +84,10 @@ class QueueWriter:
         self._gate = EvidenceGate()
         self._tasks: set[asyncio.Future[None]] = set()  # kept from the garbage collector
         self._files = ThreadPoolExecutor(evidence_threads, thread_name_prefix="evidence")
-        self._thread = StoreThread(store=store, metrics=metrics, max_group=max_group)
+        self._several_servers = several_servers
+        self._threads = StoreThreads(
+            store=store, metrics=metrics, max_group=max_group, threads=store_threads
+        )
         self._active = 0
         self._closing = False
         self._idle = asyncio.Event()
@@ -91,7 +96,7 @@ class QueueWriter:
     @property
     def waiting(self) -> int:
         """Calls that wait for the store: what the next group may be."""
-        return self._thread.waiting
+        return self._threads.waiting
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         """Keep a flag: when this returns, evidence and row survive a power cut.
@@ -107,7 +112,16 @@ class QueueWriter:
             job = FlagJob(flag=flag)
             if flag.reuse_decision:  # it may be decided at once
                 job.future.add_done_callback(self._teller(flag.tenant))
-            return await self._done(job, job.future)
+            recorded = await self._done(job, job.future)
+            if self._several_servers:
+                await self._in_files(partial(self._put_if_gone, flag, evidence), storing=key)
+            return recorded
+
+    def _put_if_gone(self, flag: Flag, evidence: bytes) -> None:
+        """Another server may have removed the bytes between their putting and their row. From
+        the row on nobody does, so one more look is enough."""
+        if not self._evidence.has(tenant=flag.tenant, sha256=flag.sha256):
+            self._evidence.put(tenant=flag.tenant, sha256=flag.sha256, data=evidence)
 
     async def add_counts(self, counts: Sequence[AuditCount]) -> None:
         """Add to what was counted of ALLOWs; durable when this returns."""
@@ -205,14 +219,14 @@ class QueueWriter:
         return removed
 
     async def _remove(self, tenant: str, sha256: str, *, older_than_s: float = 0.0) -> bool:
-        """Remove a file that no row refers to; inside the gate, where the answer stays true."""
-        if not await self._call("sweep", partial(_unreferenced, tenant, [sha256])):
-            return False
+        """Remove a file that no row refers to; inside the gate and the store's own hold, so
+        that neither this server nor another one makes a row meanwhile."""
         remove = partial(
             self._evidence.remove, tenant=tenant, sha256=sha256, older_than_s=older_than_s
         )
-        async with self._bounded("sweep"):
-            return await self._in_files(remove)
+        return await self._call(
+            "sweep", lambda store: store.remove_unreferenced(tenant, sha256, remove)
+        )
 
     async def watch(
         self, *, tenant: str, cursor: str = "", from_oldest: bool = False
@@ -254,7 +268,7 @@ class QueueWriter:
                 await self._idle.wait()
         except TimeoutError:
             log.error("review queue: closed with %d calls unfinished", self._active)
-        ended = await asyncio.to_thread(self._thread.end, timeout_s=self._patience_s)
+        ended = await asyncio.to_thread(self._threads.end, timeout_s=self._patience_s)
         if not ended:
             log.error("review queue: the store did not close within %g s", self._patience_s)
         self._files.shutdown(wait=False, cancel_futures=True)
@@ -272,12 +286,12 @@ class QueueWriter:
 
     def _teller(self, tenant: str) -> Callable[[object], None]:
         """Wakes the tenant's watchers, from whatever thread it is called in."""
-        return partial(_in_loop, asyncio.get_running_loop(), self._signals.give, tenant)
+        return partial(in_loop, asyncio.get_running_loop(), self._signals.give, tenant)
 
     async def _done(self, job: Job, future: Future[T]) -> T:
         """Hand the job over and await its future. A caller that is cancelled takes its job
         back where the thread has not begun it, and changes nothing for the others."""
-        self._thread.put(job)
+        self._threads.put(job)
         return await asyncio.wrap_future(future)
 
     async def _in_files(
@@ -290,7 +304,7 @@ class QueueWriter:
             if storing is not None:
                 self._gate.also_storing(storing)
                 loop = asyncio.get_running_loop()
-                future.add_done_callback(partial(_in_loop, loop, self._stored, storing))
+                future.add_done_callback(partial(in_loop, loop, self._stored, storing))
             return await asyncio.wrap_future(future)
         except StoreUnavailable:
             self._metrics.store_error("evidence")
@@ -328,11 +342,3 @@ class QueueWriter:
 
 def _unreferenced(tenant: str, sha256s: Sequence[str], store: ReviewStore) -> Sequence[str]:
     return store.unreferenced(tenant, sha256s)
-
-
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, work: Callable[[T], None], about: T, _: object
-) -> None:
-    """Let the loop do it; called by other threads. A loop that has ended needs nothing."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(work, about)

@@ -34,6 +34,11 @@ def head() -> str:
     return newest
 
 
+def is_current(connection: sa.Connection) -> bool:
+    """Whether the database is exactly at ``head``."""
+    return MigrationContext.configure(connection).get_current_revision() == head()
+
+
 def require_current(connection: sa.Connection) -> None:
     """Raises StoreNotUsable where the database is not exactly at ``head``."""
     present = MigrationContext.configure(connection).get_current_revision()

@@ -102,7 +102,12 @@ def _item() -> None:
         "ix_item_listed", "item", ["tenant", "state", "enqueued_at", "item_id"], unique=False
     )
     op.create_index(
-        "ix_item_ready", "item", ["tenant", "state", "tier", "rank", "item_id"], unique=False
+        "ix_item_ready",
+        "item",
+        ["tenant", "tier", "rank", "item_id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'READY'"),
+        postgresql_where=sa.text("state = 'READY'"),
     )
     op.create_index(
         "uq_item_open",

@@ -1,0 +1,82 @@
+"""Which database the review queue lives in, as the settings say: one file, or PostgreSQL.
+
+The one place that tells the two apart. Knows settings and both openings, and no rule.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from imagesieve_server.config import QueueSettings
+from imagesieve_server.core.errors import ConfigError, StoreNotUsable
+from imagesieve_server.review_queue.evidence import FolderEvidence
+from imagesieve_server.review_queue.evidence_mark import require_same_folder
+from imagesieve_server.review_queue.postgres import migrate_postgres, open_postgres, shown
+from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
+from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.review_queue.store_thread import StoreMetrics
+from imagesieve_server.review_queue.writer import QueueWriter
+
+OTHERS_DECISIONS_S = 2.0
+"""Time between a watcher's looks for decisions that another server took, seconds."""
+
+
+def migrate_store(queue: QueueSettings) -> None:
+    """Bring the database to this release's schema. Raises StartupError subclasses."""
+    if queue.is_postgres:
+        migrate_postgres(url=queue.database, password=password_of(queue))
+    else:
+        migrate_sqlite(path=Path(queue.database))
+
+
+def open_store(queue: QueueSettings) -> RuledStore:
+    """The store, which must have this release's schema. Raises StartupError subclasses."""
+    if not queue.is_postgres:
+        return open_sqlite(path=Path(queue.database), clock=time.time)
+    return open_postgres(
+        url=queue.database, password=password_of(queue), connections=queue.database_connections
+    )
+
+
+def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
+    """The queue of a server, its database brought up to date. Raises StartupError subclasses,
+    also where servers share the database and not the evidence."""
+    evidence = FolderEvidence(root=Path(queue.evidence))
+    migrate_store(queue)
+    store = open_store(queue)
+    if not queue.is_postgres:
+        return QueueWriter(store=store, evidence=evidence, metrics=metrics)
+    try:
+        store.transact(lambda tx: require_same_folder(tx, Path(queue.evidence)))
+    except StoreNotUsable:
+        store.close()
+        raise
+    return QueueWriter(
+        store=store,
+        evidence=evidence,
+        metrics=metrics,
+        store_threads=queue.database_connections,
+        several_servers=True,
+        idle_s=OTHERS_DECISIONS_S,
+    )
+
+
+def place_of(queue: QueueSettings) -> str:
+    """The database as it may be shown."""
+    return shown(queue.database) if queue.is_postgres else queue.database
+
+
+def password_of(queue: QueueSettings) -> str | None:
+    """The password in the file, None where none is named: libpq then looks for itself.
+
+    Raises ConfigError.
+    """
+    if not queue.database_password_file:
+        return None
+    try:
+        return Path(queue.database_password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(
+            f"queue.database_password_file: {queue.database_password_file}: {problem}"
+        ) from None

