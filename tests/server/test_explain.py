@@ -20,7 +20,12 @@ from imagesieve_server.core.policy import Mode, OnUndecodable, Policy, Probe
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.core.views import ViewKind, ViewPlan
-from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_IMAGES, DEMO_POLICY
+from imagesieve_server.demo_data import (
+    DEMO_BUNDLE,
+    DEMO_IMAGES,
+    DEMO_POLICY,
+    DEMO_POLICY_SOURCE,
+)
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
@@ -222,6 +227,14 @@ def test_the_command_writes_text_and_a_picture(tmp_path: Path, capsys: Printed) 
         assert (drawn.format, drawn.width) == ("PNG", WIDTH)
 
 
+def test_a_policys_yaml_is_explained_as_its_artefact(tmp_path: Path, capsys: Printed) -> None:
+    image = str(DEMO_IMAGES / "drugs_pill.jpg")
+    assert main(["policy", "explain", image, "--policy", str(DEMO_POLICY_SOURCE)]) == 0
+    by_source = capsys.readouterr().out
+    assert main(["policy", "explain", image]) == 0
+    assert by_source == capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -229,10 +242,11 @@ def test_the_command_writes_text_and_a_picture(tmp_path: Path, capsys: Printed) 
         (["{tmp}/text.jpg"], "text.jpg: the bytes do not begin as an allowed format does"),
         (["{tmp}/empty.jpg"], "empty.jpg: the image has no bytes"),
         (["{cat}", "--category", "nope"], "has no category 'nope'"),
-        (["{cat}", "--policy", "{tmp}/text.jpg"], "is not a compiled policy"),
-        (["{cat}", "--policy", "{tmp}/other.policy.npz"], "was compiled for model 00000000"),
+        (["{cat}", "--policy", "{tmp}/none.policy.npz"], "none.policy.npz: cannot be read"),
+        (["{cat}", "--policy", "{tmp}/text.jpg"], "text.jpg"),
+        (["{cat}", "--policy", "{tmp}/other.policy.npz"], "was compiled for another model (0000"),
         (["{cat}", "--model", "{tmp}"], "bundle.json"),
-        (["{cat}", "--picture", "{tmp}/no/out.png"], "No such file or directory"),
+        (["{cat}", "--picture", "{tmp}/no/out.png"], "--picture: there is no folder"),
         (["{cat}", "--picture", "{tmp}/out.png", "--font", "{tmp}/text.jpg"], "not a font"),
     ],
 )

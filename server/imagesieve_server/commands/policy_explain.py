@@ -14,14 +14,15 @@ from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError, ImagesieveError
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICY
-from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.offline.explain import text
 from imagesieve_server.offline.explain.as_json import as_json
-from imagesieve_server.offline.explain.looking import Looker, Report, refuse_other_model
+from imagesieve_server.offline.explain.canvas import Fonts
+from imagesieve_server.offline.explain.looking import Looker, Report
 from imagesieve_server.offline.explain.picture import Style, draw
-from imagesieve_server.policy_files import compiled
+from imagesieve_server.offline.read_policy import read_policy
 from imagesieve_server.server_secret import Purpose, load_secret
 
 
@@ -37,7 +38,7 @@ def add_parser(commands: Any) -> None:
     add("image", type=Path, help="an image file")
     add(
         "--policy", type=Path, default=DEMO_POLICY, metavar="FILE",
-        help="a .policy.npz file (default: the demo's)",
+        help="a .policy.npz file, or a policy's YAML (default: the demo's)",
     )  # fmt: skip
     add("--model", type=Path, metavar="DIR", help="bundle (default: the one in the settings)")
     add("--config", type=Path, metavar="FILE", help="the server's settings (TOML)")
@@ -57,9 +58,11 @@ def add_parser(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, os.environ)
-    policy = compiled.read(args.policy).policy
+    _check_picture(args)
+    bundle = load_bundle(args.model or Path(settings.model.bundle or DEMO_BUNDLE))
+    policy = read_policy(args.policy, bundle=bundle).policy
     policy.subset(tuple(args.category))  # an unknown one is refused before any work
-    report = _explain(args, settings, policy)
+    report = _explain(args, settings, bundle, policy)
     if args.json:
         print(json.dumps(as_json(report), indent=1, ensure_ascii=False))
     else:
@@ -70,15 +73,23 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _explain(args: argparse.Namespace, settings: Settings, policy: Policy) -> Report:
+def _check_picture(args: argparse.Namespace) -> None:
+    """Before the work. Raises ConfigError."""
+    if args.picture and not args.picture.parent.is_dir():
+        raise ConfigError(f"--picture: there is no folder {args.picture.parent}")
+    Fonts(extra=args.font)
+
+
+def _explain(
+    args: argparse.Namespace, settings: Settings, bundle: Bundle, policy: Policy
+) -> Report:
     data = _bytes(args.image, settings)
-    bundle = load_bundle(args.model or Path(settings.model.bundle or DEMO_BUNDLE))
     model = settings.model
     encoder = OnnxImageEncoder(
         bundle=bundle,
         options=RuntimeOptions(provider=Provider(model.provider), threads=model.threads),
     )
-    refuse_other_model(policy, encoder.spec, file=str(args.policy))
+    encoder.check_canary()  # a server would not answer either
     looker = Looker(
         encoder=encoder,
         limits=limits_of(settings),

@@ -40,7 +40,9 @@ def draw_categories(
     canvas: Canvas, explanation: Explanation, *, x: float, y: float, width: float
 ) -> float:
     """One bar for each category; returns where they end."""
-    canvas.text(x, y + 16, "Categories against their thresholds", size=20, colour=INK, bold=True)
+    observed = all(found.score.mode is Mode.OBSERVE for found in explanation.categories)
+    title = f"Categories against their thresholds{', all observed' if observed else ''}"
+    canvas.text(x, y + 16, title, size=20, colour=INK, bold=True)
     left, right = x + _TITLE, x + width - _NUMBERS
     canvas.text(right + 16, y + 16, "score", size=13, colour=MUTED)
     canvas.text(right + 66, y + 16, "review at", size=13, colour=MUTED)
@@ -51,7 +53,9 @@ def draw_categories(
         canvas.line((at, y, at, lower), colour=FAINT)
         canvas.text(at, lower + 16, f"{mark:g}", size=12.5, colour=MUTED, anchor="ms")
     for found in explanation.categories:
-        _category(canvas, explanation.policy, found, x=x, y=y, left=left, right=right)
+        _category(
+            canvas, explanation.policy, found, x=x, y=y, left=left, right=right, say=not observed
+        )
         y += _ROW
     _legend(canvas, explanation, x=x, y=lower + 16)
     return lower + 34
@@ -76,11 +80,13 @@ def _category(
     y: float,
     left: float,
     right: float,
+    say: bool,
 ) -> None:
+    """``say``: whether a category that is only observed says so."""
     score = found.score
     observed = score.mode is Mode.OBSERVE
     flagged = score.band is not Band.CLEAR
-    tail = ", observed" if observed else ""
+    tail = ", observed" if observed and say else ""
     room = _TITLE - 16 - canvas.length(tail, size=15.5)
     title = canvas.fitted(found.category.title, size=15.5, width=room) + tail
     canvas.text(x, y + 25, title, size=15.5, colour=MUTED if observed else INK, bold=flagged)
