@@ -23,7 +23,7 @@ from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import Metrics, ReviewQueue
 from imagesieve_server.core.records import sample_of
 from imagesieve_server.core.request import ModerationRequest
-from imagesieve_server.core.review import AuditCount
+from imagesieve_server.core.review import AuditCount, Flag
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class AuditSampler:
             log.warning("audit samples lost at the end", extra={"samples": len(self._waiting)})
 
     def _take(self, sample: _Sample) -> None:
-        place = (sample.request.tenant, sample.answer.sha256, sample.policy.version)
+        place = _place(sample)
         size = len(sample.request.image)
         if place in self._known:
             self._known.move_to_end(place)
@@ -136,24 +136,17 @@ class AuditSampler:
             self._waiting_bytes += size
 
     async def _keep(self, sample: _Sample) -> None:
-        flag = sample_of(
-            request=sample.request,
-            policy=sample.policy,
-            request_digest=sample.digest,
-            answer=sample.answer,
-            draw=sample.draw,
-        )
         try:
-            await self._queue.submit(flag, sample.request.image)
+            await self._queue.submit(_flag(sample), sample.request.image)
         except asyncio.CancelledError:
             self._waiting.appendleft(sample)  # to be repeated, which is safe
             raise
-        except ImagesieveError as error:
-            log.warning("audit sample dropped", extra={"problem": error.message})
-            self._known.pop((flag.tenant, flag.sha256, flag.policy_version), None)
+        except Exception as error:  # noqa: BLE001 - the next sample must be kept all the same
+            log.warning("audit sample dropped", extra={"problem": repr(error)})
+            self._known.pop(_place(sample), None)
             self._dropped(sample)
         else:
-            self._metrics.audit_sample(policy=flag.policy, result="kept")
+            self._metrics.audit_sample(policy=sample.policy.name, result="kept")
         self._waiting_bytes -= len(sample.request.image)
 
     async def _commit(self) -> None:
@@ -189,3 +182,18 @@ class AuditSampler:
     def _dropped(self, sample: _Sample) -> None:
         self._add(sample.key, dropped=1)
         self._metrics.audit_sample(policy=sample.policy.name, result="dropped")
+
+
+def _place(sample: _Sample) -> tuple[str, str, str]:
+    """What a kept picture is remembered by."""
+    return sample.request.tenant, sample.answer.sha256, sample.policy.version
+
+
+def _flag(sample: _Sample) -> Flag:
+    return sample_of(
+        request=sample.request,
+        policy=sample.policy,
+        request_digest=sample.digest,
+        answer=sample.answer,
+        draw=sample.draw,
+    )

@@ -74,6 +74,10 @@ class QueueMachine(RuleBasedStateMachine):
     def submit(self, number: int, content: str, severity: int, reuse: bool) -> None:
         self.walk.submit(f"r{number}", content, severity, reuse)
 
+    @rule(number=st.integers(0, 20), content=contents, severity=st.integers(1, 4))
+    def sample(self, number: int, content: str, severity: int) -> None:
+        self.walk.sample(f"s{number}", content, severity)
+
     @rule(reviewer=reviewers, tier=st.integers(1, 2), claim_id=st.integers(0, 40))
     def claim(self, reviewer: str, tier: int, claim_id: int) -> None:
         self.walk.claim(reviewer, tier, str(claim_id))

@@ -30,7 +30,7 @@ from imagesieve_server.review_queue.store import RuledStore
 sys.path.insert(0, str(Path(__file__).parents[1] / "long"))
 import machine
 
-STEPS = 400
+STEPS = 600
 
 
 class Forgetful(RuledStore):

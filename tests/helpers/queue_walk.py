@@ -17,6 +17,7 @@ from helpers.review_queue import Desk, ManualClock, make_flag
 from imagesieve_server.core.errors import CursorExpired, ImagesieveError
 from imagesieve_server.core.review import OPEN, Cause, Item, Lease, Outcome, State, arrow
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
+from imagesieve_server.core.verdict import Verdict
 from imagesieve_server.review_queue import chain, reading
 from imagesieve_server.review_queue.rows import ItemRow
 from imagesieve_server.review_queue.store import RuledStore
@@ -60,6 +61,8 @@ class Place:
     restart: Callable[[], RuledStore] | None = None  # closes it and opens it again
     items: dict[str, str] = dataclasses.field(default_factory=dict)  # request_id to item_id
     requests: dict[str, list[str]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    samples: set[str] = dataclasses.field(default_factory=set)  # requests that were audit samples
+    joined: set[str] = dataclasses.field(default_factory=set)  # those without an item of their own
     looked_at: dict[str, int] = dataclasses.field(default_factory=dict)  # item_id to version
     decided: set[str] = dataclasses.field(default_factory=set)  # effective decision_ids
     told: list[Told] = dataclasses.field(default_factory=list)  # what must have been told
@@ -105,6 +108,30 @@ class Walk:
                 self._bad(LOST, f"{name} was answered with another item")
             if name not in place.requests[content]:
                 place.requests[content].append(name)
+        self.look(content)
+
+    def sample(self, name: str, content: str, severity: int) -> None:
+        """An audit sample becomes an item, or gets another's decision and changes nothing there."""
+        fields = {"audit": True, "verdict": Verdict.ALLOW, "inclusion_probability": 0.1}
+        results = self._all(
+            "sample",
+            lambda place, _: place.desk.keep(name, content, severity=severity, **fields),
+        )
+        if results is None:
+            if self.contents.get(name) in (None, content):
+                self._bad(LOST, f"{name} was refused")
+            return
+        self.contents.setdefault(name, content)
+        for place, result in zip(self.places, results, strict=True):
+            if name in place.samples:
+                if result.item_id or not result.repeated:
+                    self._bad(LOST, f"{name} was answered with an item")
+                continue
+            place.samples.add(name)
+            place.items[name] = result.item_id
+            place.requests[content].append(name)
+            if result.joined:
+                place.joined.add(name)
         self.look(content)
 
     def claim(self, reviewer: str, tier: int, claim_id: str) -> None:
@@ -272,7 +299,8 @@ class Walk:
         for place in self.places:
             answers = place.desk.store.answers_of("t", asked)
             for (name, _), found in zip(asked, answers, strict=True):
-                if getattr(found, "item_id", None) != place.items[name]:
+                expected = "" if name in place.samples else place.items[name]
+                if getattr(found, "item_id", None) != expected:
                     self._bad(LOST, f"{name} is not known any more")
             place.steady.read(place.desk.store, pages=MANY)
             self._events(place)
@@ -296,7 +324,8 @@ class Walk:
     def _picture(self, place: Place, content: str, rows: Sequence[ItemRow]) -> None:
         if sum(row.state in OPEN for row in rows) > 1:
             self._bad(OPENED_TWICE, content)
-        kept = Counter(place.items[name] for name in place.requests[content])
+        own = (name for name in place.requests[content] if name not in place.joined)
+        kept = Counter(place.items[name] for name in own)
         if kept != Counter({row.item_id: row.submissions for row in rows}):
             self._bad(LOST, f"{content}: {kept}")
         needed = any(row.state is not State.EXPIRED for row in rows)
@@ -405,7 +434,7 @@ def plain(item: Item) -> dict[str, Any]:
     """What all stores must agree on; ids are each store's own."""
     names = ("sha256", "state", "verdict", "rank", "due_at", "submissions", "round", "tier")
     names += ("reviews_needed", "expiries", "claimed_by", "lease_until", "opened_by")
-    names += ("opening_note", "uploader_ref", "severity")
+    names += ("opening_note", "uploader_ref", "severity", "blind")
     return {name: getattr(item, name) for name in names} | {
         "said": [
             (d.outcome, d.effective, d.reviewer, d.decided_at, d.cause, bool(d.supersedes))

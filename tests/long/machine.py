@@ -58,6 +58,7 @@ def steps_of(walk: Walk, chance: random.Random) -> dict[str, tuple[int, Step]]:
                 f"r{number(1200)}", content(), 1 + number(4), chance.random() < 0.2
             ),
         ),
+        "sample": (6, lambda: walk.sample(f"s{number(400)}", content(), 1 + number(4))),
         "claim": (22, lambda: walk.claim(pick(reviewers), pick((1, 1, 1, 2)), str(number(400)))),
         "decide": (22, lambda: walk.decide(last(), pick(reviewers), pick(outcomes))),
         "release": (3, lambda: walk.release(number(24))),

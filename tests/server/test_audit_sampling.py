@@ -38,8 +38,11 @@ class Switch(QueueWriter):
 
     down = False
     hangs = False
+    breaks = False
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
+        if self.breaks:
+            raise ValueError("nobody foresaw this")
         if self.hangs:
             await asyncio.Event().wait()
         if self.down:
@@ -148,6 +151,16 @@ async def test_a_dead_store_costs_samples_and_keeps_the_counts(bench: Bench) -> 
         ("1970-01-06", "far", "", 2, 1),
         ("1970-01-06", "far", PICTURE, 2, 0),
     ]
+
+
+async def test_a_sample_that_breaks_does_not_end_the_sampling(bench: Bench) -> None:
+    bench.queue.breaks = True
+    bench.offer("a")
+    await bench.sampler.flush()
+    bench.queue.breaks = False
+    bench.offer("b", image=b"another")
+    await bench.sampler.flush()
+    assert bench.results() == ["dropped", "kept"]
 
 
 async def test_pictures_beyond_those_remembered_join_their_item(bench: Bench) -> None:

@@ -78,6 +78,20 @@ def test_a_calibration_is_shown_and_a_stale_one_warned_of(tmp_path: Path, capsys
     assert "warning: category 'weapons'" in shown
 
 
+def test_audit_rates_are_shown_with_what_they_need(tmp_path: Path, capsys: Printed) -> None:
+    source, out = tmp_path / "demo.yaml", tmp_path / "demo.policy.npz"
+    rates = "audit: {rate: 0.001, near: [{within: 2, rate: 0.05}]}\n"
+    source.write_text(DEMO_POLICY_SOURCE.read_text() + rates)
+    assert main(["policy", "check", str(source)]) == 0
+    assert "note: audit samples need server.secret_file" in capsys.readouterr().out
+    assert main(["policy", "compile", str(source), "--out", str(out)]) == 0
+    assert main(["policy", "show", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "audit    0.05 within 2 log-odds below a threshold, 0.001 of other allowed" in shown
+    assert main(["policy", "check", str(DEMO_POLICY_SOURCE)]) == 0
+    assert "secret_file" not in capsys.readouterr().out
+
+
 def test_the_queue_is_migrated_and_counted(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

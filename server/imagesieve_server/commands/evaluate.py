@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands import diagnosing
+from imagesieve_server.commands import diagnosing, evaluate_decisions
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Policy
@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         "pictures otherwise than others. Embeddings are kept, so that a second policy over the "
         "same pictures takes seconds.",
     )
-    add_set_arguments(parser)
+    add_set_arguments(parser, required=False)
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
     add(
@@ -61,10 +61,11 @@ def add_parser(subparsers: Any) -> None:
         help="resamples behind each interval (default: %(default)s)",
     )  # fmt: skip
     add("--seed", type=int, default=0, help="of the resamples (default: %(default)s)")
+    evaluate_decisions.add_arguments(parser)
     parser.set_defaults(run=_run)
 
 
-def add_set_arguments(parser: argparse.ArgumentParser) -> None:
+def add_set_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The arguments that name a policy, a model, and labelled pictures."""
     add = parser.add_argument
     add(
@@ -73,10 +74,10 @@ def add_set_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)")
     add(
-        "--labels", type=Path, required=True, metavar="FILE",
+        "--labels", type=Path, required=required, metavar="FILE",
         help="what people said of the pictures: CSV, or JSON Lines (.jsonl)",
     )  # fmt: skip
-    add("--images", type=Path, required=True, metavar="DIR", help="folder of the pictures")
+    add("--images", type=Path, required=required, metavar="DIR", help="folder of the pictures")
     cache = parser.add_mutually_exclusive_group()
     cache.add_argument(
         "--cache", type=Path, default=CACHE, metavar="DIR",
@@ -115,6 +116,11 @@ class Loader:
 
 def _run(args: argparse.Namespace) -> int:
     _check_folder("--json", args.json)
+    if args.from_decisions:
+        named = "" if args.policy == DEMO_POLICY else str(args.policy)
+        return evaluate_decisions.run(policy=named, json_to=args.json, args=args)
+    if args.labels is None or args.images is None:
+        raise ConfigError("give --labels and --images, or --from-decisions")
     diagnosing.check(args)
     bundle = load_bundle(args.model)
     found = read_policy(args.policy, bundle=bundle)

@@ -98,12 +98,19 @@ def estimate(bands: Sequence[Band]) -> Missed:
 
 
 def _one_more(band: Band) -> float:
-    """The weight of one event in the band: of an upload's picture, as many uploads as such a
-    picture has, and no more than make all of the band when none was seen."""
+    """The weight of one event in the band, and no more than makes all of it when none was seen.
+
+    A picture that was not seen stands for as many uploads as the band's pictures have on
+    average. Where violating ones were found it is as many as the picture of an average *upload*
+    has, which is more: the sum is then ruled by the few that are uploaded most.
+    """
     reached = band.reached
     if reached >= 1.0:
         return 0.0
-    size = float((band.uploads**2).sum() / band.uploads.sum()) if len(band.uploads) else 1.0
+    if band.violating.any():
+        size = float((band.uploads**2).sum() / band.uploads.sum())
+    else:
+        size = float(band.uploads.mean()) if len(band.uploads) else 1.0
     weight = size / -math.log1p(-reached) if reached > 0.0 else math.inf
     rest = band.allowed - float(band.uploads.sum())
     return min(weight, max(0.0, rest) / _NONE_SEEN) if band.allowed else weight
