@@ -64,7 +64,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 
 # --- everything else ------------------------------------------------------------------------
 
-test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, promtool, wheels, a C compiler; any unnamed skip is a failure
+test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU

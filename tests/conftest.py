@@ -62,7 +62,10 @@ def hostile_folder() -> Path:
     return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
 
 
-_HEAVY = ("torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler", "postgres")
+_HEAVY = (
+    "torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler", "browser",
+    "postgres",
+)  # fmt: skip
 
 
 def _has_gpu() -> bool:

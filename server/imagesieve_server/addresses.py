@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from imagesieve_server.core.errors import ConfigError
+
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only be reached from this machine."""
@@ -15,3 +17,11 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def parse_address(address: str, *, setting: str) -> tuple[str, int]:
+    """Split host:port; IPv6 hosts stand in brackets. Raises ConfigError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{setting}: {address!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,9 @@ from prometheus_client import CollectorRegistry
 
 from imagesieve_server.addresses import is_loopback
 from imagesieve_server.audit_sampling import AuditSampler
+from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings, parse_address
+from imagesieve_server.console_assembly import start_console
 from imagesieve_server.core.errors import ConfigError, StoreUnavailable
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
@@ -70,6 +72,7 @@ class Running:
 
     port: int  # of gRPC
     metrics_port: int | None  # of /metrics; None where it is turned off
+    console_port: int | None  # of the reviewers' pages; None where they are turned off
     bundle: str  # the model's name
     policies: tuple[str, ...]
 
@@ -113,15 +116,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             metrics=metrics,
             draining=draining,
         )
-        _background(stack, policies.watch(every_s=settings.policies.watch_seconds))
-        _background(stack, _sweep_leases(queue))
-        _background(stack, watch_disks(_folders(settings), metrics=metrics))
+        _look_after(settings, policies, queue, metrics, stack)
         metrics_port = _metrics_port(settings, metrics, stack)
+        console_port = await start_console(settings, queue, policies, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
         yield Running(
             port=port,
             metrics_port=metrics_port,
+            console_port=console_port,
             bundle=encoder.spec.name,
             policies=tuple(policy.name for policy in policies.all()),
         )
@@ -203,7 +206,7 @@ async def _queue(
 ) -> QueueWriter:
     queue = await asyncio.to_thread(open_queue, settings.queue, metrics)
     stack.push_async_callback(queue.close)
-    _background(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
+    run_until_closed(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
     return queue
 
 
@@ -223,7 +226,7 @@ def _audit(
         )
     sampler = AuditSampler(key=secret.key(Purpose.AUDIT), queue=queue, metrics=metrics)
     stack.push_async_callback(sampler.close)
-    _background(stack, sampler.run())
+    run_until_closed(stack, sampler.run())
     return sampler
 
 
@@ -279,7 +282,7 @@ def _authenticator(
         return LoopbackAuthenticator(allow_remote=server.insecure or client_ca)
     callers = kept_callers(Path(server.callers), client_ca=client_ca, metrics=metrics)
     callers.load()
-    _background(stack, callers.watch(every_s=server.watch_seconds))
+    run_until_closed(stack, callers.watch(every_s=server.watch_seconds))
     return CallersAuthenticator(callers=callers)
 
 
@@ -322,15 +325,16 @@ def _metrics_port(
     return server.port
 
 
-def _background(stack: contextlib.AsyncExitStack, work: Coroutine[None, None, None]) -> None:
-    """Run a coroutine until the stack closes."""
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)
+def _look_after(
+    settings: Settings,
+    policies: PolicyFolder,
+    queue: QueueWriter,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    run_until_closed(stack, policies.watch(every_s=settings.policies.watch_seconds))
+    run_until_closed(stack, _sweep_leases(queue))
+    run_until_closed(stack, watch_disks(_folders(settings), metrics=metrics))
 
 
 async def _sweep_leases(queue: QueueWriter) -> None:

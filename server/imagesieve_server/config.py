@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from imagesieve_server.addresses import parse_address as parse_address
+from imagesieve_server.config_checks import check_console, check_queue
 from imagesieve_server.core.errors import ConfigError
 
 ENV_PREFIX = "IMAGESIEVE__"
@@ -152,6 +154,38 @@ class EmbeddingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """The reviewers' web pages."""
+
+    address: str = _setting("", "host:port of the pages; empty turns them off")
+    origin: str = _setting(
+        "",
+        "how browsers name the site, for example https://review.example.com; "
+        "empty: by its address, and as localhost",
+    )
+    accounts: str = _setting("", "TOML file of who may sign in; needed with address")
+    database: str = _setting(
+        "imagesieve-data/console.sqlite3", "file of sessions, reveals and preferences"
+    )
+    tls_cert: str = _setting("", "PEM certificate chain; with tls_key it turns TLS on")
+    tls_key: str = _setting("", "PEM private key")
+    insecure: bool = _setting(
+        False, "allow a non-loopback address without TLS (behind a proxy that encrypts)"
+    )
+    proxy_header: str = _setting(
+        "", "header in which a trusted proxy names who is signed in, for example X-Remote-User"
+    )
+    proxy_addresses: str = _setting(
+        "", "addresses or networks of that proxy, separated by commas; from others it is ignored"
+    )
+    always_veil: bool = _setting(
+        False, "pictures come blurred and grey, whatever the reviewer prefers"
+    )
+    session_idle_minutes: float = _setting(60.0, "a session ends when unused for so long")
+    session_hours: float = _setting(12.0, "a session ends so long after signing in")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """The log, one JSON object a line on standard error."""
 
@@ -170,6 +204,7 @@ class Settings:
     images: ImageSettings = field(default_factory=ImageSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -184,14 +219,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
             settings = _override(settings, variable, environ[variable])
     _check(settings)
     return settings
-
-
-def parse_address(address: str, *, setting: str) -> tuple[str, int]:
-    """Split host:port; IPv6 hosts stand in brackets. Raises ConfigError."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{setting}: {address!r} is not host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _sections() -> dict[str, type[Any]]:
@@ -266,12 +293,13 @@ def _check(settings: Settings) -> None:
             raise ConfigError(f"{name}.{key}: must be one of {', '.join(choices)}")
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         raise ConfigError("server.tls_cert and server.tls_key belong together")
-    _check_queue(settings)
+    check_queue(settings)
     if settings.server.tls_client_ca and not settings.server.tls_cert:
         raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key")
     parse_address(settings.server.address, setting="server.address")
     if settings.metrics.address:
         parse_address(settings.metrics.address, setting="metrics.address")
+    check_console(settings.console)
     for name, key in (
         ("images", "max_mib"), ("images", "max_megapixels"), ("images", "wall_seconds"),
         ("images", "worker_memory_mib"), ("model", "hang_seconds"), ("model", "canary_seconds"),
@@ -284,28 +312,3 @@ def _check(settings: Settings) -> None:
     ):  # fmt: skip
         if getattr(getattr(settings, name), key) == 0:
             raise ConfigError(f"{name}.{key}: must be more than 0")
-
-
-def _check_queue(settings: Settings) -> None:
-    """What servers that share a database must share besides."""
-    queue = settings.queue
-    if not queue.is_postgres:
-        if "://" in queue.database:
-            raise ConfigError("queue.database: must be a file or a postgresql:// URL")
-        return
-    authority, _, options = queue.database.partition("://")[2].partition("?")
-    if ":" in authority.rpartition("@")[0] or "password=" in options.lower():
-        raise ConfigError(
-            "queue.database: must not hold a password; name a file in "
-            "queue.database_password_file, or set PGPASSWORD"
-        )
-    if not queue.evidence_shared:
-        raise ConfigError(
-            "queue.evidence_shared: servers that share a database must share the evidence folder; "
-            "say so here once queue.evidence is the same folder on all of them"
-        )
-    if not settings.server.secret_file:
-        raise ConfigError(
-            "server.secret_file: servers that share a database must share the secret; "
-            "`openssl rand -hex 32` makes a good one"
-        )

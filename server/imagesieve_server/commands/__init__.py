@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from imagesieve_server.core.errors import ImagesieveError
 
 _MODULES = (
-    "serve", "demo", "model", "policy", "evaluate", "calibrate", "queue", "caller", "doctor",
+    "serve", "demo", "model", "policy", "evaluate", "calibrate", "queue", "caller",
+    "console", "doctor",
 )  # fmt: skip
 
 _NEEDED = ("numpy", "PIL", "onnxruntime", "sqlalchemy", "prometheus_client", "ruamel.yaml")

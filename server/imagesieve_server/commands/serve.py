@@ -45,7 +45,8 @@ async def serve(settings: Settings) -> None:
         print(
             f"imagesieve-server: gRPC on {host}:{server.port}, "
             f"model {server.bundle}, policies {', '.join(server.policies)}"
-            + (f", metrics on port {server.metrics_port}" if server.metrics_port else ""),
+            + (f", metrics on port {server.metrics_port}" if server.metrics_port else "")
+            + (f", console on port {server.console_port}" if server.console_port else ""),
             file=sys.stderr,
             flush=True,
         )

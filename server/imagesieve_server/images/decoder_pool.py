@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -20,7 +20,6 @@ from imagesieve_server.core.errors import (
     StartupError,
     UndecodableDetail,
 )
-from imagesieve_server.core.ports import Metrics
 from imagesieve_server.core.views import (
     DecodedImage,
     Preprocessing,
@@ -45,6 +44,16 @@ _TEND_EVERY_S: Final = 1.0  # between looks at whether the spare still lives
 _RETRY_AFTER_S: Final = (0.1, 30.0)  # bounds of what a refused caller is told
 
 
+class PoolMetrics(Protocol):
+    """What a pool reports; see ``core.ports.Metrics``."""
+
+    def decode_workers(self, *, busy: int, alive: int) -> None: ...
+
+    def decode_worker_died(self, reason: str) -> None: ...
+
+    def image_quarantined(self) -> None: ...
+
+
 class DecoderPool:
     """Decodes images in worker processes. ``start`` before use, ``close`` after."""
 
@@ -52,7 +61,7 @@ class DecoderPool:
         self,
         *,
         preprocessing: Preprocessing,
-        metrics: Metrics,
+        metrics: PoolMetrics,
         limits: Limits | None = None,
         workers: int = 2,
         queue_capacity: int = 64,

@@ -255,6 +255,14 @@ EMBEDDING_ERRORS = _counter(
 EMBEDDINGS_BYTES = _gauge(
     "imagesieve_embeddings_bytes", "Bytes that the kept embeddings take on the disk."
 )
+CONSOLE_LOGINS = _counter(
+    "imagesieve_console_logins_total", "Attempts to sign in to the console.", "result"
+)
+CONSOLE_REVEALS = _counter(
+    "imagesieve_console_reveals_total",
+    "Pictures that a person saw unveiled: asked for, or shown because never veiled.",
+    "how",
+)
 
 ALL_SERIES: tuple[Series, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Series)
@@ -270,6 +278,8 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (POLICY_RELOADS, ("ok", "failed")),
     (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
     (REVIEW_ITEMS, tuple(OPEN)),
+    (CONSOLE_LOGINS, ("ok", "failed", "limited")),
+    (CONSOLE_REVEALS, ("asked", "shown")),
     (EMBEDDINGS_DROPPED, ("queue", "room", "error")),
     (EMBEDDING_ERRORS, ("see", "write", "erase", "tidy")),
 )

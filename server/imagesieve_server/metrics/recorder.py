@@ -74,6 +74,12 @@ class PrometheusMetrics:
     def call_refused(self, reason: str) -> None:
         self._counters[catalogue.CALLS_REFUSED].labels(reason).inc()
 
+    def console_login(self, result: str) -> None:
+        self._counters[catalogue.CONSOLE_LOGINS].labels(result).inc()
+
+    def console_reveal(self, how: str) -> None:
+        self._counters[catalogue.CONSOLE_REVEALS].labels(how).inc()
+
     def file_reload(self, what: str, *, ok: bool) -> None:
         reloads = self._counters[catalogue.FILE_RELOADS]
         for result in ("ok", "failed"):  # an alert needs the zero before the first failure

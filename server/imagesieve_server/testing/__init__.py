@@ -19,7 +19,13 @@ from imagesieve_server.testing.colours import (
 )
 from imagesieve_server.testing.embeddings import MemoryEmbeddings
 from imagesieve_server.testing.metrics import RecordingMetrics
-from imagesieve_server.testing.parts import FakeDecoder, FakeEncoder, FreePlace, StaticPolicies
+from imagesieve_server.testing.parts import (
+    FakeDecoder,
+    FakeEncoder,
+    FakePreviews,
+    FreePlace,
+    StaticPolicies,
+)
 from imagesieve_server.testing.row_encoder import FaultyRowEncoder
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "Colour",
     "FakeDecoder",
     "FakeEncoder",
+    "FakePreviews",
     "FaultyRowEncoder",
     "FreePlace",
     "MemoryEmbeddings",

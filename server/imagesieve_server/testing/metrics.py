@@ -129,6 +129,12 @@ class RecordingMetrics:
     def call_refused(self, reason: str) -> None:
         self._note("call_refused", reason=reason)
 
+    def console_login(self, result: str) -> None:
+        self._note("console_login", result=result)
+
+    def console_reveal(self, how: str) -> None:
+        self._note("console_reveal", how=how)
+
     def file_reload(self, what: str, *, ok: bool) -> None:
         self._note("file_reload", what=what, ok=ok)
 

@@ -26,6 +26,8 @@ from imagesieve_server.core.views import (
     Embeddings,
     Pixels,
     Preprocessing,
+    Preview,
+    PreviewPlan,
     View,
     ViewKind,
     ViewPlan,
@@ -137,6 +139,23 @@ class StaticPolicies:
 
     def all(self) -> Sequence[Policy]:
         return tuple(sorted(self.policies, key=lambda policy: policy.name))
+
+
+class FakePreviews:
+    """The PreviewMaker port over binary PPM files, which have one frame and are not reduced."""
+
+    def __init__(self) -> None:
+        self.asked: list[PreviewPlan] = []
+
+    async def preview(self, data: bytes, *, plan: PreviewPlan, deadline: float) -> Preview:
+        """As the PreviewMaker port."""
+        self.asked.append(plan)
+        if not data.startswith(b"P6"):
+            raise ImageFormatUnsupported("the bytes are no PPM file")
+        pixels = _read_ppm(data)
+        height, width = pixels.shape[:2]
+        info = DecodeInfo(format="PPM", width=width, height=height, mode="RGB")
+        return Preview(pixels=pixels, frame=0, info=info)
 
 
 def _read_ppm(data: bytes) -> Pixels:

@@ -1,0 +1,101 @@
+"""The console's own object graph: ports and settings in, an ASGI application out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import ASGIApp
+
+from imagesieve_server.console.account_pages import AccountPages, LoginMetrics
+from imagesieve_server.console.accounts import Accounts
+from imagesieve_server.console.database import ConsoleDatabase
+from imagesieve_server.console.desk import Desk
+from imagesieve_server.console.login_limit import LoginLimit
+from imagesieve_server.console.passwords import Passwords
+from imagesieve_server.console.pictures import Pictures
+from imagesieve_server.console.preferences import PreferenceBook
+from imagesieve_server.console.rendering import Templates
+from imagesieve_server.console.review_pages import ReviewMetrics, ReviewPages
+from imagesieve_server.console.sessions import Sessions
+from imagesieve_server.console.signing_in import Proxy, SigningIn
+from imagesieve_server.console.site import Site
+from imagesieve_server.core.ports import PolicySource, PreviewMaker, ReviewQueue
+
+
+class ConsoleMetrics(LoginMetrics, ReviewMetrics, Protocol):
+    """What the console reports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleOptions:
+    """What the organisation chose."""
+
+    origins: frozenset[str]  # how browsers name the site
+    secure: bool  # over TLS alone
+    proxy: Proxy
+    always_veil: bool
+    idle_s: float
+    absolute_s: float
+
+
+def build_console(
+    *,
+    options: ConsoleOptions,
+    accounts: Callable[[], Accounts],
+    queue: ReviewQueue,
+    policies: PolicySource,
+    previews: PreviewMaker,
+    database: ConsoleDatabase,
+    passwords: Passwords,
+    metrics: ConsoleMetrics,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """The site. ``clock`` gives Unix time."""
+    sessions = Sessions(
+        database=database,
+        accounts=accounts,
+        clock=clock,
+        idle_s=options.idle_s,
+        absolute_s=options.absolute_s,
+    )
+    signing_in = _signing_in(options, sessions, passwords, LoginLimit(clock=monotonic))
+    desk = Desk(queue=queue, sessions=sessions)
+    book = PreferenceBook(database=database, always_veil=options.always_veil)
+    templates = Templates()
+    review = ReviewPages(
+        queue=queue,
+        policies=policies,
+        desk=desk,
+        pictures=Pictures(queue=queue, maker=previews),
+        database=database,
+        book=book,
+        templates=templates,
+        metrics=metrics,
+        clock=clock,
+    )
+    account = AccountPages(
+        signing_in=signing_in, desk=desk, book=book, templates=templates, metrics=metrics
+    )
+    return Site(
+        signing_in=signing_in,
+        account=account,
+        review=review,
+        templates=templates,
+        origins=options.origins,
+    ).app()
+
+
+def _signing_in(
+    options: ConsoleOptions, sessions: Sessions, passwords: Passwords, limit: LoginLimit
+) -> SigningIn:
+    return SigningIn(
+        sessions=sessions,
+        passwords=passwords,
+        limit=limit,
+        secure=options.secure,
+        proxy=options.proxy,
+    )

@@ -1,0 +1,124 @@
+"""The console's site: which address does what, and what holds for all of them.
+
+Knows routes, roles and how failures look; what a page does is in ``review_pages.py`` and
+``account_pages.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from imagesieve_server.console.account_pages import AccountPages
+from imagesieve_server.console.guard import Guard
+from imagesieve_server.console.rendering import STATIC, Templates
+from imagesieve_server.console.review_pages import ReviewPages
+from imagesieve_server.console.sessions import Session
+from imagesieve_server.console.signing_in import Forbidden, SigningIn
+from imagesieve_server.core.errors import CapacityError, DependencyError, ItemNotFound
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, Session], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The parts of the site."""
+
+    signing_in: SigningIn
+    account: AccountPages
+    review: ReviewPages
+    templates: Templates
+    origins: frozenset[str]
+
+    def app(self) -> ASGIApp:
+        """The whole as one ASGI application."""
+        account, review = self.account, self.review
+        routes = [
+            Route("/", _home),
+            Route("/login", account.login_page),
+            Route("/login", account.login, methods=["POST"]),
+            self._post("/logout", account.logout),
+            self._post("/logout-everywhere", account.logout_everywhere),
+            self._post("/tenant", account.change_tenant),
+            self._get("/preferences", account.preferences_page),
+            self._post("/preferences", account.change_preferences),
+            self._get("/review", review.page),
+            self._post("/review/next", review.next),
+            self._post("/review/decide", review.decide),
+            self._post("/review/skip", review.skip),
+            self._post("/review/take-skipped", review.take_skipped),
+            self._post("/review/undo", review.undo),
+            self._post("/review/extend", review.extend),
+            self._post("/review/reveal", review.reveal),
+            self._get("/items/{item_id}/picture", review.picture),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        handlers = {
+            Forbidden: self._forbidden,
+            ItemNotFound: self._missing,
+            CapacityError: self._busy,
+            DependencyError: self._busy,
+            HTTPException: self._http,
+        }
+        app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        return Guard(app, origins=self.origins, secure=self.signing_in.secure)
+
+    def _get(self, path: str, handler: Handler) -> Route:
+        return Route(path, self._signed_in(handler))
+
+    def _post(self, path: str, handler: Handler) -> Route:
+        return Route(path, self._signed_in(handler), methods=["POST"])
+
+    def _signed_in(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            session, cookie = await self.signing_in.session(request)
+            if session is None:
+                return _to_login(request)
+            response = await handler(request, session)
+            if cookie:
+                self.signing_in.set_cookie(response, cookie)
+            return response
+
+        return endpoint
+
+    async def _forbidden(self, request: Request, error: Forbidden) -> Response:
+        return self._problem("Not allowed", str(error), 403)
+
+    async def _missing(self, request: Request, error: ItemNotFound) -> Response:
+        return self._problem("Not found", "There is no such item here.", 404)
+
+    async def _busy(self, request: Request, error: Exception) -> Response:
+        log.warning("console page failed: %s", error)
+        text = "The review queue does not answer at this moment. Nothing was lost; try again."
+        response = self._problem("One moment", text, 503)
+        response.headers["Retry-After"] = "5"
+        return response
+
+    async def _http(self, request: Request, error: HTTPException) -> Response:
+        return self._problem("Not found", "There is no such page.", error.status_code)
+
+    def _problem(self, title: str, text: str, status: int) -> Response:
+        return self.templates.page("problem.html", status=status, title=title, text=text)
+
+
+async def _home(request: Request) -> Response:
+    return RedirectResponse("/review", status_code=303)
+
+
+def _to_login(request: Request) -> Response:
+    if request.headers.get("accept", "").startswith("application/json"):
+        return Response(status_code=401)
+    after = request.url.path if request.method == "GET" else "/review"
+    return RedirectResponse(f"/login?next={urllib.parse.quote(after)}", status_code=303)

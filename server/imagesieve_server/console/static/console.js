@@ -1,0 +1,215 @@
+// The console's keys, the picture's stage, and the lease's heartbeat.
+// Every page works without this file; it only makes them fast.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const HEARTBEAT_MS = 60_000;
+const AWAY_MS = 5 * 60_000; // without a key or a move for so long, the lease is let go
+
+// --- keys ----------------------------------------------------------------------------------
+
+function writing(element) {
+  return element.matches("textarea, select, input:not([type=checkbox])") || element.isContentEditable;
+}
+
+function visible(element) {
+  return element.offsetParent !== null && !element.disabled;
+}
+
+function act(key) {
+  for (const element of document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)) {
+    if (!visible(element)) continue;
+    if (element.matches("textarea")) element.focus();
+    else element.click();
+    return true;
+  }
+  return false;
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const target = event.target;
+  if (event.key === "Escape" && writing(target)) {
+    target.blur();
+    return;
+  }
+  if (document.body.dataset.shortcuts !== "on" || event.repeat || writing(target)) return;
+  if ($("help")?.open) {
+    if (event.key === "?") $("help").close();
+    return;
+  }
+  const onControl = target.closest("button, a, summary, input") !== null;
+  let key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key === " ") {
+    if (onControl) return; // there it presses the control
+    key = "v";
+  }
+  if (act(key)) event.preventDefault();
+}
+
+// --- forms -----------------------------------------------------------------------------------
+
+let sent = false;
+
+function onSubmit(event) {
+  if (event.target.method === "dialog") return;
+  if (sent) {
+    event.preventDefault(); // one press, one decision
+    return;
+  }
+  const button = event.submitter;
+  if (button?.value === "reject" && !event.target.querySelector("[name=label]:checked")) {
+    event.preventDefault();
+    tell("Choose at least one label for a rejection.");
+    return;
+  }
+  sent = true;
+  document.body.classList.add("waiting-for-answer");
+}
+
+function tell(message) {
+  const told = $("told");
+  if (!told) return;
+  told.hidden = false;
+  told.textContent = message;
+}
+
+async function post(path) {
+  const form = $("decision");
+  const body = new URLSearchParams();
+  body.set("csrf", form.elements.csrf.value);
+  body.set("item_id", form.elements.item_id.value);
+  const headers = { Accept: "application/json" };
+  const answer = await fetch(path, { method: "POST", body, headers, redirect: "error" });
+  if (!answer.ok) throw new Error(String(answer.status));
+  return answer.json();
+}
+
+// --- the picture ----------------------------------------------------------------------------
+
+const stage = { clear: false, revealed: false };
+
+function show() {
+  const frame = $("frame"), view = $("view"), image = $("picture");
+  const chosen = view?.selectedOptions[0];
+  const url = new URL(image.src);
+  if (chosen) {
+    url.searchParams.set("frame", chosen.dataset.frame);
+    url.searchParams.set("background", chosen.dataset.background);
+    outline(chosen.dataset.box);
+  }
+  url.searchParams.delete("clear");
+  if (stage.clear) url.searchParams.set("clear", "");
+  if (image.src !== url.href) image.src = url.href;
+  image.alt = "The picture under review" + (stage.clear ? "" : ", blurred and grey");
+  frame.classList.toggle("clear", stage.clear);
+  $("veil").hidden = !stage.clear;
+  if ($("reveal")) $("reveal").hidden = stage.clear;
+}
+
+function outline(box) {
+  const [x, y, width, height] = box ? box.split(" ") : [0, 0, 0, 0];
+  for (const rect of $("outline").children) {
+    for (const [name, value] of Object.entries({ x, y, width, height })) rect.setAttribute(name, value);
+  }
+}
+
+async function reveal(event) {
+  event.preventDefault();
+  event.stopPropagation();
+  try {
+    if (!stage.revealed) await post("/review/reveal");
+    stage.revealed = stage.clear = true;
+    show();
+    if (document.activeElement === document.body) $("veil").focus({ preventScroll: true });
+    $("veil").blur();
+  } catch {
+    tell("The picture could not be revealed: the item is not yours any more, or the server does not answer.");
+  }
+}
+
+function veil() {
+  stage.clear = false;
+  if (!$("reveal")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.id = "reveal";
+    button.dataset.key = "v";
+    button.innerHTML = $("veil").innerHTML.replace("Veil", "Reveal");
+    button.addEventListener("click", reveal);
+    $("veil").before(button);
+  }
+  show();
+}
+
+function step(by) {
+  const view = $("view");
+  view.selectedIndex = (view.selectedIndex + by + view.length) % view.length;
+  show();
+}
+
+function toggle(button, name) {
+  const on = $("frame").classList.toggle(name);
+  button.setAttribute("aria-pressed", String(on));
+}
+
+function setUpPicture() {
+  const image = $("picture");
+  if (!image) return;
+  stage.clear = stage.revealed = $("frame").classList.contains("clear");
+  $("reveal-form")?.addEventListener("submit", reveal);
+  $("veil").addEventListener("click", veil);
+  $("grey").addEventListener("click", (event) => toggle(event.currentTarget, "grey"));
+  $("zoom").addEventListener("click", (event) => toggle(event.currentTarget, "zoomed"));
+  $("view")?.addEventListener("change", show);
+  $("before")?.addEventListener("click", () => step(-1));
+  $("after")?.addEventListener("click", () => step(1));
+  image.addEventListener("error", () => tell("The picture could not be loaded. Load the page again."));
+}
+
+// --- the lease --------------------------------------------------------------------------------
+
+let seen = Date.now();
+let lost = false;
+
+async function beat() {
+  if (lost || document.hidden || Date.now() - seen > AWAY_MS) return;
+  try {
+    const answer = await post("/review/extend");
+    if (answer.kept) return;
+    lost = true;
+    tell("This item went back to the queue, and somebody else may have it. Take the next one.");
+    for (const button of document.querySelectorAll("#decision button:not([data-key=u])")) button.disabled = true;
+    offerNext();
+  } catch {
+    // The server restarts, or the network is away: the next beat, or the next key, will tell.
+  }
+}
+
+function offerNext() {
+  const link = document.createElement("a");
+  link.href = "/review";
+  link.className = "button";
+  link.dataset.key = "n";
+  link.textContent = "Go on";
+  $("told").append(" ", link);
+}
+
+// --- start -----------------------------------------------------------------------------------
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("submit", onSubmit);
+addEventListener("pageshow", (event) => {
+  sent = false; // also where the browser brings the page back as it was
+  document.body.classList.remove("waiting-for-answer");
+  if (event.persisted) location.reload();
+});
+$("help-button")?.addEventListener("click", () => $("help").showModal());
+setUpPicture();
+if (document.body.dataset.item) {
+  for (const kind of ["keydown", "pointermove", "pointerdown", "scroll"]) {
+    addEventListener(kind, () => { seen = Date.now(); }, { passive: true });
+  }
+  setInterval(beat, HEARTBEAT_MS);
+  document.addEventListener("visibilitychange", beat);
+}

@@ -1,0 +1,24 @@
+"""Spans of time in a reader's words."""
+
+from __future__ import annotations
+
+_UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
+
+
+def span(seconds: float) -> str:
+    """A length of time, roughly: "3 hours"."""
+    for unit, name in _UNITS:
+        if seconds >= unit:
+            count = int(seconds // unit)
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return "less than a minute"
+
+
+def ago(seconds: float) -> str:
+    """When something was, so many seconds before now."""
+    return "just now" if seconds < 60 else f"{span(seconds)} ago"
+
+
+def within(seconds: float) -> str:
+    """Until when something should be done, so many seconds from now."""
+    return f"due in {span(seconds)}" if seconds >= 0 else f"overdue by {span(-seconds)}"

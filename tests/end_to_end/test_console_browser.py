@@ -1,0 +1,342 @@
+"""The console in a real browser, over a real server: keys, pictures, a lost lease, a restart."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagesieve import Client
+from imagesieve_server.commands.local_server import LocalServer, launch
+from imagesieve_server.console.passwords import encode_password
+from imagesieve_server.demo_data import DEMO_IMAGES
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+PASSWORD = "correct horse battery"
+ITEMS = 50
+SLOW_MS = 60_000  # a machine with other things to do
+_EXPECTED = r".*ERR_CONNECTION|Clear-Site-Data header .* Cleared"  # a restart, a sign-out
+_PORT = re.compile(r"console on port (\d+)")
+
+
+@dataclass
+class Site:
+    """A server with the console, that can be stopped and started on the same ports."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    server: LocalServer | None = None
+    port: int = 0
+
+    def start(self) -> None:
+        address = f"127.0.0.1:{self.port}"
+        self.server = launch(
+            folder=self.folder,
+            IMAGESIEVE__CONSOLE__ADDRESS=address,
+            IMAGESIEVE__CONSOLE__ACCOUNTS=str(self.folder / "accounts.toml"),
+            IMAGESIEVE__CONSOLE__DATABASE=str(self.folder / "console.sqlite3"),
+        )
+        found = _PORT.search(self.server.log.read_text())
+        assert found is not None
+        self.port = int(found[1])
+
+    def stop(self) -> None:
+        assert self.server is not None
+        assert self.server.stop() == 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> Client:
+        assert self.server is not None
+        return Client(self.server.target)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("console")
+    encoded = encode_password(PASSWORD)
+    (folder / "accounts.toml").write_text(
+        "".join(
+            f'[[account]]\nname = "{name}"\nrole = "{role}"\ntenants = ["default"]\n'
+            f'password_argon2 = "{encoded}"\n'
+            for name, role in (("ann", "reviewer"), ("bob", "reviewer"), ("lea", "lead"))
+        )
+    )
+    made = Site(folder=folder)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "there is no chromium on the PATH"
+    with sync_playwright() as playwright:
+        # The sandbox needs rights that containers do not have; only our own pages are loaded.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def ann(site: Site, chromium: Any) -> Iterator[Any]:
+    with person(site, chromium, "ann") as page:
+        yield page
+
+
+@contextlib.contextmanager
+def person(site: Site, chromium: Any, name: str, **options: Any) -> Iterator[Any]:
+    """Somebody's page, signed in. Whatever the browser complains of fails the test."""
+    context = chromium.new_context(**options)
+    context.set_default_timeout(SLOW_MS)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type != "info" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(site.url)
+    page.fill("#name", name)
+    page.fill("#password", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site.url}/review")
+    yield page
+    context.close()
+    assert [line for line in complaints if not re.match(_EXPECTED, line)] == []
+    assert [url for url in asked if not url.startswith(site.url)] == []
+
+
+def upload(site: Site, count: int, *, first: int = 0) -> list[str]:
+    """So many flagged pictures, each different; the ids of their items."""
+    flagged = [p for p in sorted(DEMO_IMAGES.iterdir()) if "weapon" in p.name or "drug" in p.name]
+    sources = flagged or sorted(DEMO_IMAGES.glob("*.png"))
+    items: list[str] = []
+    with site.client as client:
+        for number in range(first, first + 20 * count):
+            data = _varied(sources[number % len(sources)], number)
+            answer = client.moderate(data, content_ref=f"post-{number}")
+            if answer.item_id and answer.item_id not in items:
+                items.append(answer.item_id)
+            if len(items) == count:
+                return items
+    raise AssertionError(f"only {len(items)} of {count} pictures were flagged")
+
+
+def _varied(path: Path, number: int) -> bytes:
+    """The same picture in other bytes."""
+    image = Image.open(path).convert("RGB")
+    image.putpixel((0, number % image.height), (number % 256, number // 256, 7))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def press(page: Any, key: str) -> str:
+    """Press a key that leads to another page; the item that is then in hand."""
+    with page.expect_navigation():
+        page.keyboard.press(key)
+    return str(page.get_attribute("body", "data-item") or "")
+
+
+def reveal(page: Any) -> None:
+    page.keyboard.press("v")
+    page.wait_for_selector("#veil:visible")
+
+
+def drain(page: Any) -> None:
+    """Decide whatever earlier tests left."""
+    if not page.get_attribute("body", "data-item"):
+        press(page, "n")
+    while page.get_attribute("body", "data-item"):
+        press(page, "a")
+
+
+def test_fifty_items_by_keyboard_alone(site: Site, ann: Any) -> None:
+    """Approve, reject with labels, escalate, skip, reveal, undo; no pointer is touched."""
+    items = upload(site, ITEMS)
+    seen = []
+    current = press(ann, "n")
+    started = time.perf_counter()
+    for number in range(ITEMS):
+        assert current, f"nothing in hand after {number}"
+        seen.append(current)
+        if number % 10 == 0:
+            reveal(ann)
+        if number % 3 == 1:
+            ann.keyboard.press("1")
+            if not ann.is_checked("[name=label] >> nth=0"):
+                ann.keyboard.press("1")
+        current = press(ann, {0: "a", 1: "r", 2: "e"}[number % 3])
+    took = time.perf_counter() - started
+    assert sorted(seen) == sorted(items)
+    assert "Nothing waits" in ann.inner_text("main")
+    print(f"{ITEMS} items by keyboard: {took / ITEMS * 1000:.0f} ms each")
+    with site.client as client:
+        outcomes = [client.review.get(item).decisions[-1].outcome.name for item in seen]
+    assert outcomes == [("APPROVE", "REJECT", "ESCALATE")[n % 3] for n in range(ITEMS)]
+
+
+def test_a_picture_is_veiled_until_v_and_each_reveal_is_counted(site: Site, ann: Any) -> None:
+    upload(site, 1, first=5000)
+    press(ann, "n")
+    assert "clear" not in ann.get_attribute("#picture", "src")
+    assert ann.evaluate("document.querySelector('#picture').naturalWidth") > 0
+    assert site.server is not None
+    before = site.server.metrics()['imagesieve_console_reveals_total{how="asked"}']
+    reveal(ann)
+    ann.wait_for_function("document.querySelector('#picture').complete")
+    assert "clear" in ann.get_attribute("#picture", "src")
+    ann.keyboard.press("v")
+    ann.wait_for_function("!document.querySelector('#picture').src.includes('clear')")
+    ann.keyboard.press(" ")
+    ann.wait_for_function("document.querySelector('#picture').src.includes('clear')")
+    after = site.server.metrics()['imagesieve_console_reveals_total{how="asked"}']
+    assert after - before == 1  # the second look is the same person at the same item
+    ann.keyboard.press("g")
+    assert ann.get_attribute("#grey", "aria-pressed") == "true"
+    ann.keyboard.press("z")
+    assert ann.get_attribute("#zoom", "aria-pressed") == "true"
+    drain(ann)
+
+
+def test_views_and_frames_can_be_stepped_through(site: Site, ann: Any) -> None:
+    source = next(iter(sorted(DEMO_IMAGES.glob("*.png"))))
+    tile = Image.open(source).convert("RGB").resize((128, 128))
+    with site.client as client:
+        for path in sorted(DEMO_IMAGES.glob("*.png")):
+            wide = Image.new("RGB", (384, 128), (90, 120, 90))
+            wide.paste(Image.open(path).convert("RGB").resize((128, 128)), (256, 0))
+            wide.paste(tile, (0, 0))
+            buffer = io.BytesIO()
+            wide.save(buffer, "PNG")
+            if client.moderate(buffer.getvalue()).item_id:
+                break
+    press(ann, "n")
+    views = ann.locator("#view option").count()
+    assert views == 3
+    first = ann.input_value("#view")
+    boxes = set()
+    for _ in range(views):
+        boxes.add(ann.get_attribute("#outline .line", "x"))
+        ann.keyboard.press("ArrowRight")
+    assert len(boxes) == views
+    assert ann.input_value("#view") == first
+    ann.keyboard.press("ArrowLeft")
+    assert ann.input_value("#view") != first
+    drain(ann)
+
+
+def test_undo_by_key(site: Site, ann: Any) -> None:
+    (item,) = upload(site, 1, first=6000)
+    assert press(ann, "n") == item
+    assert press(ann, "a") == ""
+    assert press(ann, "u") == item
+    assert "Undone" in ann.inner_text("#told")
+    drain(ann)
+
+
+def test_writing_a_note_presses_no_keys(site: Site, ann: Any) -> None:
+    (item,) = upload(site, 1, first=6500)
+    press(ann, "n")
+    ann.keyboard.press("o")
+    ann.keyboard.type("areas?")
+    ann.keyboard.press("Escape")
+    assert press(ann, "a") == ""
+    with site.client as client:
+        assert client.review.get(item).decisions[-1].note == "areas?"
+
+
+def test_the_help_opens_and_closes_by_key(site: Site, ann: Any) -> None:
+    upload(site, 1, first=7000)
+    press(ann, "n")
+    ann.keyboard.press("?")
+    assert ann.is_visible("#help")
+    ann.keyboard.press("a")  # decides nothing while the help is open
+    ann.keyboard.press("Escape")
+    assert not ann.is_visible("#help")
+    assert ann.get_attribute("body", "data-item")
+    drain(ann)
+
+
+def test_a_lease_lost_to_another_reviewer_is_told_kindly(
+    site: Site, ann: Any, chromium: Any
+) -> None:
+    """Ann leaves in another window; Bob takes the item; Ann's old page then presses a key."""
+    (item,) = upload(site, 1, first=7500)
+    assert press(ann, "n") == item
+    other = ann.context.new_page()
+    other.goto(site.url + "/review")
+    press(other, "s")
+    other.close()
+    with person(site, chromium, "bob") as bob:
+        assert press(bob, "n") == item
+        press(ann, "a")
+        assert "went back to the queue" in ann.inner_text("main")
+        assert press(bob, "r") == ""
+    with site.client as client:
+        decisions = client.review.get(item).decisions
+    assert [decision.reviewer for decision in decisions] == ["bob"]
+
+
+def test_a_restart_of_the_server_in_mid_review(site: Site, ann: Any) -> None:
+    (item,) = upload(site, 1, first=8000)
+    assert press(ann, "n") == item
+    reveal(ann)
+    site.stop()
+    site.start()
+    assert press(ann, "a") == ""
+    assert "Nothing waits" in ann.inner_text("main")
+    with site.client as client:
+        assert client.review.get(item).decisions[-1].reviewer == "ann"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(site: Site, chromium: Any, scheme: str, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    upload(site, 1, first=9000 + width + len(scheme))
+    size = {"width": width, "height": 800}
+    found: dict[str, list[str]] = {}
+
+    def look(page: Any, name: str) -> None:
+        for problem in Axe().run(page).response["violations"]:
+            if problem["impact"] in ("serious", "critical"):
+                nodes = [node["html"][:120] for node in problem["nodes"]]
+                found.setdefault(name, []).append(f"{problem['id']}: {nodes}")
+        wider = page.evaluate("document.documentElement.scrollWidth > innerWidth + 1")
+        if wider:
+            found.setdefault(name, []).append("the page is wider than the screen")
+
+    with person(site, chromium, "ann", color_scheme=scheme, viewport=size, bypass_csp=True) as page:
+        look(page, "empty")
+        assert press(page, "n")
+        look(page, "review")
+        reveal(page)
+        look(page, "revealed")
+        page.keyboard.press("?")
+        look(page, "help")
+        page.keyboard.press("Escape")
+        press(page, "a")
+        page.goto(site.url + "/preferences")
+        look(page, "preferences")
+        page.get_by_role("button", name="Sign out", exact=True).click()
+        page.wait_for_url(f"{site.url}/login")
+        look(page, "sign in")
+    assert found == {}
