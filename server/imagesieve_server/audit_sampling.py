@@ -156,7 +156,7 @@ class AuditSampler:
                 tenant=key[0], policy=key[1], policy_version=key[2], day=key[3], band=key[4],
                 sha256=key[5], probability=key[6], uploads=uploads, dropped=dropped,
             )
-            for key, (uploads, dropped) in counts.items()
+            for key, (uploads, dropped) in sorted(counts.items())  # one order on all servers
         ]  # fmt: skip
         try:
             await self._queue.add_counts(rows)

@@ -12,7 +12,14 @@ from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import require_same_folder
-from imagesieve_server.review_queue.postgres import migrate_postgres, open_postgres, shown
+from imagesieve_server.review_queue.postgres import (
+    LOCK_TIMEOUT_S,
+    migrate_postgres,
+    open_postgres,
+    postgres_engine,
+    shown,
+)
+from imagesieve_server.review_queue.read_only import QueueReader, sqlite_reader
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.store_thread import StoreMetrics
@@ -20,6 +27,9 @@ from imagesieve_server.review_queue.writer import QueueWriter
 
 OTHERS_DECISIONS_S = 2.0
 """Time between a watcher's looks for decisions that another server took, seconds."""
+
+READ_TIMEOUT_S = 60.0
+"""A page of a table that takes longer ends with an error, seconds."""
 
 
 def migrate_store(queue: QueueSettings) -> None:
@@ -60,6 +70,20 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
         several_servers=True,
         idle_s=OTHERS_DECISIONS_S,
     )
+
+
+def open_reader(queue: QueueSettings, *, tenant: str = "") -> QueueReader:
+    """A look beside the servers; "" is all tenants. Raises StartupError subclasses."""
+    if not queue.is_postgres:
+        return sqlite_reader(path=Path(queue.database), tenant=tenant)
+    engine = postgres_engine(
+        url=queue.database,
+        password=password_of(queue),
+        connections=1,
+        statement_timeout_s=READ_TIMEOUT_S,
+        lock_timeout_s=LOCK_TIMEOUT_S,
+    )
+    return QueueReader(engine=engine, place=shown(queue.database), tenant=tenant)
 
 
 def place_of(queue: QueueSettings) -> str:

@@ -18,6 +18,7 @@ something was lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import json
@@ -39,6 +40,7 @@ from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.compile_policy import compile_policy
 from imagesieve_server.offline.from_decisions.measure import VersionResult, from_decisions
 from imagesieve_server.offline.from_decisions.report import as_text
+from imagesieve_server.review_queue.read_only import sqlite_reader
 
 RATES = """
 audit:
@@ -117,13 +119,19 @@ def review(client: Client, by_bytes: dict[str, frozenset[str]]) -> int:
     return decided
 
 
+def measured(folder: Path) -> VersionResult:
+    with contextlib.closing(sqlite_reader(path=folder / "queue.sqlite3")) as reader:
+        (result,) = from_decisions(reader)
+        return result
+
+
 def settled(server: LocalServer, folder: Path, sent: int) -> None:
     """Wait until every sample and count has been handed over."""
     name = 'imagesieve_audit_samples_total{policy="demo",result="kept"}'
     last, end = -1.0, time.monotonic() + SETTLE_S
     while time.monotonic() < end:
         kept = server.metrics()[name]
-        (result, *_) = from_decisions(folder / "queue.sqlite3")
+        result = measured(folder)
         if kept == last and (result.allowed or 0) + result.flagged == sent:
             return
         last = kept
@@ -150,7 +158,7 @@ def trial(pictures: list[Picture], *, seed: int, folder: Path) -> dict[str, Any]
         caught, missed, rate = send(client, pictures, chance)
         settled(server, folder, sum(picture.uploads for picture in pictures))
         decided = review(client, by_bytes)
-        (result,) = from_decisions(folder / "queue.sqlite3")
+        result = measured(folder)
         dropped = server.metrics()['imagesieve_audit_samples_total{policy="demo",result="dropped"}']
     return figures(result, caught, missed) | {
         "uploads_per_s": round(rate),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from imagesieve_server.offline.from_decisions.measure import (
     from_decisions,
 )
 from imagesieve_server.offline.from_decisions.report import as_json, as_text
-from imagesieve_server.review_queue.read_only import QueueReader
+from imagesieve_server.review_queue.read_only import sqlite_reader
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 
 DAY = 86400.0
@@ -74,8 +75,12 @@ class Queue(Desk):
         )  # fmt: skip
         self.store.add_counts([replace(base, **fields)])
 
+    def all_measured(self, *, tenant: str = "", **fields: Any) -> tuple[VersionResult, ...]:
+        with contextlib.closing(sqlite_reader(path=self.path, tenant=tenant, page=3)) as reader:
+            return from_decisions(reader, **fields)
+
     def measured(self, **fields: Any) -> VersionResult:
-        (result,) = from_decisions(self.path, **fields)
+        (result,) = self.all_measured(**fields)
         return result
 
 
@@ -208,7 +213,7 @@ def test_a_sample_that_became_a_flag_counts_on_both_sides(queue: Queue) -> None:
     queue.sample("s1")
     queue.flagged("f1", "s1", policy_version="p2")
     queue.say(REJECT, "weapons")
-    old, new = from_decisions(queue.path)
+    old, new = queue.all_measured()
     assert (old.version, values(old)) == ("p1", (0.0, 2.0))
     assert (new.version, values(new)) == ("p2", (1.0, 0.0))
 
@@ -220,7 +225,7 @@ def test_versions_are_apart_and_each_item_has_its_own_probability(queue: Queue) 
     queue.say(REJECT, "drugs")
     queue.sample("s3", policy_version="p2", inclusion_probability=0.2)
     queue.say(APPROVE)
-    first, second = from_decisions(queue.path)
+    first, second = queue.all_measured()
     assert [band.probability for band in first.bands] == [0.5, 0.1]
     assert (values(first)[1], values(second)[1]) == (12.0, 0.0)
 
@@ -249,7 +254,7 @@ def test_the_window_begins_at_a_day(queue: Queue) -> None:
     queue.count(4)
     queue.clock.advance(2 * DAY)
     later = date(2023, 11, 16)
-    assert from_decisions(queue.path, since=later) == ()
+    assert queue.all_measured(since=later) == ()
     queue.flagged("f2")
     queue.say(APPROVE)
     queue.count(10, day=later.isoformat())
@@ -263,10 +268,10 @@ def test_policies_and_tenants_can_be_chosen(queue: Queue) -> None:
     queue.flagged("f1")
     queue.flagged("f2", policy="other")
     queue.flagged("f3", tenant="u")
-    assert [r.policy for r in from_decisions(queue.path)] == ["demo", "other"]
+    assert [r.policy for r in queue.all_measured()] == ["demo", "other"]
     assert queue.measured(policy="demo").flagged == 2
     assert queue.measured(policy="demo", tenant="u").flagged == 1
-    assert from_decisions(queue.path, policy="none") == ()
+    assert queue.all_measured(policy="none") == ()
 
 
 def test_without_audit_the_recall_is_said_to_be_unknown(queue: Queue) -> None:
@@ -298,7 +303,7 @@ def test_the_server_goes_on_while_it_is_read(queue: Queue) -> None:
     """The store is open all the time; a page in the middle holds no lock."""
     for number in range(5):
         queue.flagged(f"f{number}")
-    reader = QueueReader(path=queue.path, page=2)
+    reader = sqlite_reader(path=queue.path, page=2)
     rows = reader.submissions()
     next(rows)
     queue.flagged("f5")  # would wait five seconds and fail, were the database locked
@@ -312,5 +317,5 @@ def test_what_is_no_queue_is_refused_and_not_made(tmp_path: Path, content: bytes
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(StoreNotUsable):
-        from_decisions(path)
+        sqlite_reader(path=path)
     assert path.exists() is (content is not None)

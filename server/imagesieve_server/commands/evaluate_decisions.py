@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from imagesieve_server import config
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.offline.from_decisions.measure import from_decisions
 from imagesieve_server.offline.from_decisions.report import as_json, as_text
+from imagesieve_server.queue_store import open_reader
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(*, policy: str, json_to: Path | None, args: argparse.Namespace) -> int:
     """Measure and print. Raises ConfigError, StoreNotUsable."""
-    results = from_decisions(
-        Path(config.load(args.config, os.environ).queue.database),
-        policy=policy,
-        tenant=args.tenant,
-        since=args.since,
-        aliases=dict(args.label),
-    )
+    settings = config.load(args.config, os.environ).queue
+    with contextlib.closing(open_reader(settings, tenant=args.tenant)) as reader:
+        results = from_decisions(reader, policy=policy, since=args.since, aliases=dict(args.label))
     print(as_text(results), end="")
     if json_to:
         try:

@@ -1,7 +1,7 @@
-"""A look at an SQLite queue beside the server that writes it: reads only, a page at a time.
+"""A look at a queue's database beside the servers that write it: reads only, a page at a time.
 
-Every page is a statement of its own, so that a commit waits for milliseconds at most; the pages
-together are therefore not one moment's state. Knows tables and pages, no rule.
+Every page is a statement of its own, so that a commit in SQLite waits for milliseconds at most;
+the pages together are therefore not one moment's state. Knows tables and pages, no rule.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -22,24 +22,21 @@ from imagesieve_server.review_queue.migrations import require_current
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow, SubmissionRow
 from imagesieve_server.review_queue.sql_rows import value_of
 
-R = TypeVar("R")
-_ROW = "at_row"
-
 
 class QueueReader:
     """Rows of one database. Every method raises StoreNotUsable where it cannot be read.
 
-    ``page`` rows are read at once; ``tenant`` "" is all of them.
+    ``engine`` is closed with the reader; ``place`` names it to people. ``page`` rows are read at
+    once; ``tenant`` "" is all of them.
     """
 
-    def __init__(self, *, path: Path, tenant: str = "", page: int = 2000) -> None:
-        self._path = path
+    def __init__(
+        self, *, engine: sa.Engine, place: str, tenant: str = "", page: int = 2000
+    ) -> None:
+        self._place = place
         self._tenant = tenant
         self._page = page
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-        self._engine = sa.create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=5.0)
-        )
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
             with self._engine.connect() as connection:
                 require_current(connection)
@@ -47,7 +44,7 @@ class QueueReader:
             raise self._unusable(problem) from problem
 
     def submissions(self, *, policy: str = "") -> Iterator[tuple[SubmissionRow, str]]:
-        """Each with its stored answer (JSON), in the order they were kept."""
+        """Each with its stored answer (JSON)."""
         s, p = t.submission, t.submission_payload
         same = sa.and_(s.c.tenant == p.c.tenant, s.c.request_id == p.c.request_id)
         query = sa.select(s, p.c.answer).select_from(s.join(p, same))
@@ -61,7 +58,7 @@ class QueueReader:
             yield value_of(ItemRow, row)
 
     def decisions(self) -> Iterator[DecisionRow]:
-        """By item in the order they were made; of different items in any order."""
+        """By item, in the order they were made."""
         for row in self._rows(t.decision, sa.select(t.decision)):
             yield value_of(DecisionRow, row)
 
@@ -76,14 +73,15 @@ class QueueReader:
         self._engine.dispose()
 
     def _rows(self, table: sa.Table, query: sa.Select[Any]) -> Iterator[sa.RowMapping]:
-        place: sa.Label[int] = sa.literal_column(f"{table.name}.rowid", sa.Integer).label(_ROW)
+        key = list(table.primary_key)
         if self._tenant:
             query = query.where(table.c.tenant == self._tenant)
-        query = query.add_columns(place).order_by(place).limit(self._page)
-        after = -1
-        while rows := self._fetch(query.where(place > after)):
+        query = query.order_by(*key).limit(self._page)
+        rows = self._fetch(query)
+        while rows:
             yield from rows
-            after = rows[-1][_ROW]
+            after = [rows[-1][column.name] for column in key]
+            rows = self._fetch(query.where(sa.tuple_(*key) > sa.tuple_(*after)))
 
     def _fetch(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         try:
@@ -94,4 +92,13 @@ class QueueReader:
 
     def _unusable(self, problem: SQLAlchemyError) -> StoreNotUsable:
         said = getattr(problem, "orig", None) or problem
-        return StoreNotUsable(f"the database {self._path} cannot be read: {said}")
+        return StoreNotUsable(f"the database {self._place} cannot be read: {str(said).strip()}")
+
+
+def sqlite_reader(*, path: Path, tenant: str = "", page: int = 2000) -> QueueReader:
+    """A reader of a file, which is not made where it is missing. Raises StoreNotUsable."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=5.0)
+    )
+    return QueueReader(engine=engine, place=str(path), tenant=tenant, page=page)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from imagesieve_server.offline.from_decisions.past import Past, read_past
 from imagesieve_server.offline.from_decisions.recall import Flags, Recall
 from imagesieve_server.offline.from_decisions.units import Reading, Unit, Units
 from imagesieve_server.offline.measures.figures import Figure, proportion
+from imagesieve_server.review_queue.read_only import QueueReader
 
 ANY = "any"
 """The row of all categories together."""
@@ -63,18 +63,15 @@ class VersionResult:
 
 
 def from_decisions(
-    database: Path,
+    reader: QueueReader,
     *,
     policy: str = "",
-    tenant: str = "",
     since: date | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> tuple[VersionResult, ...]:
     """Measure every version of the policies; ``since`` is a day in UTC, ``aliases`` give labels
     the category they mean. Raises StoreNotUsable."""
-    return measured(
-        read_past(database, policy=policy, tenant=tenant), since=since, aliases=aliases or {}
-    )
+    return measured(read_past(reader, policy=policy), since=since, aliases=aliases or {})
 
 
 def measured(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, Outcome
@@ -54,30 +53,26 @@ class Word:
 class Past:
     """All that is kept of the policies asked for."""
 
-    uploads: tuple[Upload, ...]
+    uploads: tuple[Upload, ...]  # as they came
     words: Mapping[ItemKey, Word]  # without items that wait, were contested, or were erased unseen
     erased: frozenset[ItemKey]  # of the latter
     counts: tuple[AuditCount, ...]
 
 
-def read_past(path: Path, *, policy: str = "", tenant: str = "") -> Past:
-    """Read a database, also one that a server has in use; "" is all policies, all tenants.
+def read_past(reader: QueueReader, *, policy: str = "") -> Past:
+    """Read a database, also one that servers have in use; "" is all policies.
 
     Raises StoreNotUsable.
     """
-    reader = QueueReader(path=path, tenant=tenant)
-    try:
-        kept = list(_submissions(reader, policy))
-        wanted = {(row.tenant, row.item_id) for row, _, _ in kept}
-        items = {
-            (row.tenant, row.item_id): row
-            for row in reader.items()
-            if (row.tenant, row.item_id) in wanted
-        }
-        last, deleted = _decisions(reader, wanted)
-        counts = tuple(reader.counts(policy=policy))
-    finally:
-        reader.close()
+    kept = sorted(_submissions(reader, policy), key=lambda each: each[0].received_at)
+    wanted = {(row.tenant, row.item_id) for row, _, _ in kept}
+    items = {
+        (row.tenant, row.item_id): row
+        for row in reader.items()
+        if (row.tenant, row.item_id) in wanted
+    }
+    last, deleted = _decisions(reader, wanted)
+    counts = tuple(reader.counts(policy=policy))
     settled = {key for key, row in items.items() if _is_settled(row)}
     return Past(
         uploads=tuple(
