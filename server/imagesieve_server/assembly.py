@@ -50,7 +50,7 @@ from imagesieve_server.images.limits import MEBI, Limits
 from imagesieve_server.metrics.disk import watch_disks
 from imagesieve_server.metrics.http import MetricsServer
 from imagesieve_server.metrics.recorder import PrometheusMetrics
-from imagesieve_server.onlookers import embedding_store
+from imagesieve_server.onlookers import build_onlookers
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.queue_store import open_queue
@@ -93,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         policies = _policies(settings, encoder, metrics)
         queue = await _queue(settings, metrics, stack)
         audit = _audit(settings, secret, policies, queue, metrics, stack)
-        embeddings = await embedding_store(settings.embeddings, metrics, stack)
+        onlookers = await build_onlookers(settings, policies, encoder.spec, metrics, stack)
         decoder = await _decoder(settings, encoder, secret, metrics, stack)
         pipeline = Pipeline(
             decoder=decoder,
@@ -104,10 +104,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             recent=RecentAnswers(),
             undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
             audit=audit,
-            onlookers=[embeddings] if embeddings else [],
+            onlookers=onlookers.all,
         )
         draining = asyncio.Event()
-        review = ReviewService(queue=queue, embeddings=embeddings, draining=draining)
+        review = ReviewService(queue=queue, embeddings=onlookers.embeddings, draining=draining)
         server = GrpcServer(
             options=options,
             services=_services(settings, encoder, pipeline, policies, review, metrics, draining),

@@ -83,6 +83,11 @@ class PolicySettings:
     folder: str = _setting("", "folder of compiled *.policy.npz files; empty is the demo policy")
     default: str = _setting("", "policy of requests that name none; needed with several")
     watch_seconds: float = _setting(2.0, "time between looks at the folder")
+    shadow_folder: str = _setting(
+        "",
+        "folder of compiled policies, each scored and counted beside the one of its name, never "
+        "acted on; empty is none",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

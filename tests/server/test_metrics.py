@@ -22,6 +22,7 @@ from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Mode
 from imagesieve_server.core.review import QueueStats, State
 from imagesieve_server.core.verdict import Band, ReasonCode, Verdict
+from imagesieve_server.embedding_store.writer import EmbeddingMetrics
 from imagesieve_server.grpc_api.admission import AdmissionMetrics, Shed
 from imagesieve_server.grpc_api.interceptors import RpcMetrics
 from imagesieve_server.images.worker_process import Death
@@ -39,6 +40,8 @@ from imagesieve_server.metrics.catalogue import (
     Series,
 )
 from imagesieve_server.metrics.disk import free_bytes, watch_disks
+from imagesieve_server.policy_files.shadow import ShadowMetrics
+from imagesieve_server.shadow_scoring import ShadowCounts
 from imagesieve_server.testing import FakeEncoder, RecordingMetrics, colour_policy
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
@@ -92,10 +95,24 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     metrics.store_error("submit")
     metrics.store_healthy(True)
     metrics.disk_free("evidence", 5)
+    metrics.embeddings_kept(3)
+    metrics.embeddings_dropped(2, reason="room")
+    metrics.embeddings_failed("write")
+    metrics.embeddings_size(1024)
+    metrics.shadow_reload(ok=True)
+    metrics.shadows([colour_policy()])
+    metrics.shadow_verdict(policy="colours", version="v1", live="ALLOW", shadow="REVIEW")
+    metrics.shadow_band(
+        policy="colours", version="v1", category="red", live="CLEAR", shadow="REVIEW"
+    )
+    metrics.shadow_missed("queue")
     metrics.queue(QueueStats(by_state={State.READY: 2}, oldest_ready_at=90.0, now=100.0))
 
 
-@pytest.mark.parametrize("port", [ports.Metrics, RpcMetrics, AdmissionMetrics])
+@pytest.mark.parametrize(
+    "port",
+    [ports.Metrics, RpcMetrics, AdmissionMetrics, EmbeddingMetrics, ShadowMetrics, ShadowCounts],
+)
 def test_every_method_of_every_port_is_there_with_the_same_parameters(port: type) -> None:
     names = [name for name in vars(port) if not name.startswith("_")]
     assert names

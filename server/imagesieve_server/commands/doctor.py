@@ -96,8 +96,18 @@ def _policies(settings: Settings) -> str:
     paths = sorted(folder.glob(f"*{compiled.SUFFIX}"))
     if not paths:
         raise PolicyError(f"no {compiled.SUFFIX} file", file=str(folder))
-    policies = [compiled.read(path).policy for path in paths]
-    return ", ".join(f"{policy.name} {policy.version[:12]}" for policy in policies)
+    names = [_name_of(path) for path in paths]
+    if settings.policies.shadow_folder:
+        shadows = Path(settings.policies.shadow_folder).glob(f"*{compiled.SUFFIX}")
+        names += [f"shadow of {_name_of(path)}" for path in sorted(shadows)]
+    return ", ".join(names)
+
+
+def _name_of(path: Path) -> str:
+    from imagesieve_server.policy_files import compiled
+
+    policy = compiled.read(path).policy
+    return f"{policy.name} {policy.version[:12]}"
 
 
 def _callers(settings: Settings) -> str:

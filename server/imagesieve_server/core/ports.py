@@ -315,19 +315,3 @@ class Metrics(Protocol):
         ...
 
     def queue(self, stats: QueueStats) -> None: ...
-
-    def embeddings_kept(self, views: int) -> None:
-        """Embeddings of so many views were written."""
-        ...
-
-    def embeddings_dropped(self, views: int, *, reason: str) -> None:
-        """Embeddings that are not kept: "queue" or "room" is used up, or "error"."""
-        ...
-
-    def embeddings_failed(self, operation: str) -> None:
-        """An operation of the embedding store failed: see, write, erase or tidy."""
-        ...
-
-    def embeddings_size(self, size_bytes: int) -> None:
-        """What the kept embeddings take on the disk."""
-        ...

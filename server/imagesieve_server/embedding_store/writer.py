@@ -37,15 +37,23 @@ _Key = tuple[str, str]
 
 
 class EmbeddingMetrics(Protocol):
-    """The part of ``core.ports.Metrics`` used here."""
+    """What is counted here; ``metrics/recorder.py`` has the series."""
 
-    def embeddings_kept(self, views: int) -> None: ...
+    def embeddings_kept(self, views: int) -> None:
+        """Embeddings of so many views were written."""
+        ...
 
-    def embeddings_dropped(self, views: int, *, reason: str) -> None: ...
+    def embeddings_dropped(self, views: int, *, reason: str) -> None:
+        """Embeddings that are not kept: "queue" or "room" is used up, or "error"."""
+        ...
 
-    def embeddings_failed(self, operation: str) -> None: ...
+    def embeddings_failed(self, operation: str) -> None:
+        """An operation failed: see, write, erase or tidy."""
+        ...
 
-    def embeddings_size(self, size_bytes: int) -> None: ...
+    def embeddings_size(self, size_bytes: int) -> None:
+        """What the kept embeddings take on the disk."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -238,6 +238,43 @@ REVIEW_OLDEST_AGE = _gauge(
     "Seconds the oldest READY review item has waited; 0 where none is ready.",
 )
 
+SHADOW_INFO = _gauge(
+    "imagesieve_shadow_info",
+    "1 for each shadow policy that is scored, beside the policy in force of that name.",
+    "policy",
+    "shadow_version",
+)
+SHADOW_RELOADS = _counter(
+    "imagesieve_shadow_reloads_total", "Readings of the shadow policies.", "result"
+)
+SHADOW_RELOAD_OK = _gauge(
+    "imagesieve_shadow_last_reload_successful",
+    "1 where every shadow policy could be taken when they were last read, or none is wanted.",
+)
+SHADOW_VERDICTS = _counter(
+    "imagesieve_shadow_verdicts_total",
+    "Images by the verdict given and by the shadow's, for the shadows in use.",
+    "policy",
+    "shadow_version",
+    "live",
+    "shadow",
+)
+SHADOW_BANDS = _counter(
+    "imagesieve_shadow_category_bands_total",
+    "Images by category, its band in the answer and under the shadow; NONE where one lacks it.",
+    "policy",
+    "shadow_version",
+    "category",
+    "live",
+    "shadow",
+)
+SHADOW_MISSED = _counter(
+    "imagesieve_shadow_missed_total",
+    "Images that their shadow did not score: queue (came too fast), views (the policy in force "
+    "looks at others), error.",
+    "reason",
+)
+
 EMBEDDINGS_KEPT = _counter(
     "imagesieve_embeddings_kept_total", "Embeddings written for judging again, one a view."
 )
@@ -280,6 +317,8 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (REVIEW_ITEMS, tuple(OPEN)),
     (CONSOLE_LOGINS, ("ok", "failed", "limited")),
     (CONSOLE_REVEALS, ("asked", "shown")),
+    (SHADOW_RELOADS, ("ok", "failed")),
+    (SHADOW_MISSED, ("queue", "views", "error")),
     (EMBEDDINGS_DROPPED, ("queue", "room", "error")),
     (EMBEDDING_ERRORS, ("see", "write", "erase", "tidy")),
 )

@@ -7,6 +7,7 @@ are called from the event loop and from worker threads; prometheus_client locks 
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import time
@@ -42,6 +43,7 @@ class PrometheusMetrics:
             self._register(series)
         ProcessCollector(registry=registry)
         self._gauges[catalogue.BUILD_INFO].labels(version, platform.python_version()).set(1)
+        self._gauges[catalogue.SHADOW_RELOAD_OK].set(1)
         families = {**self._counters, **self._gauges, **self._histograms}
         for series, values in catalogue.FIXED_LABELS:
             for value in values:
@@ -174,7 +176,7 @@ class PrometheusMetrics:
             for category in policy.categories:
                 enforced.labels(policy.name, category.id).set(category.mode is Mode.ENFORCE)
             self._begin_at_zero(policy)
-        self._forget_other_versions(policies)
+        self._forget_other_versions(catalogue.CATEGORY_BANDS, policies)
 
     def _begin_at_zero(self, policy: Policy) -> None:
         for code in ReasonCode:
@@ -190,17 +192,19 @@ class PrometheusMetrics:
                     policy.name, policy.version, category.id, band
                 )
 
-    def _forget_other_versions(self, policies: Sequence[Policy]) -> None:
-        """Drop the bands of versions no longer in force, or every edit would add series."""
-        bands = self._counters[catalogue.CATEGORY_BANDS]
+    def _forget_other_versions(self, series: Series, policies: Sequence[Policy]) -> None:
+        """Drop what was counted for versions no longer in force, or every edit would add series.
+        Name and version are the first two labels."""
+        counter = self._counters[series]
         in_force = {(policy.name, policy.version) for policy in policies}
-        names = catalogue.CATEGORY_BANDS.labels
         known = {
-            tuple(s.labels[name] for name in names) for m in bands.collect() for s in m.samples
+            tuple(s.labels[name] for name in series.labels)
+            for m in counter.collect()
+            for s in m.samples
         }
         for labels in known:
             if labels[:2] not in in_force:
-                bands.remove(*labels)
+                counter.remove(*labels)
 
     def policy_reload(self, *, ok: bool) -> None:
         self._counters[catalogue.POLICY_RELOADS].labels("ok" if ok else "failed").inc()
@@ -244,3 +248,30 @@ class PrometheusMetrics:
 
     def embeddings_size(self, size_bytes: int) -> None:
         self._gauges[catalogue.EMBEDDINGS_BYTES].set(size_bytes)
+
+    def shadow_reload(self, *, ok: bool) -> None:
+        self._counters[catalogue.SHADOW_RELOADS].labels("ok" if ok else "failed").inc()
+        self._gauges[catalogue.SHADOW_RELOAD_OK].set(ok)
+
+    def shadows(self, shadows: Sequence[Policy]) -> None:
+        info = self._gauges[catalogue.SHADOW_INFO]
+        info.clear()
+        for shadow in shadows:
+            info.labels(shadow.name, shadow.version).set(1)
+            for live, other in itertools.product(Verdict, Verdict):
+                self._counters[catalogue.SHADOW_VERDICTS].labels(
+                    shadow.name, shadow.version, live, other
+                )
+        for series in (catalogue.SHADOW_VERDICTS, catalogue.SHADOW_BANDS):
+            self._forget_other_versions(series, shadows)
+
+    def shadow_verdict(self, *, policy: str, version: str, live: str, shadow: str) -> None:
+        self._counters[catalogue.SHADOW_VERDICTS].labels(policy, version, live, shadow).inc()
+
+    def shadow_band(
+        self, *, policy: str, version: str, category: str, live: str, shadow: str
+    ) -> None:
+        self._counters[catalogue.SHADOW_BANDS].labels(policy, version, category, live, shadow).inc()
+
+    def shadow_missed(self, reason: str) -> None:
+        self._counters[catalogue.SHADOW_MISSED].labels(reason).inc()

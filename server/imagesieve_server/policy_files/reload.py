@@ -19,7 +19,8 @@ from imagesieve_server.policy_files import compiled
 
 log = logging.getLogger(__name__)
 
-_Stamp = tuple[int, int, int]
+Stamps = dict[Path, tuple[int, int, int]]
+"""Time of change, size and inode of each artefact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class PolicyFolder:
         self._metrics = metrics
         self._in_force: Mapping[str, Policy] = {}
         self._by_file: dict[Path, str] = {}
-        self._stamps: dict[Path, _Stamp] = {}
+        self._stamps: Stamps = {}
 
     def load(self) -> None:
         """First load: any problem is an error. Raises PolicyError."""
@@ -79,13 +80,13 @@ class PolicyFolder:
 
     def reload(self) -> ReloadResult:
         """Read the folder again. Never raises for a bad artefact; it stays as it was."""
-        self._stamps = self._scan()
+        self._stamps = scan(self._folder)
         found: dict[str, Policy] = {}
         by_file: dict[Path, str] = {}
         problems: list[str] = []
         for path in sorted(self._stamps):
             try:
-                policy = self._read(path)
+                policy = read_for(path, self._spec)
                 if policy.name in found:
                     raise PolicyError(f"policy {policy.name!r} stands in two files", file=str(path))
             except PolicyError as error:
@@ -111,31 +112,36 @@ class PolicyFolder:
         """Reload whenever a file of the folder appeared, went or changed. Runs until cancelled."""
         while True:
             await asyncio.sleep(every_s)
-            if await asyncio.to_thread(self._scan) != self._stamps:
+            if await asyncio.to_thread(scan, self._folder) != self._stamps:
                 result = self.reload()
                 log.info("policies reloaded", extra={"in_force": len(result.policies)})
 
-    def _scan(self) -> dict[Path, _Stamp]:
-        stamps: dict[Path, _Stamp] = {}
-        try:
-            for path in self._folder.glob(f"*{compiled.SUFFIX}"):
-                if not path.name.startswith("."):
-                    about = path.stat()
-                    stamps[path] = (about.st_mtime_ns, about.st_size, about.st_ino)
-        except OSError as error:
-            log.error("policy folder unreadable", extra={"problem": error.strerror})
-        return stamps
 
-    def _read(self, path: Path) -> Policy:
-        result = compiled.read(path)
-        policy = result.policy
-        if policy.model_fingerprint != self._spec.fingerprint:
-            raise PolicyError(
-                f"policy {policy.name!r} was compiled for model "
-                f"{policy.model_fingerprint[:12]}, but this server runs "
-                f"{self._spec.fingerprint[:12]} ({self._spec.name}); compile it again",
-                file=str(path),
-            )
-        for warning in result.warnings:
-            log.warning("policy warning", extra={"policy": policy.name, "problem": warning})
-        return policy
+def scan(folder: Path) -> Stamps:
+    """What tells whether an artefact of the folder changed; a folder that cannot be read is
+    logged."""
+    stamps: Stamps = {}
+    try:
+        for path in folder.glob(f"*{compiled.SUFFIX}"):
+            if not path.name.startswith("."):
+                about = path.stat()
+                stamps[path] = (about.st_mtime_ns, about.st_size, about.st_ino)
+    except OSError as error:
+        log.error("policy folder unreadable", extra={"problem": error.strerror})
+    return stamps
+
+
+def read_for(path: Path, spec: EncoderSpec) -> Policy:
+    """Read one artefact, which must be of this model. Raises PolicyError."""
+    result = compiled.read(path)
+    policy = result.policy
+    if policy.model_fingerprint != spec.fingerprint:
+        raise PolicyError(
+            f"policy {policy.name!r} was compiled for model "
+            f"{policy.model_fingerprint[:12]}, but this server runs "
+            f"{spec.fingerprint[:12]} ({spec.name}); compile it again",
+            file=str(path),
+        )
+    for warning in result.warnings:
+        log.warning("policy warning", extra={"policy": policy.name, "problem": warning})
+    return policy

@@ -104,6 +104,30 @@ class RecordingMetrics:
     def queue(self, stats: QueueStats) -> None:
         self._note("queue", stats=stats)
 
+    def shadow_reload(self, *, ok: bool) -> None:
+        self._note("shadow_reload", ok=ok)
+
+    def shadows(self, shadows: Sequence[Policy]) -> None:
+        self._note("shadows", shadows=tuple(shadows))
+
+    def shadow_verdict(self, *, policy: str, version: str, live: str, shadow: str) -> None:
+        self._note("shadow_verdict", policy=policy, version=version, live=live, shadow=shadow)
+
+    def shadow_band(
+        self, *, policy: str, version: str, category: str, live: str, shadow: str
+    ) -> None:
+        self._note(
+            "shadow_band",
+            policy=policy,
+            version=version,
+            category=category,
+            live=live,
+            shadow=shadow,
+        )
+
+    def shadow_missed(self, reason: str) -> None:
+        self._note("shadow_missed", reason=reason)
+
     def embeddings_kept(self, views: int) -> None:
         self._note("embeddings_kept", views=views)
 
