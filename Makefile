@@ -12,7 +12,7 @@ LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
         bench bench-policy-diff kills machine machine-postgres power-cuts overload audit-recall fuzz mutation \
-        train-demo finetune-demo clean
+        train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -125,10 +125,6 @@ train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (up
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
 	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
 
-finetune-demo: $(VENV)/.all ## Teach the demo model of one artist the other's art: what is gained, what is kept
-	@$(PY) tests/long/finetune_demo.py --n $(N) --seed $(SEED) \
-	    --cache imagesieve-data/emoji --checkpoint imagesieve-data/demo-model-google/checkpoint
-
 SCENES := imagesieve-data/scenes
 
 $(SCENES)/fit/labels.csv: | $(VENV)/.all
@@ -143,6 +139,20 @@ $(SCENES)/fresh/labels.csv: | $(VENV)/.all
 promise: $(VENV)/.all $(SCENES)/fit/labels.csv $(SCENES)/fresh/labels.csv ## N trials per goal: do chosen thresholds hold on scenes not drawn?
 	@$(PY) tests/benchmarks/threshold_promise.py --n $(N) --seed $(SEED) \
 	    --scenes $(SCENES) --cache imagesieve-data/embeddings
+
+probe-curve: $(VENV)/.all $(SCENES)/fit/labels.csv $(SCENES)/fresh/labels.csv ## What a probe gains over prompts and how many labels it needs, N draws a size
+	@$(PY) tests/long/probe_curve.py --n $(N) --seed $(SEED) \
+	    --fit $(SCENES)/fit --fresh $(SCENES)/fresh --cache imagesieve-data/embeddings
+
+ONE_ARTIST := imagesieve-data/demo-model-google
+
+$(ONE_ARTIST)/train.json: | $(VENV)/.all
+	@$(PY) -m imagesieve_server model train-demo --artists google --steps 1000 --seed 1 \
+	    --resume --cache imagesieve-data/emoji --out $(@D)
+
+finetune-demo: $(VENV)/.all $(ONE_ARTIST)/train.json ## Teach the demo model of one artist the other's art: what is gained, what is kept
+	@$(PY) tests/long/finetune_demo.py --n $(N) --seed $(SEED) \
+	    --cache imagesieve-data/emoji --checkpoint $(ONE_ARTIST)/checkpoint
 
 clean: ## Remove environments and caches
 	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -159,14 +159,18 @@ def run(args: argparse.Namespace, scratch: Path) -> None:
         seconds.append((time.monotonic() - began, done.facts["seconds"]))
         for mix in MIXES:
             maps = seen.maps().mixed(seen.maps(tuned), mix)
-            for artist in (unseen, args.seen):
-                found = seen.figures(artist, maps, chosen)
-                table.setdefault((artist, mix), []).append(found)
-    for artist, what in ((unseen, "taught, emoji never shown"), (args.seen, "kept")):
-        print(f"\n{artist} ({what})")
+            for what, (artist, asked) in {
+                f"{unseen}, emoji it was taught": (unseen, ~chosen),
+                f"{unseen}, emoji never shown": (unseen, chosen),
+                f"{args.seen}, kept": (args.seen, chosen),
+            }.items():
+                found = seen.figures(artist, maps, asked)
+                table.setdefault((what, mix), []).append(found)
+    for what in dict.fromkeys(what for what, _ in table):
+        print(f"\n{what}")
         print("  new weights" + "".join(f"{mix:>8.2f}" for mix in MIXES))
-        for row in table[artist, 0.0][0]:
-            values = [np.mean([half[row] for half in table[artist, mix]]) for mix in MIXES]
+        for row in table[what, 0.0][0]:
+            values = [np.mean([half[row] for half in table[what, mix]]) for mix in MIXES]
             print(f"  {row:16}" + "".join(f"{value:8.3f}" for value in values))
     for whole, training in seconds:
         print(f"{whole:.0f} s a fine-tuning, of which the steps took {training:.1f} s")

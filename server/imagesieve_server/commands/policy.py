@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands import policy_diff, policy_explain, policy_starters
+from imagesieve_server.commands import (
+    policy_diff,
+    policy_explain,
+    policy_probe,
+    policy_starters,
+)
 from imagesieve_server.core.calibration import Calibration, Platt
 from imagesieve_server.core.policy import AuditRates, Category, Mode, Policy, Threshold
 from imagesieve_server.demo_data import DEMO_BUNDLE
@@ -49,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
     show.set_defaults(run=_show)
 
     policy_explain.add_parser(commands)
+    policy_probe.add_parser(commands)
     policy_starters.add_parser(commands)
     policy_diff.add_parser(commands)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from imagesieve_server.core.errors import PolicyError
+from imagesieve_server.core.errors import ConfigError, PolicyError
 from imagesieve_server.core.policy import Probe
 
 FORMAT = 1
@@ -43,9 +44,14 @@ class ProbeFile:
 
 
 def write_probe(path: Path, probe_file: ProbeFile) -> None:
-    """Write the file."""
+    """Replace the file at ``path`` atomically. Raises ConfigError."""
     data = {"format": FORMAT, "model_fingerprint": probe_file.model_fingerprint}
-    path.write_text(json.dumps({**data, **as_json(probe_file)}, indent=1) + "\n")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps({**data, **as_json(probe_file)}, indent=1) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def read_probe(path: Path) -> ProbeFile:

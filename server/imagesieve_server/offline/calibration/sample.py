@@ -49,7 +49,7 @@ def sample_of(
     """
     kinds = kinds_of(labelled)
     views = view_logits(policy, labelled)
-    groups = number_groups(_keys(labelled, group))
+    groups = number_groups(group_keys(labelled, group))
     if int(groups.max()) + 1 < folds:
         raise TooFewLabels(
             f"{int(groups.max()) + 1} groups of pictures are fewer than {folds} folds"
@@ -81,8 +81,8 @@ def chosen_categories(policy: Policy, ids: Sequence[str]) -> tuple[Category, ...
     return policy.subset(tuple(ids))
 
 
-def _keys(labelled: LabelledSet, group: str) -> Sequence[str]:
-    """What pictures that belong together have in common."""
+def group_keys(labelled: LabelledSet, group: str) -> Sequence[str]:
+    """What pictures that belong together have in common. Raises LabelsError (no such column)."""
     if not group:
         return labelled.sha256
     if group not in labelled.columns:
