@@ -55,6 +55,7 @@ def test_mistakes_are_named_for_a_policy_person(tmp_path: Path, capsys: Printed)
         "was compiled for another model": ["--model", str(tmp_path / "tiny")],
         "has no column 'hour' beside its labels": ["--slices", "expected,hour"],
         "--json: there is no folder": ["--json", str(tmp_path / "no" / "e.json")],
+        "--html: a page is written of": ["--from-decisions", "--html", str(tmp_path / "e.html")],
         "is no folder; --images": ["--images", str(tmp_path / "nowhere")],
         "x.policy.npz: cannot be read": ["--policy", str(tmp_path / "x.policy.npz")],
         "no readable bundle.json": ["--model", str(tmp_path)],

@@ -130,6 +130,8 @@ JSON_MISTAKES = [
     ('{"file": ["a"], "categories": []}', "column 'file': is empty"),
     ('{"file": "a", "drugs": ["1"]}', "is no answer"),
     ('{"file": "a", "drugs": 2}', "'2' is no answer"),
+    ('{"file": "\\ud800", "drugs": 1}', "half a character"),
+    ('{"file": "a", "drugs": 1, "\\udfff": 1}', "half a character"),
     ("\n".join(f'{{"k{n}": 1}}' for n in range(300)), "more than 256 different keys"),
 ]
 

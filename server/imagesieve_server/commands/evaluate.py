@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICY
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.runtime import Provider
 from imagesieve_server.encoders.text import OnnxTextEncoder
-from imagesieve_server.offline.evaluation import as_json
+from imagesieve_server.offline.evaluation import as_html, as_json, wording
 from imagesieve_server.offline.evaluation.evaluate import compare_choices, evaluate
 from imagesieve_server.offline.evaluation.results import Comparison, Evaluation
 from imagesieve_server.offline.evaluation.sections import sections
@@ -28,7 +29,9 @@ from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_la
 from imagesieve_server.offline.measures.bootstrap import Resampling
 from imagesieve_server.offline.read_policy import read_policy
 from imagesieve_server.offline.report import section
+from imagesieve_server.offline.report.page import page
 from imagesieve_server.offline.report.section import Section
+from imagesieve_server.offline.report.thumbnails import Thumbnail, Thumbnails, thumbnails
 from imagesieve_server.policy_files.compiled import CompiledPolicy
 
 CACHE = Path("imagesieve-data/evaluation-cache")
@@ -45,6 +48,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add_set_arguments(parser, required=False)
     add = parser.add_argument
+    add("--html", type=Path, metavar="FILE", help="also write a report as one HTML page")
+    add(
+        "--thumbnails", type=Thumbnails, choices=list(Thumbnails), default=Thumbnails.BLURRED,
+        help="of mistakes in that page: blurred before they get into the file, sharp behind a "
+        "blur that a click takes away, or none (default: %(default)s)",
+    )  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
     add(
         "--slices", type=_names, metavar="COLUMN,…",
@@ -115,8 +124,11 @@ class Loader:
 
 
 def _run(args: argparse.Namespace) -> int:
-    _check_folder("--json", args.json)
+    for option, path in (("--html", args.html), ("--json", args.json)):
+        _check_folder(option, path)
     if args.from_decisions:
+        if args.html:
+            raise ConfigError("--html: a page is written of --labels, not of --from-decisions")
         named = "" if args.policy == DEMO_POLICY else str(args.policy)
         return evaluate_decisions.run(policy=named, json_to=args.json, args=args)
     if args.labels is None or args.images is None:
@@ -140,12 +152,14 @@ def _run(args: argparse.Namespace) -> int:
         columns=args.slices,
         compared=_comparisons(loader, labelled, found, resampling) if args.compare else (),
     )
-    parts = sections(evaluation)
+    parts = sections(evaluation, _thumbnails(loader, evaluation) if args.html else {})
     if args.diagnose:
         parts += _diagnoses(loader, labelled, found, resampling)
     print(section.as_text(parts))
     if args.json:
         _write_json(args.json, evaluation, parts)
+    if args.html:
+        _write_html(args.html, evaluation, parts)
     return 0
 
 
@@ -184,6 +198,36 @@ def _comparisons(
         )
     finally:
         loader.progress.end()
+
+
+def _thumbnails(loader: Loader, evaluation: Evaluation) -> Mapping[int, Thumbnail]:
+    """Of every mistake that the report shows."""
+    shown = [m for c in evaluation.categories for m in (*c.false_alarms, *c.misses)]
+    policy = loader.policy
+    return thumbnails(
+        evaluation.labelled,
+        [mistake.view for mistake in shown],
+        images=loader.args.images,
+        preprocessing=loader.bundle.manifest.preprocessing,
+        plan=ViewPlan(coverage=policy.coverage, max_views=policy.max_views),
+        kind=loader.args.thumbnails,
+    )
+
+
+def _write_html(path: Path, evaluation: Evaluation, parts: list[Section]) -> None:
+    aid = Section(
+        id="words", title="What the words mean", text="", data=None,
+        html=lambda: as_html.reading_aid(evaluation),
+    )  # fmt: skip
+    text = page(
+        title=f"How the policy “{evaluation.policy.name}” does",
+        subtitle=f"{date.today().isoformat()}: {wording.head_line(evaluation)}",
+        sections=[*parts, aid],
+        footer=f"Intervals are of 95 %, from {evaluation.resamples} resamples, seed "
+        f"{evaluation.seed}. Policy version {evaluation.policy.version}, model "
+        f"{evaluation.labelled.model_fingerprint}.",
+    )
+    write(path, text, option="--html")
 
 
 def _write_json(path: Path, evaluation: Evaluation, parts: list[Section]) -> None:

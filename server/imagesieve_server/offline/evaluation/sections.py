@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from imagesieve_server.offline.evaluation import as_json, as_text
+from collections.abc import Mapping
+
+from imagesieve_server.offline.evaluation import as_html, as_json, as_text, html_categories
 from imagesieve_server.offline.evaluation.results import Evaluation
 from imagesieve_server.offline.report.section import Section
+from imagesieve_server.offline.report.thumbnails import Thumbnail
 
 
-def sections(evaluation: Evaluation) -> list[Section]:
-    """The parts in reading order."""
+def sections(
+    evaluation: Evaluation, thumbnails: Mapping[int, Thumbnail] | None = None
+) -> list[Section]:
+    """The parts in reading order. ``thumbnails`` are of views, by their number in the set."""
     found = [
         Section(
             id="verdicts",
             title="In short",
             text="\n\n".join([as_text.summary(evaluation), as_text.verdicts(evaluation)]),
             data=as_json.verdicts(evaluation.verdicts),
+            html=lambda: as_html.summary(evaluation),
         ),
         Section(
             id="categories",
@@ -25,6 +31,7 @@ def sections(evaluation: Evaluation) -> list[Section]:
                 if part
             ),
             data=[as_json.category(one) for one in evaluation.categories],
+            html=lambda: html_categories.categories(evaluation, thumbnails or {}),
             entries=[
                 (f"category-{c.category.id}", c.category.title) for c in evaluation.categories
             ],
@@ -34,6 +41,7 @@ def sections(evaluation: Evaluation) -> list[Section]:
             title="Slices",
             text=as_text.slices(evaluation),
             data=as_json.slices(evaluation.slices),
+            html=lambda: as_html.slices(evaluation),
         ),
     ]
     if evaluation.comparisons:
@@ -43,6 +51,7 @@ def sections(evaluation: Evaluation) -> list[Section]:
                 title="What the policy's choices are worth",
                 text="\n\n".join(map(as_text.comparison, evaluation.comparisons)),
                 data=[as_json.comparison(one) for one in evaluation.comparisons],
+                html=lambda: as_html.comparisons(evaluation),
                 entries=[(f"comparison-{c.id}", c.question) for c in evaluation.comparisons],
             )
         )

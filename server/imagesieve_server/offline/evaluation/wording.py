@@ -70,8 +70,13 @@ def right_when_rare(at: AtThreshold, *, prevalence: float = RARE) -> float | Non
 
 def summary(evaluation: Evaluation) -> list[str]:
     """A few sentences, the most important first."""
+    return [*_overall(evaluation), *findings(evaluation)]
+
+
+def findings(evaluation: Evaluation) -> list[str]:
+    """The same without what is said of all pictures together."""
     return [
-        *_overall(evaluation),
+        *_observed(evaluation),
         *_weakest(evaluation.categories),
         *_no_figures(evaluation.categories),
         *_gaps(evaluation),
@@ -92,12 +97,17 @@ def _overall(evaluation: Evaluation) -> list[str]:
             "Of 100 pictures that show nothing of it, it flags about "
             f"{of_a_hundred(found.flagged_clean)}."
         )
-    if found.observed_only.value > 0:
-        lines.append(
-            f"Categories in mode observe would flag another {percent(found.observed_only.value)} "
-            "of the pictures if they were enforced."
-        )
     return lines
+
+
+def _observed(evaluation: Evaluation) -> list[str]:
+    share = evaluation.verdicts.observed_only.value
+    if not share:
+        return []
+    return [
+        f"Categories in mode observe would flag another {percent(share)} of the pictures if they "
+        "were enforced."
+    ]
 
 
 def _weakest(categories: Sequence[CategoryResult]) -> list[str]:

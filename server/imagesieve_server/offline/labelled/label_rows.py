@@ -168,6 +168,14 @@ def _json_object(line: str, file: str, number: int) -> dict[str, str | tuple[str
             file=file,
             line=number,
         )
+    try:  # JSON can write half a character, which is no text anywhere else
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise LabelsError(
+            "holds half a character (a lone surrogate such as \\ud800); write the text as UTF-8",
+            file=file,
+            line=number,
+        ) from None
     return {name: _json_value(value, file, number, name) for name, value in found.items()}
 
 
