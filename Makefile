@@ -11,8 +11,8 @@ FIRST ?= 0
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff kills machine machine-postgres power-cuts overload audit-recall fuzz mutation \
-        train-demo probe-curve finetune-demo clean
+        bench bench-policy-diff kills kills-postgres machine machine-postgres power-cuts overload \
+        audit-recall fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -105,6 +105,9 @@ machine-postgres: $(VENV)/.all ## The same with PostgreSQL as a third
 kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must be in the queue
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
 	@$(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
+
+kills-postgres: $(VENV)/.all ## N kills of two loaded servers on PostgreSQL and of the database
+	@$(PY) tests/long/kill_postgres.py --n $(N) --seed $(SEED)
 
 overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed reason, none hangs
 	@$(PY) tests/long/overload.py --n $(N) --seed $(SEED)

@@ -5,21 +5,27 @@ The one place that tells the two apart. Knows settings and both openings, and no
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from imagesieve_server import config
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import require_same_folder
+from imagesieve_server.review_queue.inspection import Inspection
 from imagesieve_server.review_queue.postgres import (
     LOCK_TIMEOUT_S,
+    POSTGRES,
     migrate_postgres,
     open_postgres,
     postgres_engine,
     shown,
 )
-from imagesieve_server.review_queue.read_only import QueueReader, sqlite_reader
+from imagesieve_server.review_queue.read_only import QueueReader, read_only_engine, sqlite_reader
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.store_thread import StoreMetrics
@@ -30,6 +36,11 @@ OTHERS_DECISIONS_S = 2.0
 
 READ_TIMEOUT_S = 60.0
 """A page of a table that takes longer ends with an error, seconds."""
+
+
+def queue_settings(path: Path | None) -> QueueSettings:
+    """The queue's settings in the file (None: defaults) and the environment. Raises ConfigError."""
+    return config.load(path, os.environ).queue
 
 
 def migrate_store(queue: QueueSettings) -> None:
@@ -76,14 +87,17 @@ def open_reader(queue: QueueSettings, *, tenant: str = "") -> QueueReader:
     """A look beside the servers; "" is all tenants. Raises StartupError subclasses."""
     if not queue.is_postgres:
         return sqlite_reader(path=Path(queue.database), tenant=tenant)
-    engine = postgres_engine(
-        url=queue.database,
-        password=password_of(queue),
-        connections=1,
-        statement_timeout_s=READ_TIMEOUT_S,
-        lock_timeout_s=LOCK_TIMEOUT_S,
-    )
-    return QueueReader(engine=engine, place=shown(queue.database), tenant=tenant)
+    return QueueReader(engine=_looking(queue), place=shown(queue.database), tenant=tenant)
+
+
+def open_inspection(queue: QueueSettings, *, tenant: str = "") -> Inspection:
+    """A look at items with all that belongs to them, a page at one moment. Raises StartupError
+    subclasses."""
+    if queue.is_postgres:
+        engine: sa.Engine = _looking(queue).execution_options(**POSTGRES.reading)
+    else:
+        engine = read_only_engine(Path(queue.database))
+    return Inspection(engine=engine, place=place_of(queue), tenant=tenant)
 
 
 def place_of(queue: QueueSettings) -> str:
@@ -104,3 +118,14 @@ def password_of(queue: QueueSettings) -> str | None:
         raise ConfigError(
             f"queue.database_password_file: {queue.database_password_file}: {problem}"
         ) from None
+
+
+def _looking(queue: QueueSettings) -> sa.Engine:
+    """One connection that waits for nobody for long."""
+    return postgres_engine(
+        url=queue.database,
+        password=password_of(queue),
+        connections=1,
+        statement_timeout_s=READ_TIMEOUT_S,
+        lock_timeout_s=LOCK_TIMEOUT_S,
+    )

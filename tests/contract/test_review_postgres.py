@@ -212,20 +212,28 @@ def test_a_request_repeated_at_another_server_is_recognized(
 
 
 def test_groups_that_cross_do_not_wait_for_each_other(
-    desk: Desk, other: RuledStore, threads: ThreadPoolExecutor
+    postgres_server: PostgresServer, postgres_url: str, clock: ManualClock
 ) -> None:
     """Everybody takes bytes in one order: no deadlock, hence no second of waiting for one."""
+    patient = {"lock_timeout_s": 100.0, "statement_timeout_s": 100.0}
+    servers = [open_for_test(postgres_url, clock, **patient) for _ in range(2)]
     names = [f"c{n}" for n in range(40)]
 
     def record(turn: int) -> None:
-        store = (desk.store, other)[turn % 2]
+        store = servers[turn % 2]
         order = names if turn % 2 else names[::-1]
         for result in store.record([make_flag(f"{turn}-{name}", name) for name in order]):
             assert not isinstance(result, Exception)
 
-    list(threads.map(record, range(24)))
-    page = other.list(ListRequest(tenant="t", page_size=100))
+    with ThreadPoolExecutor(8) as threads:  # as many as connections
+        list(threads.map(record, range(24)))
+    page = servers[0].list(ListRequest(tenant="t", page_size=100))
     assert [item.submissions for item in page.items] == [24] * 40
+    text = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = postgres_server.run(postgres_url, text)
+    for server in servers:
+        server.close()
+    assert postgres_server.run(postgres_url, text) == before == [(0,)]
 
 
 @pytest.mark.parametrize("needed", [1, 2])

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import warnings
@@ -27,6 +28,8 @@ from imagesieve_server.review_queue.postgres import (
 )
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.store import RuledStore
+
+START_TRIES = 5
 
 
 class PostgresServer:
@@ -67,8 +70,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """SIGKILL to the server and all its processes: nothing is flushed or said."""
-        pid = self._server.get_pid()
-        family = [pid, *_children(pid)]
+        family = _with_children([self._server.get_pid(), *_postmasters(self.folder)])
         for each in family:
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
@@ -77,10 +79,17 @@ class PostgresServer:
 
     def start_again(self) -> None:
         """After ``kill``: it recovers and listens at the same place."""
-        # Nobody is left (see kill), but a zombie looks alive to who reads these.
-        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
-            (self.folder / name).unlink(missing_ok=True)
-        self._server.ensure_postgres_running()
+        for attempt in range(START_TRIES):
+            # Nobody is left (see kill), but a zombie looks alive to who reads these.
+            for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+                (self.folder / name).unlink(missing_ok=True)
+            try:
+                self._server.ensure_postgres_running()
+                return
+            except subprocess.SubprocessError:  # a fork beside many threads, or a slow machine
+                if attempt == START_TRIES - 1:
+                    raise
+                self.kill()
 
     def close(self) -> None:
         self.kill()
@@ -97,6 +106,17 @@ def engine_for_test(url: str) -> sa.Engine:
     return postgres_engine(
         url=url, password=None, connections=4, statement_timeout_s=20.0, lock_timeout_s=10.0
     )
+
+
+def _postmasters(folder: Path) -> list[int]:
+    """Also one that was started and did not say so in time."""
+    with suppress(OSError, ValueError):
+        return [int((folder / "postmaster.pid").read_text().splitlines()[0])]
+    return []
+
+
+def _with_children(pids: list[int]) -> list[int]:
+    return [*pids, *(child for pid in pids for child in _children(pid))]
 
 
 def _children(pid: int) -> list[int]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server import config
-from imagesieve_server.config import QueueSettings
-from imagesieve_server.queue_store import migrate_store, open_store, place_of
+from imagesieve_server.commands import queue_check, queue_export
+from imagesieve_server.queue_store import migrate_store, open_store, place_of, queue_settings
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,24 +17,22 @@ def add_parser(subparsers: Any) -> None:
         "migrate", help="bring the database to this release's schema (serve does so by itself)"
     )
     stats = commands.add_parser("stats", help="open items by state, while no server runs")
+    queue_check.add_parsers(commands)
+    queue_export.add_parser(commands)
     for parser, run in ((migrate, _migrate), (stats, _stats)):
         parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
         parser.set_defaults(run=run)
 
 
-def _settings(args: argparse.Namespace) -> QueueSettings:
-    return config.load(args.config, os.environ).queue
-
-
 def _migrate(args: argparse.Namespace) -> int:
-    queue = _settings(args)
+    queue = queue_settings(args.config)
     migrate_store(queue)
     print(f"{place_of(queue)}: up to date")
     return 0
 
 
 def _stats(args: argparse.Namespace) -> int:
-    store = open_store(_settings(args))
+    store = open_store(queue_settings(args.config))
     try:
         stats = store.stats(tenant=None)
     finally:

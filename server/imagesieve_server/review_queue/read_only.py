@@ -97,8 +97,13 @@ class QueueReader:
 
 def sqlite_reader(*, path: Path, tenant: str = "", page: int = 2000) -> QueueReader:
     """A reader of a file, which is not made where it is missing. Raises StoreNotUsable."""
+    engine = read_only_engine(path)
+    return QueueReader(engine=engine, place=str(path), tenant=tenant, page=page)
+
+
+def read_only_engine(path: Path) -> sa.Engine:
+    """Connections that cannot write to the file, nor make it."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    engine = sa.create_engine(
+    return sa.create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=5.0)
     )
-    return QueueReader(engine=engine, place=str(path), tenant=tenant, page=page)
