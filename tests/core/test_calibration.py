@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesieve_server.core.calibration import Calibration, Isotonic, Platt, probability
@@ -23,6 +23,7 @@ def calibrations(draw: st.DrawFn) -> Calibration:
     return Isotonic(log_odds=tuple(sorted(places)), probabilities=tuple(sorted(values)))
 
 
+@settings(deadline=None)
 @given(calibrations(), st.lists(REAL, min_size=2, max_size=30))
 def test_a_probability_never_falls(calibration: Calibration, log_odds: list[float]) -> None:
     knots = list(calibration.log_odds) if isinstance(calibration, Isotonic) else []

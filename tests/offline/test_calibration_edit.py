@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from imagesieve_server.core.calibration import Isotonic, Platt
@@ -193,7 +193,9 @@ def test_an_alias_becomes_a_value_of_its_own() -> None:
 
 
 def test_an_anchor_that_another_category_uses_is_not_moved_under_it() -> None:
-    with pytest.raises(PolicyError, match=r"category 'b': cannot be edited .* shares an anchor"):
+    with pytest.raises(
+        PolicyError, match=r"category 'b': cannot be edited .* another place shares its anchor"
+    ):
         edited(ANCHORS, [change("a")], file="f")
     merged = """\
 name: demo
@@ -223,9 +225,78 @@ def test_a_category_that_is_not_there_is_refused() -> None:
         edited(NASTY, [change("q")], file="f")
 
 
+def test_a_key_without_a_value_may_end_the_file() -> None:
+    text = ANCHORS + "  - id: c\n    severity: 1\n    mode: observe\n"
+    text += "    prompts: [z]\n    review_at:"
+    new = edited(text, [calibrated("c")], file="f")
+    assert new == f"{text} 0.7125\n    {WRITTEN}"
+
+
+def test_marks_before_the_text_stay() -> None:
+    for before in ("\ufeff", "---\n", "%YAML 1.2\n---\n", "# only a comment\n\n"):
+        new = edited(before + NASTY, [calibrated("a")], file="f")
+        assert new == before + edited(NASTY, [calibrated("a")], file="f")
+
+
+COMMENT = st.sampled_from(["", "  # why", "      # \u00e9\U0001f52b: {not: yaml}"])
+LIMIT = st.sampled_from(["0.6", "0.60", "{logit: 1}", "{ logit:  1.5 }", "{\n      logit: 2}", ""])
+
+
+@st.composite
+def block_categories(draw: st.DrawFn, name: str) -> str:
+    """A category in block style: keys in any order, comments anywhere, odd indentation."""
+    indent = " " * draw(st.integers(2, 6))
+    lines = [f"id: {name}", f"severity: {draw(st.integers(1, 4))}", "mode: observe"]
+    lines.append(draw(st.sampled_from([
+        "prompts: [a gun]", f"prompts:\n{indent}  - a gun{draw(COMMENT)}\n{indent}  - 'a # sword'",
+        f"prompts:\n{indent}- >-\n{indent}    a gun\n{indent}    in a hand",
+    ])))  # fmt: skip
+    if draw(st.booleans()):
+        lines.append(f"review_at: {draw(LIMIT)}")
+    if draw(st.booleans()):
+        lines.append("title: |\n" + indent + "  Long # title\n")
+    if draw(st.booleans()):
+        lines.append(f"views:\n{indent}  tile: {{review_at: 0.9}}")
+    if draw(st.booleans()):
+        lines.append(f"calibration:\n{indent}  method: platt\n{indent}  slope: 1\n"
+                     f"{indent}  intercept: 0")  # fmt: skip
+    lines = [line + draw(COMMENT) if not line.endswith("\n") else line.rstrip("\n")
+             for line in draw(st.permutations(lines))]  # fmt: skip
+    gap = draw(st.sampled_from(["\n", "\n\n", f"\n{indent}# between\n", "\n# left\n"]))
+    return f"-{indent[1:]}" + gap.join(f"{indent}{line}" for line in lines).lstrip() + "\n"
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> str:
+    categories = "".join(draw(block_categories(name)) for name in ("a", "b"))
+    return f"name: demo\nneutral: [a cat]\ncategories:\n{categories}# the end\n"
+
+
+@settings(deadline=None)
+@given(policies(), st.booleans())
+def test_whatever_the_layout_all_that_is_not_asked_for_stays(text: str, views: bool) -> None:
+    """``edited`` checks the meaning itself; this is about every other line and comment."""
+    try:
+        parse_policy(text, file="f")
+    except PolicyError:
+        assume(False)
+    tile = {ViewKind.TILE: Threshold(value=0.8)} if views else {}
+    new = edited(
+        text,
+        [change("a", 0.71, calibration=PLATT, fitted_on="0123456789ab", views=tile)],
+        file="f",
+    )
+    gone = [line[2:] for line in lines_changed(text, new) if line[0] == "-"]
+    touched = ("review_at", "logit", "calibration", "method: platt", "slope", "intercept", "tile")
+    assert all(any(word in line for word in touched) for line in gone), gone
+    assert new.count("#") >= text.count("#") - sum(line.count("#") for line in gone)
+    assert text.split("id: b")[1] == new.split("id: b")[1]
+
+
 # --- rounding -----------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.floats(-12, 12), st.booleans(), st.booleans(), st.booleans())
 def test_a_written_threshold_is_on_the_promises_side(
     log_odds: float, up: bool, as_logit: bool, tie: bool

@@ -46,7 +46,18 @@ def test_an_error_is_seen_at_its_size() -> None:
     assert found.ece == pytest.approx(0.2, abs=0.01)
     assert found.chance < 0.01
     assert all(b.predicted - b.observed.value == pytest.approx(0.2, abs=0.04) for b in found.bins)
-    assert {b.observed.of for b in found.bins} == {3333, 3334}
+    assert len(found.bins) == 15
+    assert sum(b.observed.of for b in found.bins) == 50_000
+
+
+def test_a_diagram_shows_both_ends_of_a_rare_category() -> None:
+    """Of bins of equally many pictures all but one would lie below a tenth."""
+    rng = np.random.default_rng(2)
+    p = np.where(rng.uniform(size=10_000) < 0.05, rng.uniform(0.1, 1.0, size=10_000), 0.001)
+    found = reliability(p, (rng.uniform(size=10_000) < p).astype(np.int8))
+    assert sum(b.predicted > 0.1 for b in found.bins) >= 5
+    assert sum(b.predicted < 0.1 for b in found.bins) >= 5
+    assert [b.predicted for b in found.bins] == sorted(b.predicted for b in found.bins)
 
 
 def test_losses_by_hand() -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesieve_server.core.errors import TooFewLabels
@@ -43,6 +43,7 @@ def test_the_fewest_draws_that_prove_a_rate(rate: float, needed: int) -> None:
     assert binomial.allowed_events(needed - 1, rate, 0.05) == -1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.floats(0.001, 0.999), st.sampled_from([0.2, 0.1, 0.05, 0.01, 1e-6]))
 def test_allowed_events_are_the_most_that_prove_it(n: int, rate: float, delta: float) -> None:
     k = binomial.allowed_events(n, rate, delta)
@@ -114,6 +115,7 @@ def test_the_recall_is_kept_on_fresh_pictures(ties: bool) -> None:
     assert naive / TRIALS < 0.7
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=149, max_size=400), st.booleans())
 def test_the_labelled_pictures_themselves_have_no_more_mistakes_than_allowed(
     values: list[int], recall: bool

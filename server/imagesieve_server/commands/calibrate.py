@@ -17,12 +17,14 @@ from imagesieve_server.core.views import ViewPlan
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.text import OnnxTextEncoder
-from imagesieve_server.offline.calibration import choosing, policy_file, summary
+from imagesieve_server.offline.calibration import as_html, choosing, policy_file, summary
 from imagesieve_server.offline.calibration.outcome import Budget, Outcome
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.sample import chosen_categories, sample_of
 from imagesieve_server.offline.compile_policy import compile_in_memory
 from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_labelled
+
+_SHOWN = 10  # pictures that could not be looked at, by name
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,7 +63,8 @@ def add_parser(subparsers: Any) -> None:
     add("--per-view-kind", action="store_true", help="with --max-fpr: own thresholds for tiles "
         "and for later frames, so that the goal holds for animations by themselves")  # fmt: skip
     add("--write", action="store_true", help="change the policy's YAML")
-    add("--json", type=Path, metavar="FILE", help="write the figures here")
+    add("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
+    add("--html", type=Path, metavar="FILE", help="also write a page with reliability diagrams")
     parser.set_defaults(run=_run)
 
 
@@ -79,7 +82,13 @@ def _run(args: argparse.Namespace) -> int:
     print("\n".join(summary.lines(outcome)))
     if args.json:
         _save(args.json, json.dumps(summary.as_json(outcome), indent=1) + "\n")
-    _change(args, text, policy_file.changed(text, outcome, args.policy, bundle.fingerprint, policy))
+    new = policy_file.changed(text, outcome, args.policy, bundle.fingerprint, policy)
+    diff = "".join(_diff(text, new, str(args.policy)))
+    if args.html:
+        model = f"{bundle.manifest.name} {bundle.fingerprint[:12]}"
+        _save(args.html, as_html.report(outcome, policy=policy.name, model=model, diff=diff))
+    print(f"\n{diff}", end="")
+    _change(args, new, changes=bool(diff))
     return 0
 
 
@@ -127,12 +136,10 @@ def _goal(args: argparse.Namespace) -> Aim | Budget:
     return Aim(goal=Goal.MIN_RECALL, rate=args.min_recall, confidence=args.confidence)
 
 
-def _change(args: argparse.Namespace, old: str, new: str) -> None:
-    """Show what changes; with --write, change it."""
+def _change(args: argparse.Namespace, new: str, *, changes: bool) -> None:
+    """With --write, change the policy; say what was done."""
     name = str(args.policy)
-    print()
-    print("".join(_diff(old, new, name)), end="")
-    if old == new:
+    if not changes:
         print(f"{name}: nothing to change")
     elif args.write:
         policy_file.write(args.policy, new)
@@ -161,8 +168,10 @@ def _save(path: Path, text: str) -> None:
 def _tell(labelled: LabelledSet) -> None:
     for note in labelled.notes:
         print(f"note: {note}")
-    for left_out in labelled.left_out:
-        print(f"left out: {left_out.file} ({left_out.reason})")
+    for left_out in labelled.left_out[:_SHOWN]:
+        print(f"left out: {left_out.file!r} ({left_out.reason})")
+    if len(labelled.left_out) > _SHOWN:
+        print(f"left out: {len(labelled.left_out) - _SHOWN} more")
 
 
 def _rate(text: str) -> float:

@@ -70,10 +70,9 @@ class _Editor:
         if found is None:
             self._insert(mapping, f"{key}: {value}")
             return
-        name, old = found
+        _, old = found
         if not self.text[old.start : old.end].strip():  # a key without a value
-            behind = self.text.index(":", name.end) + 1
-            self._splices.append((behind, behind, f" {value}"))
+            self._splices.append((old.start, old.start, f" {value}"))
             return
         lines = self._wrapped(value, old.column)
         self._splices.append((old.start, old.end, lines))
@@ -82,7 +81,7 @@ class _Editor:
         self._splices.append((place.start, place.end, value))
 
     def _insert(self, mapping: Place, entry: str) -> None:
-        name, value = _beside(mapping)
+        name, value = self._beside(mapping)
         if mapping.flow:
             self._splices.append((value.end, value.end, f", {entry}"))
             return
@@ -104,6 +103,18 @@ class _Editor:
         )
         return f"{self._newline}{' ' * column}".join(lines)
 
+    def _beside(self, mapping: Place) -> tuple[Place, Place]:
+        """The pair behind which a new one goes; none whose value is a block of text, where
+        nobody can say which of the empty lines and comments behind it are its own."""
+        ends = [
+            p for p in mapping.pairs if self.text[p[1].start : p[1].start + 1] not in ("|", ">")
+        ]
+        for keys in (_BESIDE, _SIMPLE):
+            found = [pair for pair in ends if pair[0].scalar in keys]
+            if found:
+                return found[-1]
+        return (ends or mapping.pairs)[-1]
+
     def result(self) -> str:
         """The edited text; insertions at one place stand in the order they were asked for."""
         text, at = "", 0
@@ -111,15 +122,6 @@ class _Editor:
             text += self.text[at:start] + new
             at = end
         return text + self.text[at:]
-
-
-def _beside(mapping: Place) -> tuple[Place, Place]:
-    """The pair behind which a new one goes."""
-    for keys in (_BESIDE, _SIMPLE):
-        found = [pair for key in keys if (pair := mapping.pair(key))]
-        if found:
-            return max(found, key=lambda pair: pair[0].start)
-    return mapping.pairs[-1]
 
 
 def _category_place(top: Place, identifier: str) -> Place | None:
@@ -174,12 +176,17 @@ def _set_views(
 
 def _check(old: PolicySource, text: str, changes: Sequence[Change], file: str) -> None:
     """Whether ``text`` is the old policy with these changes and no other. Raises PolicyError."""
-    new = parse_policy(text, file=file)
+    try:
+        new = parse_policy(text, file=file)
+    except PolicyError as error:
+        if error.field.endswith(_BESIDE):  # the thresholds do not go together
+            raise
+        raise _by_hand(changes[0].category, "the result would be no policy", file) from None
     wanted = {change.category: change for change in changes}
     for before, after in zip(old.categories, new.categories, strict=True):
         expected = _changed(before, wanted[before.id]) if before.id in wanted else before
         if after != expected:
-            raise _by_hand(before.id, "it shares an anchor with another place", file)
+            raise _by_hand(before.id, "perhaps another place shares its anchor", file)
     same = {"text": "", "warnings": (), "categories": ()}
     if dataclasses.replace(old, **same) != dataclasses.replace(new, **same):  # type: ignore[arg-type]
         raise _by_hand(changes[0].category, "something outside the category would change", file)

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from imagesieve_server.core.scoring import Doubles
 from imagesieve_server.offline.calibration.binomial import Share, interval
@@ -34,7 +35,7 @@ class Bin:
 class Reliability:
     """How well probabilities fit their labels."""
 
-    bins: tuple[Bin, ...]
+    bins: tuple[Bin, ...]  # for a diagram; see ``_for_diagram``
     ece: float  # expected calibration error, 0 to 1
     chance: float  # what ece would be if every probability were exact
     log_loss: float  # nats
@@ -44,25 +45,37 @@ class Reliability:
 def reliability(probabilities: Doubles, labels: Labels, *, bins: int = BINS) -> Reliability:
     """Measure N ≥ 1 probabilities [N] against labels [N] of 0 and 1."""
     order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    found, error, chance = [], 0.0, 0.0
-    for part in parts:
-        p, yes = probabilities[part], int(np.sum(labels[part] == 1))
-        predicted = float(p.mean())
-        found.append(Bin(predicted=predicted, observed=interval(yes, len(part))))
-        weight = len(part) / len(labels)
-        error += weight * abs(predicted - yes / len(part))
-        # E|Z| of the normal that the count of yes is nearly distributed by
-        spread = math.sqrt(float(np.sum(p * (1.0 - p)))) / len(part)
-        chance += weight * math.sqrt(2.0 / math.pi) * spread
     y = (labels == 1).astype(np.float64)
+    error, chance = 0.0, 0.0
+    for part in np.array_split(order, min(bins, len(order))):
+        p = probabilities[part]
+        error += abs(float(p.sum() - y[part].sum())) / len(labels)
+        # E|Z| of the normal that the count of yes is nearly distributed by
+        spread = math.sqrt(float(np.sum(p * (1.0 - p))))
+        chance += math.sqrt(2.0 / math.pi) * spread / len(labels)
     return Reliability(
-        bins=tuple(found),
+        bins=_for_diagram(probabilities, y, order, bins),
         ece=error,
         chance=chance,
         log_loss=float(log_losses(probabilities, labels).mean()),
         brier=float(np.mean((probabilities - y) ** 2)),
     )
+
+
+def _for_diagram(
+    probabilities: Doubles, y: Doubles, order: npt.NDArray[np.intp], bins: int
+) -> tuple[Bin, ...]:
+    """Bins that share out pictures and expected yes alike: of a rare category, bins of equally
+    many pictures are nearly all at the same low end."""
+    p = probabilities[order]
+    weights = 1.0 / len(p) + p / max(float(p.sum()), 1e-300)
+    number = np.minimum((np.cumsum(weights) - weights / 2) * bins / weights.sum(), bins - 1)
+    found = []
+    for k in np.unique(number.astype(int)):
+        part = order[number.astype(int) == k]
+        yes = interval(int(y[part].sum()), len(part))
+        found.append(Bin(predicted=float(probabilities[part].mean()), observed=yes))
+    return tuple(found)
 
 
 def log_losses(probabilities: Doubles, labels: Labels) -> Doubles:

@@ -86,7 +86,7 @@ def group_keys(labelled: LabelledSet, group: str) -> Sequence[str]:
     if not group:
         return labelled.sha256
     if group not in labelled.columns:
-        others = ", ".join(sorted(labelled.columns)) or "none"
+        others = ", ".join(map(repr, sorted(labelled.columns))) or "none"
         raise LabelsError(f"is not a column to group by; the other columns are {others}",
                           column=group)  # fmt: skip
     values = zip(labelled.columns[group], labelled.sha256, strict=True)

@@ -24,7 +24,8 @@ from ruamel.yaml.events import (
 class Place:
     """One node of the text: characters ``start`` to ``end``, the end outside.
 
-    A block mapping or list ends with its last part, before any comment behind it.
+    A block mapping or list ends with its last part, before any comment behind it. A value that
+    is absent stands behind its key's colon.
     """
 
     start: int  # without an anchor or a tag before it
@@ -86,7 +87,18 @@ def _children(place: Place, opening: Any, events: Iterator[Any], text: str) -> A
         if isinstance(opening, SequenceStartEvent):
             place.items.append(first)
         else:
-            place.pairs.append((first, _place(next(events), events, text)))
+            value = _place(next(events), events, text)
+            _move_behind_colon(first, value, text)
+            place.pairs.append((first, value))
+
+
+def _move_behind_colon(key: Place, value: Place, text: str) -> None:
+    """Put an absent value where it would stand; YAML reports it where the next thing begins."""
+    if value.start != value.end:
+        return
+    colon = text.find(":", key.end)
+    if colon >= 0 and not text[key.end : colon].strip():
+        value.start = value.end = colon + 1
 
 
 def _last(place: Place) -> int:
