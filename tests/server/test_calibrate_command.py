@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imagesieve_server.commands import main
-from imagesieve_server.demo_data import DEMO_IMAGES, DEMO_POLICY_SOURCE
+from imagesieve_server.demo_data import DEMO_IMAGES, DEMO_POLICY, DEMO_POLICY_SOURCE
 from imagesieve_server.policy_files.source import parse_policy
 
 Printed = pytest.CaptureFixture[str]
@@ -37,7 +37,9 @@ def test_without_write_only_the_diff_is_shown(
 ) -> None:
     figures = tmp_path / "figures.json"
     asked = ["calibrate", "--policy", str(source), *LABELS, *IMAGES, *cache, *GOAL]
-    assert main([*asked, "--json", str(figures)]) == 0
+    page = tmp_path / "page.html"
+    assert main([*asked, "--json", str(figures), "--html", str(page)]) == 0
+    assert "+    review_at:" in page.read_text()
     shown = capsys.readouterr().out
     assert "a false-positive rate of at most 20 % per category, with confidence 0.95" in shown
     assert "-    review_at: 0.40" in shown
@@ -137,6 +139,20 @@ def test_a_budget_on_the_demos_pictures(source: Path, cache: list[str], capsys: 
     goal = ["--max-review-per-day", "900", "--uploads-per-day", "1000", "--categories", "drugs"]
     assert main([*asked, *goal]) == 0
     assert "at most 900 reviews a day of 1000 uploads (90 %)" in capsys.readouterr().out
+
+
+def test_a_compiled_policy_is_not_what_is_edited(capsys: Printed) -> None:
+    asked = ["calibrate", "--policy", str(DEMO_POLICY), *LABELS, *IMAGES, "--max-fpr", "0.1"]
+    assert main(asked) == 1
+    assert "name the YAML that it was made of" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_named(
+    source: Path, cache: list[str], tmp_path: Path, capsys: Printed
+) -> None:
+    asked = ["calibrate", "--policy", str(source), *LABELS, *IMAGES, *cache, *GOAL]
+    assert main([*asked, "--html", str(tmp_path / "no" / "page.html")]) == 1
+    assert "page.html: cannot be written" in capsys.readouterr().err
 
 
 def test_a_policy_that_cannot_be_read_is_named(tmp_path: Path, capsys: Printed) -> None:

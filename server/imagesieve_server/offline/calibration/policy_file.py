@@ -10,12 +10,15 @@ from imagesieve_server.core.policy import Policy, Scale, Threshold
 from imagesieve_server.offline.calibration.edit_policy import Change, edited
 from imagesieve_server.offline.calibration.outcome import CategoryOutcome, Outcome
 from imagesieve_server.offline.calibration.written import threshold_text
+from imagesieve_server.policy_files.compiled import SUFFIX
 from imagesieve_server.policy_files.fitted_on import fitted_on
 from imagesieve_server.policy_files.source import parse_policy
 
 
 def read(path: Path) -> str:
     """The text with its line ends as they are. Raises PolicyError."""
+    if path.name.endswith(SUFFIX):
+        raise PolicyError("is compiled; name the YAML that it was made of", file=str(path))
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:
