@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesieve_server.core.policy import Category, Policy, PromptGroup
-from imagesieve_server.core.scoring import logits_of
 from imagesieve_server.offline.evaluation.judging import flagged
 from imagesieve_server.offline.evaluation.results import Compared, ComparisonRow
 from imagesieve_server.offline.labelled.label_file import UNSAID, YES
-from imagesieve_server.offline.labelled.labelled_set import LabelledSet
+from imagesieve_server.offline.labelled.labelled_set import LabelledSet, category_logits
 from imagesieve_server.offline.measures import bootstrap, needed, quality
 from imagesieve_server.offline.measures.bootstrap import Measured, Resampling
 from imagesieve_server.offline.measures.quality import Measure
@@ -34,7 +33,7 @@ def variant_of(
     policy: Policy, category: Category, labelled: LabelledSet, *, thresholds: bool = True
 ) -> Variant:
     """A category's variant; ``thresholds`` False where it is on another scale."""
-    logits = logits_of(policy, category, labelled.embeddings.astype(np.float64))[1]
+    logits = category_logits(policy, category, labelled)
     highest = np.asarray(np.maximum.reduceat(logits, labelled.starts), dtype=np.float64)
     return Variant(
         log_odds=highest, flagged=flagged(category, logits, labelled) if thresholds else None

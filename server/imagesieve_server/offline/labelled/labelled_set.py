@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesieve_server.core.errors import LabelsError, PolicyError
-from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.policy import Category, Policy
 from imagesieve_server.core.scoring import Doubles, logits_of
 from imagesieve_server.core.views import Embeddings, View, ViewPlan
 from imagesieve_server.encoders.bundle import Bundle
@@ -203,12 +203,17 @@ def view_logits(policy: Policy, labelled: LabelledSet) -> dict[str, Doubles]:
             f"({policy.model_fingerprint[:12]}…) than the pictures were seen by "
             f"({labelled.model_fingerprint[:12]}…); compile it with --model for that bundle"
         )
-    parts: dict[str, list[Doubles]] = {category.id: [] for category in policy.categories}
-    for start in range(0, len(labelled.embeddings), _CHUNK):
-        vectors = labelled.embeddings[start : start + _CHUNK].astype(np.float64)
-        for category in policy.categories:
-            parts[category.id].append(logits_of(policy, category, vectors)[1])
-    return {name: np.concatenate(found) for name, found in parts.items()}
+    return {c.id: category_logits(policy, c, labelled) for c in policy.categories}
+
+
+def category_logits(policy: Policy, category: Category, labelled: LabelledSet) -> Doubles:
+    """One category's log-odds of every view, float64 [V]; ``category`` may be a variant of the
+    policy's own. The model is not checked."""
+    parts = [
+        logits_of(policy, category, labelled.embeddings[start : start + _CHUNK].astype(np.float64))
+        for start in range(0, len(labelled.embeddings), _CHUNK)
+    ]
+    return np.concatenate([logits for _, logits in parts])
 
 
 def image_logits(policy: Policy, labelled: LabelledSet) -> dict[str, Doubles]:
