@@ -166,6 +166,23 @@ def test_a_mix_lies_between(models: dict[str, Path], images: Path, tmp_path: Pat
     assert moved[1.0][1] < moved[0.5][1] < 1.0
 
 
+def test_another_mix_of_a_finished_training_costs_no_step(
+    models: dict[str, Path], images: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from imagesieve_server.offline.finetune.finetune import finetune
+
+    settings = settings_of(models["vit"], images, tmp_path / "tuned", epochs=3)
+    finetune(settings, silent)
+    new = weights_of(settings.out.rename(tmp_path / "first"))["visual.proj"]
+    again = dataclasses.replace(settings, mix=0.25, resume=True)
+    assert finetune(again, silent).facts["final_loss"] is None
+    old = torch.load(models["vit"] / "open_clip_pytorch_model.bin", weights_only=True)
+    expected = 0.75 * old["visual.proj"] + 0.25 * new
+    assert torch.allclose(weights_of(settings.out)["visual.proj"], expected, atol=1e-6)
+
+
 def test_an_interrupted_run_goes_on_to_the_same_weights(
     models: dict[str, Path], images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
