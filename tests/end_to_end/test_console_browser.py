@@ -306,24 +306,30 @@ def test_a_restart_of_the_server_in_mid_review(site: Site, ann: Any) -> None:
         assert client.review.get(item).decisions[-1].reviewer == "ann"
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(site: Site, chromium: Any, scheme: str, width: int) -> None:
-    from axe_playwright_python.sync_playwright import Axe
+class Looker:
+    """Runs axe-core over pages and keeps what it finds serious."""
 
-    upload(site, 1, first=9000 + width + len(scheme))
-    size = {"width": width, "height": 800}
-    found: dict[str, list[str]] = {}
+    def __init__(self) -> None:
+        self.found: dict[str, list[str]] = {}
 
-    def look(page: Any, name: str) -> None:
+    def look(self, page: Any, name: str) -> None:
+        from axe_playwright_python.sync_playwright import Axe
+
         for problem in Axe().run(page).response["violations"]:
             if problem["impact"] in ("serious", "critical"):
                 nodes = [node["html"][:120] for node in problem["nodes"]]
-                found.setdefault(name, []).append(f"{problem['id']}: {nodes}")
-        wider = page.evaluate("document.documentElement.scrollWidth > innerWidth + 1")
-        if wider:
-            found.setdefault(name, []).append("the page is wider than the screen")
+                self.found.setdefault(name, []).append(f"{problem['id']}: {nodes}")
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+            self.found.setdefault(name, []).append("the page is wider than the screen")
 
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(site: Site, chromium: Any, scheme: str, width: int) -> None:
+    upload(site, 1, first=9000 + width + len(scheme))
+    size = {"width": width, "height": 800}
+    looker = Looker()
+    look = looker.look
     with person(site, chromium, "ann", color_scheme=scheme, viewport=size, bypass_csp=True) as page:
         look(page, "empty")
         assert press(page, "n")
@@ -339,4 +345,26 @@ def test_axe_finds_nothing_serious(site: Site, chromium: Any, scheme: str, width
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.wait_for_url(f"{site.url}/login")
         look(page, "sign in")
-    assert found == {}
+    assert looker.found == {}
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_nothing_serious_on_the_leads_pages(
+    site: Site, chromium: Any, scheme: str, width: int
+) -> None:
+    (item,) = upload(site, 1, first=12_000 + width)
+    size = {"width": width, "height": 800}
+    looker = Looker()
+    with person(site, chromium, "lea", color_scheme=scheme, viewport=size, bypass_csp=True) as page:
+        press(page, "n")
+        press(page, "a")
+        for path in ("/overview", "/queue", "/queue?state=DECIDED", f"/items/{item}"):
+            page.goto(site.url + path)
+            looker.look(page, path)
+        reveal(page)
+        looker.look(page, "an item revealed")
+        page.keyboard.press("z")
+        looker.look(page, "an item zoomed")
+        page.goto(site.url + "/review")
+        drain(page)
+    assert looker.found == {}

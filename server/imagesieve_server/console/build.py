@@ -13,6 +13,7 @@ from imagesieve_server.console.account_pages import AccountPages, LoginMetrics
 from imagesieve_server.console.accounts import Accounts
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
+from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.login_limit import LoginLimit
 from imagesieve_server.console.passwords import Passwords
 from imagesieve_server.console.pictures import Pictures
@@ -84,9 +85,23 @@ def build_console(
         signing_in=signing_in,
         account=account,
         review=review,
+        lead=_lead_pages(review),
         templates=templates,
         origins=options.origins,
     ).app()
+
+
+def _lead_pages(review: ReviewPages) -> LeadPages:
+    """Over the same parts."""
+    return LeadPages(
+        queue=review.queue,
+        policies=review.policies,
+        pictures=review.pictures,
+        database=review.database,
+        book=review.book,
+        templates=review.templates,
+        clock=review.clock,
+    )
 
 
 def _signing_in(

@@ -44,6 +44,15 @@ CREATE TABLE reveal (             -- append-only: who saw which picture unveiled
 ) STRICT;
 CREATE INDEX reveal_by_account ON reveal (tenant, account, at);
 CREATE INDEX reveal_by_item ON reveal (tenant, item_id);
+CREATE TABLE deed (               -- append-only: what people did here
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    account TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    what TEXT NOT NULL            -- APPROVE, REJECT, ESCALATE, SKIP, UNDO
+) STRICT;
+CREATE INDEX deed_by_time ON deed (tenant, at);
 CREATE TABLE preference (account TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
@@ -70,6 +79,17 @@ class Reveal:
     item_id: str
     sha256: str
     how: str  # "asked" or "shown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """One thing that one person did with one item."""
+
+    at: float
+    account: str
+    tenant: str
+    item_id: str
+    what: str  # an outcome, "SKIP" or "UNDO"
 
 
 class ConsoleDatabase:
@@ -131,6 +151,21 @@ class ConsoleDatabase:
             (tenant, since),
         )
         return {str(row["account"]): int(str(row["items"])) for row in rows}
+
+    async def add_deed(self, deed: Deed) -> None:
+        await self._write(
+            "INSERT INTO deed (at, account, tenant, item_id, what) VALUES (?, ?, ?, ?, ?)",
+            (deed.at, deed.account, deed.tenant, deed.item_id, deed.what),
+        )
+
+    async def deeds(self, *, tenant: str, since: float) -> tuple[Deed, ...]:
+        """The tenant's since then, oldest first."""
+        rows = await self._rows(
+            "SELECT at, account, tenant, item_id, what FROM deed"
+            " WHERE tenant = ? AND at >= ? ORDER BY number",
+            (tenant, since),
+        )
+        return tuple(Deed(**row) for row in rows)  # type: ignore[arg-type]
 
     async def preference(self, account: str) -> str:
         """The account's preferences as JSON, "" where it has none."""

@@ -96,7 +96,9 @@ class Desk:
             record = await self.queue.decide(request)
         except (ItemNotFound, LeaseLost, DecisionConflict):
             return await self._lost(session)
-        return await self.sessions.save(session, _decided(work, record))
+        session = await self.sessions.save(session, _decided(work, record))
+        await self.sessions.note(session, item_id=item_id, what=outcome.value)
+        return session
 
     async def skip(self, session: Session, *, item_id: str) -> Session:
         """Give the item in hand back, for somebody else or for later."""
@@ -104,7 +106,10 @@ class Desk:
         if work.item_id != item_id:
             return session
         await self._give_back(session)
-        return await self.sessions.save(session, work.without_item().remembering(skipped=item_id))
+        skipped = work.without_item().remembering(skipped=item_id)
+        session = await self.sessions.save(session, skipped)
+        await self.sessions.note(session, item_id=item_id, what="SKIP")
+        return session
 
     async def take_skipped(self, session: Session) -> Session:
         """Skipped items may come again."""
@@ -131,6 +136,7 @@ class Desk:
             decided=max(0, work.decided - 1),
         )  # fmt: skip
         session = await self.sessions.save(session, cleared)
+        await self.sessions.note(session, item_id=item.item_id, what="UNDO")
         session, lease = await self._claim(session, item.tier, item_id=item.item_id)
         told = "Undone. Here it is again." if lease else "Undone; the item is back in the queue."
         return await self._tell(session, told)

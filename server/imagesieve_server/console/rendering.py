@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 from starlette.responses import HTMLResponse
 
+from imagesieve_server.console.words import ago, span
+
 STATIC = Path(__file__).parent / "static"
 
 
@@ -24,7 +26,7 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals["build"] = _build()
+        self._environment.globals |= {"build": _build(), "ago": ago, "span": span}
 
     def page(self, name: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
         """One page as a response."""

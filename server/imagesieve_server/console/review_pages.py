@@ -16,14 +16,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase, Reveal
 from imagesieve_server.console.desk import LOST, Desk
+from imagesieve_server.console.listing import policy_of, with_frames
 from imagesieve_server.console.pictures import NoPicture, Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
-from imagesieve_server.console.shown import Shown, plain_frames, shown
+from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, Form, field_of, read_form
-from imagesieve_server.core.errors import InvalidRequest, UnknownPolicy
-from imagesieve_server.core.policy import Policy
+from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import Item, Outcome, State
 from imagesieve_server.core.views import Background
@@ -130,7 +130,8 @@ class ReviewPages:
             await self._record(session, item, how="asked")
         if request.headers.get("accept", "").startswith("application/json"):
             return JSONResponse({"revealed": True})
-        return RedirectResponse(LOOP, status_code=303)
+        in_hand = item_id == session.work.item_id
+        return RedirectResponse(LOOP if in_hand else f"/items/{item.item_id}", status_code=303)
 
     async def picture(self, request: Request, session: Session) -> Response:
         """The preview, veiled or, once revealed, clear; never the file itself."""
@@ -148,7 +149,7 @@ class ReviewPages:
         return Response(picture.clear if clear else picture.veiled, media_type="image/jpeg")
 
     async def _item(self, session: Session, item: Item, *, message: str) -> Response:
-        shown_item = shown(item, policy=self._policy(item), now=self.clock())
+        shown_item = shown(item, policy=policy_of(self.policies, item), now=self.clock())
         worst = next((frame for frame in shown_item.frames if frame.worst), None)
         picture = await try_picture(
             self.pictures,
@@ -161,7 +162,7 @@ class ReviewPages:
         return self.templates.page(
             "review.html",
             session=session,
-            item=_with_frames(shown_item, picture),
+            item=with_frames(shown_item, picture),
             picture=picture if isinstance(picture, Picture) else None,
             no_picture=picture if isinstance(picture, str) else "",
             revealed=item.item_id in session.work.revealed,
@@ -215,16 +216,11 @@ class ReviewPages:
         return await self.desk.revealed(session, item.item_id)
 
     async def _visible(self, session: Session, item_id: str) -> Item:
-        """An item that the person may look at: the one in hand. Raises Forbidden."""
-        if item_id != session.work.item_id:
+        """An item that the person may look at: the one in hand, or, for leads, any of the
+        tenant. Raises Forbidden."""
+        if item_id != session.work.item_id and not session.account.role.leads:
             raise Forbidden("You do not have this item in hand.")
         return await self.queue.get(tenant=session.tenant, item_id=item_id)
-
-    def _policy(self, item: Item) -> Policy | None:
-        try:
-            return self.policies.get(item.policy)
-        except UnknownPolicy:
-            return None
 
 
 def _labels(form: Form) -> tuple[str, ...]:
@@ -236,15 +232,6 @@ def _which(request: Request) -> tuple[int, Background]:
     number = int(frame) if frame.isdecimal() and len(frame) < 6 else 0
     black = request.query_params.get("background") == Background.BLACK
     return number, Background.BLACK if black else Background.WHITE
-
-
-def _with_frames(item: Shown, picture: Picture | str) -> Shown:
-    """Views to step through where the judged ones are withheld or not known."""
-    if item.frames or isinstance(picture, str):
-        return item
-    return dataclasses.replace(
-        item, frames=plain_frames(picture.frames, has_alpha=picture.has_alpha)
-    )
 
 
 def _sentence(problem: str) -> str:

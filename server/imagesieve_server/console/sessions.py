@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imagesieve_server.console.accounts import Account, Accounts
-from imagesieve_server.console.database import ConsoleDatabase, SessionRow
+from imagesieve_server.console.database import ConsoleDatabase, Deed, SessionRow
 
 _SEEN_EVERY_S = 60.0  # not every look is worth a write
 _REMEMBERED = 50  # items skipped and revealed that a session remembers
@@ -136,6 +136,17 @@ class Sessions:
         """Keep what is in hand; returns the session with it."""
         await self._database.update_session(session.id, tenant=session.tenant, work=_dump(work))
         return dataclasses.replace(session, work=work)
+
+    async def note(self, session: Session, *, item_id: str, what: str) -> None:
+        """Put on record what the person did."""
+        deed = Deed(
+            at=self._clock(),
+            account=session.account.name,
+            tenant=session.tenant,
+            item_id=item_id,
+            what=what,
+        )
+        await self._database.add_deed(deed)
 
     async def change_tenant(self, session: Session, tenant: str) -> Session:
         """Go on in another tenant, with nothing in hand."""

@@ -244,7 +244,7 @@ def _earlier(item: Item, *, now: float, whole: bool) -> tuple[str, ...]:
     """Decisions of earlier rounds and other items of the bytes; of the present round only
     why it was escalated: a second review must not know the first one's word."""
     lines = [
-        _decision(record, now)
+        _decision(record, now, by=record.reviewer if whole else "")
         for record in item.decisions
         if whole
         or record.round < item.round
@@ -256,8 +256,10 @@ def _earlier(item: Item, *, now: float, whole: bool) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _decision(record: DecisionRecord, now: float) -> str:
+def _decision(record: DecisionRecord, now: float, *, by: str = "") -> str:
     text = f"{_OUTCOME[record.outcome]} {ago(now - record.decided_at)}"
+    if by:
+        text += f" by {by}"
     if record.labels:
         text += f" ({', '.join(record.labels)})"
     return text + (f": “{record.note}”" if record.note else "")

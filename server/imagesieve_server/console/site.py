@@ -1,7 +1,7 @@
 """The console's site: which address does what, and what holds for all of them.
 
-Knows routes, roles and how failures look; what a page does is in ``review_pages.py`` and
-``account_pages.py``.
+Knows routes, roles and how failures look; what a page does is in ``review_pages.py``,
+``account_pages.py`` and ``lead_pages.py``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages
 from imagesieve_server.console.guard import Guard
+from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
 from imagesieve_server.console.sessions import Session
@@ -39,12 +40,13 @@ class Site:
     signing_in: SigningIn
     account: AccountPages
     review: ReviewPages
+    lead: LeadPages
     templates: Templates
     origins: frozenset[str]
 
     def app(self) -> ASGIApp:
         """The whole as one ASGI application."""
-        account, review = self.account, self.review
+        account, review, lead = self.account, self.review, self.lead
         routes = [
             Route("/", _home),
             Route("/login", account.login_page),
@@ -63,6 +65,10 @@ class Site:
             self._post("/review/extend", review.extend),
             self._post("/review/reveal", review.reveal),
             self._get("/items/{item_id}/picture", review.picture),
+            self._get("/queue", lead.items),
+            self._get("/items/{item_id}", lead.item),
+            self._post("/items/requeue", lead.requeue),
+            self._get("/overview", lead.overview),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers = {

@@ -75,10 +75,9 @@ function tell(message) {
 }
 
 async function post(path) {
-  const form = $("decision");
   const body = new URLSearchParams();
-  body.set("csrf", form.elements.csrf.value);
-  body.set("item_id", form.elements.item_id.value);
+  body.set("csrf", document.querySelector("[name=csrf]").value);
+  body.set("item_id", document.body.dataset.item);
   const headers = { Accept: "application/json" };
   const answer = await fetch(path, { method: "POST", body, headers, redirect: "error" });
   if (!answer.ok) throw new Error(String(answer.status));
@@ -160,7 +159,12 @@ function setUpPicture() {
   $("reveal-form")?.addEventListener("submit", reveal);
   $("veil").addEventListener("click", veil);
   $("grey").addEventListener("click", (event) => toggle(event.currentTarget, "grey"));
-  $("zoom").addEventListener("click", (event) => toggle(event.currentTarget, "zoomed"));
+  $("zoom").addEventListener("click", (event) => {
+    toggle(event.currentTarget, "zoomed");
+    const frame = $("frame");
+    if (frame.classList.contains("zoomed")) frame.tabIndex = 0; // there is something to scroll
+    else frame.removeAttribute("tabindex");
+  });
   $("view")?.addEventListener("change", show);
   $("before")?.addEventListener("click", () => step(-1));
   $("after")?.addEventListener("click", () => step(1));
@@ -206,7 +210,7 @@ addEventListener("pageshow", (event) => {
 });
 $("help-button")?.addEventListener("click", () => $("help").showModal());
 setUpPicture();
-if (document.body.dataset.item) {
+if ($("decision")) {
   for (const kind of ["keydown", "pointermove", "pointerdown", "scroll"]) {
     addEventListener(kind, () => { seen = Date.now(); }, { passive: true });
   }

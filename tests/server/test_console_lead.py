@@ -1,0 +1,175 @@
+"""What leads see: the list, an item's page, the overview; and that reviewers do not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from helpers.console_rig import Rig, console
+from imagesieve_server.console.database import Deed
+from imagesieve_server.console.figures import by_hour, shares
+from imagesieve_server.core.review import State
+from imagesieve_server.core.verdict import ReasonCode
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with console(tmp_path) as made:
+        yield made
+
+
+async def parked(rig: Rig) -> str:
+    item = await rig.flag()
+    for _ in range(5):
+        assert await rig.claim("bob") is not None
+        rig.clock.advance(601.0)
+        await rig.queue.expire_leases()
+    assert (await rig.item(item)).state is State.PARKED
+    return item
+
+
+@pytest.mark.parametrize("page", ["/queue", "/overview", "/items/x"])
+async def test_reviewers_see_no_more_than_the_item_in_hand(rig: Rig, page: str) -> None:
+    ann = await rig.signed_in()
+    assert (await ann.get(page)).status_code == 403
+    await ann.get("/review")
+    assert "Overview" not in ann.page
+    assert (await ann.post("/items/requeue", item_id="x")).status_code == 403
+
+
+async def test_the_list_is_filtered_by_state_and_category(rig: Rig) -> None:
+    await rig.flag(category="red", severity=4)
+    await rig.flag(category="blue", reasons=(ReasonCode.UNDECODABLE,))
+    lea = await rig.signed_in("lea")
+    await lea.take()
+    await lea.decide("approve")
+    await lea.get("/queue")
+    assert lea.page.count('<a href="/items/') == 1
+    await lea.get("/queue?state=DECIDED")
+    assert lea.page.count('<a href="/items/') == 1
+    assert "<td>Approve</td>" in lea.page
+    await lea.get("/queue?category=blue")
+    assert "no picture" in lea.page
+    await lea.get("/queue?category=green")
+    assert "There are none." in lea.page
+    assert (await lea.get("/queue?state=NONSENSE")).status_code == 200
+
+
+async def test_the_list_goes_on_page_by_page(rig: Rig) -> None:
+    for _ in range(60):
+        rig.clock.advance(1.0)
+        await rig.flag()
+    lea = await rig.signed_in("lea")
+    await lea.get("/queue")
+    assert lea.page.count('<a href="/items/') == 50
+    later = lea.page.split('class="button" href="')[1].split('"')[0].replace("&amp;", "&")
+    await lea.get(later)
+    assert lea.page.count('<a href="/items/') == 10
+    answer = await lea.get("/queue?after=nonsense")
+    assert answer.headers["location"] == "/queue"
+
+
+async def test_a_parked_item_is_put_back(rig: Rig) -> None:
+    item = await parked(rig)
+    lea = await rig.signed_in("lea")
+    await lea.get("/overview")
+    assert f'href="/items/{item}"' in lea.page
+    await lea.get(f"/items/{item}")
+    assert "Parked" in lea.page
+    await lea.post("/items/requeue")
+    assert (await rig.item(item)).state is State.READY
+    answer = await lea.post("/items/requeue", item_id=item)
+    assert answer.status_code == 200
+
+
+async def test_a_lead_may_reveal_any_item_and_that_is_on_record(rig: Rig) -> None:
+    item = await rig.flag()
+    lea = await rig.signed_in("lea")
+    await lea.get(f"/items/{item}")
+    assert (await lea.get(f"/items/{item}/picture")).status_code == 200
+    assert (await lea.get(f"/items/{item}/picture?clear")).status_code == 403
+    await lea.get(f"/items/{item}")
+    answer = await lea.post("/review/reveal")
+    assert answer.url.path == f"/items/{item}"
+    assert (await lea.get(f"/items/{item}/picture?clear")).status_code == 200
+    await lea.get(f"/items/{item}")
+    assert "<li>lea, just now</li>" in lea.page
+
+
+async def test_a_lead_sees_nothing_of_other_tenants(rig: Rig) -> None:
+    item = await rig.flag(tenant="other")
+    lea = await rig.signed_in("lea")
+    for page in (f"/items/{item}", f"/items/{item}/picture"):
+        assert (await lea.get(page)).status_code == 404
+    await lea.get("/queue")
+    assert item not in lea.page
+    assert (await lea.post("/items/requeue", item_id=item)).status_code == 404
+    await lea.get("/queue")
+    assert (await lea.post("/review/reveal", item_id=item)).status_code == 404
+
+
+async def test_an_open_item_of_a_policy_that_audits_tells_a_lead_no_more(rig: Rig) -> None:
+    """Leads decide, too; once decided they see what it was."""
+    item = await rig.flag(blind=True, audit=True, inclusion_probability=0.1,
+                          reasons=(ReasonCode.AUDIT_SAMPLE,))  # fmt: skip
+    lea = await rig.signed_in("lea")
+    for page in (f"/items/{item}", "/queue", "/overview"):
+        await lea.get(page)
+        assert "0.83" not in lea.page
+        assert "audit" not in lea.page.lower()
+        assert "due in" not in lea.page
+    await lea.take()
+    await lea.decide("approve")
+    await lea.get(f"/items/{item}")
+    assert "0.83" in lea.page
+    assert "approved just now by lea" in lea.page
+
+
+async def test_the_overview_counts(rig: Rig) -> None:
+    for number in range(4):
+        await rig.flag(category="red" if number else "blue", severity=2)
+    ann, lea = await rig.signed_in(), await rig.signed_in("lea")
+    await ann.take()
+    await ann.post("/review/reveal")
+    await ann.decide("approve")
+    await ann.post("/review/undo")
+    await ann.decide("reject", label="red")
+    await ann.post("/review/skip")
+    rig.clock.advance(9 * 3600.0)
+    await lea.sign_in("lea")
+    await lea.get("/overview")
+    row = lea.page.split('<th scope="row">ann</th>')[1].split("</tr>")[0]
+    assert row.replace("<td>", " ").replace("</td>", "").split() == list("2110111")
+    assert "Decisions per hour: 2 9 h ago" in lea.page
+    assert " overdue</span>" in lea.page
+    assert "9 hours" in lea.page
+
+
+async def test_an_empty_overview(rig: Rig) -> None:
+    lea = await rig.signed_in("lea")
+    await lea.get("/overview")
+    assert "Nothing waits." in lea.page
+    assert "Decisions per hour: none" in lea.page
+
+
+def test_hours_and_shares() -> None:
+    deeds = [
+        Deed(at=at, account=name, tenant="t", item_id="i", what=what)
+        for at, name, what in (
+            (9999.0, "a", "APPROVE"),
+            (9000.0, "b", "SKIP"),
+            (6000.0, "a", "UNDO"),
+        )
+    ]
+    hours = by_hour(deeds, now=10_000.0)
+    assert len(hours) == 24
+    assert [(hour.ago, hour.count, hour.share) for hour in hours[-2:]] == [
+        (1, 1, 50.0),
+        (0, 2, 100.0),
+    ]
+    people = shares(deeds, exposures={"c": 4})
+    assert [(p.name, p.decided, p.skipped, p.undone, p.exposures) for p in people] == [
+        ("a", 1, 0, 1, 0), ("b", 0, 1, 0, 0), ("c", 0, 0, 0, 4),
+    ]  # fmt: skip
