@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -26,6 +27,7 @@ import numpy as np
 
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.views import Background, View, ViewKind
+from imagesieve_server.durable_files import write_file
 from imagesieve_server.offline.labelled.encoding import Encoded
 
 FORMAT = 1
@@ -59,7 +61,7 @@ class EmbeddingCache:
         try:
             # Embeddings say much about a picture: they are nobody else's to read.
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(self.folder / "key.json", text.encode())
+            _write(self.folder / "key.json", text.encode())
         except OSError as error:
             raise ConfigError(f"--cache: {folder}: {error.strerror}") from None
 
@@ -93,19 +95,15 @@ class EmbeddingCache:
         data = _part(self._waiting)
         name = f"part-{hashlib.sha256(data).hexdigest()[:24]}.npz"
         try:
-            _replace(self.folder / name, data)
+            _write(self.folder / name, data)
         except OSError as error:
             raise ConfigError(f"--cache: {self.folder}: {error.strerror}") from None
         self._waiting = {}
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+def _write(path: Path, data: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    write_file(path, data, scratch=scratch)
 
 
 def _part(pictures: Mapping[str, Encoded]) -> bytes:
