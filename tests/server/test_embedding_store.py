@@ -303,6 +303,37 @@ async def test_erasing_says_so_where_a_file_cannot_be_read(tmp_path: Path) -> No
     assert sha_of("wanted") not in {image.sha256 for image in read(tmp_path)}
 
 
+async def test_a_store_that_cannot_be_listed_says_so_and_the_thread_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = RecordingMetrics()
+    store = opened(tmp_path, metrics=metrics, file_views=1)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(layout, "day_folders", refuse)
+        with pytest.raises(StoreUnavailable):
+            await store.erase(tenant="t", sha256=sha_of("wanted"))
+    assert await store.erase(tenant="t", sha256=sha_of("wanted")) == 0
+    await store.close()
+    assert metrics.named("embeddings_failed") == [{"operation": "erase"}]
+
+
+async def test_an_image_of_no_day_costs_itself_only(tmp_path: Path) -> None:
+    clock, metrics = Clock(), RecordingMetrics()
+    store = opened(tmp_path, clock=clock, metrics=metrics, file_views=1)
+    clock.now = float("nan")
+    store.see(judged("of no day"))
+    assert await store.erase(tenant="t", sha256=sha_of("none")) == 0
+    clock.now = NOON
+    store.see(judged("kept"))
+    await store.close()
+    assert metrics.named("embeddings_failed") == [{"operation": "write"}]
+    assert [image.sha256 for image in read(tmp_path)] == [sha_of("kept")]
+
+
 # --- damage -----------------------------------------------------------------------------
 
 

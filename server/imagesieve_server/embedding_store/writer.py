@@ -101,6 +101,7 @@ class ParquetEmbeddings:
         self._inbox: Inbox[KeptImage] = Inbox(capacity=options.queue_views)
         self._waiting: dict[_Key, _Group] = {}  # of the thread alone
         self._oldest: float | None = None  # monotonic time of the first in ``_waiting``
+        self._tidy_at = time.monotonic()
         try:
             self._files = StoreFiles(root=root)
         except OSError as problem:
@@ -142,21 +143,28 @@ class ParquetEmbeddings:
     # --- the thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
-        tidy_at = time.monotonic()
         while not self._inbox.finished:
-            if time.monotonic() >= tidy_at:
-                self._tidy()
-                tidy_at = time.monotonic() + TIDY_S
-            entry = self._inbox.take(timeout_s=self._wait_s(tidy_at))
-            if isinstance(entry, KeptImage):
-                self._add(entry)
-            elif entry is not None:
-                entry()
-            if self._is_due():
-                self._write_all()
+            try:
+                self._step()
+            except Exception:  # whoever waits for an erasure must get an answer
+                log.exception("embeddings not kept")
+                self._metrics.embeddings_failed("write")
         self._write_all()
 
-    def _wait_s(self, tidy_at: float) -> float:
+    def _step(self) -> None:
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_S
+            self._tidy()
+        entry = self._inbox.take(timeout_s=self._wait_s())
+        if isinstance(entry, KeptImage):
+            self._add(entry)
+        elif entry is not None:
+            entry()
+        if self._is_due():
+            self._write_all()
+
+    def _wait_s(self) -> float:
+        tidy_at = self._tidy_at
         flush_at = tidy_at if self._oldest is None else self._oldest + self._options.flush_s
         return max(0.0, min(tidy_at, flush_at) - time.monotonic())
 
@@ -174,9 +182,9 @@ class ParquetEmbeddings:
             self._write(max(self._waiting, key=lambda key: self._waiting[key].views))
 
     def _write_all(self) -> None:
+        self._oldest = None
         for key in list(self._waiting):
             self._write(key)
-        self._oldest = None
 
     def _write(self, key: _Key) -> None:
         """Write one group, a file for each day in it; what fails is dropped and counted."""
@@ -210,9 +218,9 @@ class ParquetEmbeddings:
                     del self._waiting[key]
         try:
             removed += self._files.erase(tenant=tenant, sha256=sha256)
-        except StoreUnavailable:
+        except (StoreUnavailable, OSError) as problem:
             self._metrics.embeddings_failed("erase")
-            raise
+            raise StoreUnavailable("the embeddings cannot be erased at present") from problem
         finally:
             self._metrics.embeddings_size(self._files.size_bytes)
         return removed
