@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -301,6 +302,27 @@ async def test_erasing_says_so_where_a_file_cannot_be_read(tmp_path: Path) -> No
     await store.close()
     assert metrics.named("embeddings_failed") == [{"operation": "erase"}]
     assert sha_of("wanted") not in {image.sha256 for image in read(tmp_path)}
+
+
+async def test_erasures_of_several_servers_take_turns(tmp_path: Path) -> None:
+    """Two that rewrote one file at once would each bring back what the other removed."""
+    one, other = opened(tmp_path, file_views=3), opened(tmp_path, file_views=3)
+    for name in ("a", "b", "c"):
+        one.see(judged(name))
+    await one.erase(tenant="t", sha256=sha_of("none"))
+    with (tmp_path / ".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        first = asyncio.create_task(one.erase(tenant="t", sha256=sha_of("a")))
+        second = asyncio.create_task(other.erase(tenant="t", sha256=sha_of("b")))
+        await asyncio.sleep(0.2)
+        assert not first.done()
+        assert not second.done()
+        assert len(read(tmp_path)) == 3
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert await asyncio.gather(first, second) == [1, 1]
+    await one.close()
+    await other.close()
+    assert [image.sha256 for image in read(tmp_path)] == [sha_of("c")]
 
 
 async def test_a_store_that_cannot_be_listed_says_so_and_the_thread_lives(

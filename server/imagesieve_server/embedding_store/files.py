@@ -1,14 +1,18 @@
 """The files of a store that is written: adding, erasing, removing what is too old.
 
-Synchronous, for one thread. Knows nothing of queues or metrics.
+Synchronous, for one thread. Several servers may share a root: names are random, and erasures take
+turns. Knows nothing of queues or metrics.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from imagesieve_server.embedding_store import layout, rows
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"
 SCRATCH_AGE_S = 3600.0
 """A temporary file older than this, seconds, was left by a process that died."""
 
@@ -53,8 +58,13 @@ class StoreFiles:
     def erase(self, *, tenant: str, sha256: str) -> int:
         """Remove an image's rows from every file of the tenant; how many.
 
-        Goes on after a file that it cannot read or change; raises StoreUnavailable then.
+        Goes on after a file that it cannot read or change; raises StoreUnavailable then. One
+        process at a time: two that rewrite a file would each bring back what the other removed.
         """
+        with self._alone():
+            return self._erase(tenant, sha256)
+
+    def _erase(self, tenant: str, sha256: str) -> int:
         removed, problems = 0, 0
         wanted = np.void(bytes.fromhex(sha256))
         for folder in layout.day_folders(self._root, tenant=tenant):
@@ -90,6 +100,16 @@ class StoreFiles:
                     path.unlink()
             except FileNotFoundError:
                 continue
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other process changes files, and keep them waiting."""
+        descriptor = os.open(self._root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _rewrite(self, path: Path, sha256: str) -> None:
         rest = rows.without(path, sha256)
