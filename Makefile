@@ -11,8 +11,8 @@ FIRST ?= 0
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff kills kills-postgres machine machine-postgres power-cuts overload \
-        audit-recall fuzz mutation train-demo probe-curve finetune-demo clean
+        bench bench-policy-diff bench-queue kills kills-postgres machine machine-postgres \
+        power-cuts overload audit-recall fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -95,6 +95,9 @@ bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's o
 
 bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
+
+bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
+	@$(PY) tests/benchmarks/queue_rates.py
 
 machine: $(VENV)/.base ## N random steps on the review queue, SQLite and memory in lockstep
 	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED)

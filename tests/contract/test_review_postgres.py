@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -26,10 +27,12 @@ from imagesieve_server.core.review import (
 )
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.review_queue import deciding, erasing, events, recording
+from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import require_same_folder
 from imagesieve_server.review_queue.postgres import open_postgres, postgres_engine, shown
 from imagesieve_server.review_queue.rows import Transaction
 from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.review_queue.writer import QueueWriter
 
 pytestmark = pytest.mark.postgres
 
@@ -569,3 +572,73 @@ def test_connections_end_with_the_store(postgres_server: PostgresServer, postgre
     text = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'imagesieve-server'"
     while postgres_server.run(postgres_url, text)[0][0]:
         time.sleep(0.01)  # a connection's end takes the database a moment
+
+
+# --- writers of two servers over one evidence folder ---
+
+
+class Quiet:
+    def store_commit(self, *, flags: int, seconds: float) -> None: ...
+
+    def store_error(self, operation: str) -> None: ...
+
+
+class Slow(FolderEvidence):
+    """A folder after whose writes a moment passes, in which others get on."""
+
+    def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
+        super().put(tenant=tenant, sha256=sha256, data=data)
+        time.sleep(0.3)
+
+
+class Hasty(QueueWriter):
+    """A writer that believes to be alone: the control that must fail."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "several_servers": False})
+
+
+async def erased_while_uploaded(
+    kind: type[QueueWriter], url: str, clock: ManualClock, root: Path
+) -> int:
+    """Two servers: one deletes what the other is given; pictures that are missing afterwards."""
+    stores = [open_for_test(url, clock, lock_timeout_s=60.0) for _ in range(2)]
+    writers = [
+        kind(
+            store=store,
+            evidence=Slow(root=root),
+            metrics=Quiet(),
+            store_threads=4,
+            several_servers=True,
+            patience_s=100.0,
+        )
+        for store in stores
+    ]
+    asked = EraseRequest(
+        tenant="t", sha256=make_flag("x", "picture").sha256, reason="order", actor="law"
+    )
+    missing = 0
+    await writers[0].submit(make_flag("r", "picture"), b"picture")
+    for turn in range(8):
+        flag = make_flag(f"r{turn}", "picture")
+        _, kept = await asyncio.gather(writers[0].erase(asked), writers[1].submit(flag, b"picture"))
+        item = await writers[1].get(tenant="t", item_id=kept.item_id)
+        there = Slow(root=root).has(tenant="t", sha256=flag.sha256)
+        missing += item.state is State.READY and not there
+        await writers[1].submit(make_flag(f"again{turn}", "picture"), b"picture")
+    for writer in writers:
+        await writer.close()
+    return missing
+
+
+async def test_an_upload_beside_a_deletion_at_another_server_keeps_its_picture(
+    postgres_url: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    assert await erased_while_uploaded(QueueWriter, postgres_url, clock, tmp_path) == 0
+
+
+async def test_without_the_second_look_the_picture_is_missed(
+    postgres_url: str, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Who does not look again after the commit loses some: the test above can fail."""
+    assert await erased_while_uploaded(Hasty, postgres_url, clock, tmp_path) > 0
