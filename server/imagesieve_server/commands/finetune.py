@@ -76,7 +76,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--image-only", action="store_true", help="leave the text projection as it is")
     add("--epochs", type=int, default=20, help="(default: %(default)s)")
     add("--batch", type=int, default=1024, help="pairs a step (default: %(default)s)")
-    add("--rate", type=float, default=1e-3, help="peak learning rate (default: %(default)s)")
+    add("--rate", type=float, default=3e-4, help="peak learning rate (default: %(default)s)")
     add(
         "--held-out",
         type=float,

@@ -26,7 +26,7 @@ class Settings:
     image_only: bool = False  # leave the text projection as it is
     epochs: int = 20
     batch: int = 1024  # pairs
-    rate: float = 1e-3  # peak learning rate
+    rate: float = 3e-4  # peak learning rate
     held_out: float = 0.1  # share of the pictures
     mix: float = 0.5  # of the new weights in what is written
     seed: int = 0
