@@ -436,6 +436,19 @@ def test_the_command_says_what_changes(
 
 
 @pytest.mark.embeddings
+def test_a_report_that_cannot_be_written_is_named(
+    tmp_path: Path, artefacts: tuple[Path, Path], capsys: Printed
+) -> None:
+    a = compiled.read(artefacts[0]).policy
+    keep(tmp_path / "store", random_images(np.random.default_rng(2), a, 3, DIMENSIONS))
+    paths = [str(path) for path in artefacts]
+    out = tmp_path / "none" / "out.json"
+    words = ["policy", "diff", *paths, "--store", str(tmp_path / "store"), "--json", str(out)]
+    assert main(words) == 1
+    assert f"{out}: cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.embeddings
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.offline.backtest import text
 from imagesieve_server.offline.backtest.as_json import as_json
 from imagesieve_server.offline.backtest.diff import Asked, back_test
@@ -71,9 +72,15 @@ def _run(args: argparse.Namespace) -> int:
     for line in text.lines(report, examples=args.examples):
         print(line)
     if args.json:
-        content = json.dumps(as_json(report), indent=1, ensure_ascii=False)
-        args.json.write_text(content + "\n", encoding="utf-8", errors="replace")
+        _write(args.json, json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n")
     return 0
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8", errors="replace")
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be written: {problem.strerror}") from None
 
 
 def _day(text: str) -> date:
