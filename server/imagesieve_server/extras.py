@@ -13,7 +13,6 @@ from imagesieve_server.core.errors import MissingExtra
 _EXTRAS = {
     "sklearn": "evaluate",
     "scipy": "evaluate",
-    "matplotlib": "evaluate",
     "pyarrow": "embeddings",
     "psycopg": "postgres",
 }
