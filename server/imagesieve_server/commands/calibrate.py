@@ -10,21 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands.evaluate import CACHE
+from imagesieve_server.commands.labelled_pictures import add_picture_arguments, load_pictures
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Category, Mode, Policy
 from imagesieve_server.core.views import ViewPlan
-from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
-from imagesieve_server.encoders.runtime import Provider
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.calibration import as_html, choosing, policy_file, summary
 from imagesieve_server.offline.calibration.outcome import Budget, Outcome
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.sample import chosen_categories, sample_of
 from imagesieve_server.offline.compile_policy import compile_in_memory
-from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_labelled
+from imagesieve_server.offline.labelled.labelled_set import LabelledSet
 
 _SHOWN = 10  # pictures that could not be looked at, by name
 
@@ -40,14 +38,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("--policy", type=Path, required=True, metavar="FILE", help="the policy's YAML")
-    add("--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)")
-    add("--labels", type=Path, required=True, metavar="FILE", help="label file, CSV or JSON Lines")
-    add("--images", type=Path, required=True, metavar="DIR", help="folder of its pictures")
-    cache = parser.add_mutually_exclusive_group()
-    cache.add_argument("--cache", type=Path, default=CACHE, metavar="DIR",
-                       help="where embeddings are kept (default: %(default)s)")  # fmt: skip
-    cache.add_argument("--no-cache", action="store_true", help="keep no embeddings")
-    add("--provider", type=Provider, choices=list(Provider), default=Provider.AUTO)
+    add_picture_arguments(parser)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument(
         "--max-fpr", type=_rate, metavar="A", help="flag at most this share of harmless pictures"
@@ -106,15 +97,12 @@ def _outcome(
     categories: Sequence[Category],
 ) -> Outcome:
     progress = Progress(sys.stderr, what="pictures")
-    labelled = load_labelled(
-        labels=args.labels,
-        images=args.images,
+    labelled = load_pictures(
+        args,
         bundle=bundle,
         plan=ViewPlan(coverage=policy.coverage, max_views=policy.max_views),
-        cache=None if args.no_cache else args.cache,
         categories=[category.id for category in policy.categories],
         progress=progress,
-        provider=args.provider,
     )
     progress.end()
     _tell(labelled)

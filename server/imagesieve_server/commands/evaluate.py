@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server.commands import diagnosing, evaluate_decisions
+from imagesieve_server.commands.labelled_pictures import add_picture_arguments, load_pictures
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.views import Coverage, ViewPlan
-from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICY
+from imagesieve_server.demo_data import DEMO_POLICY
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
-from imagesieve_server.encoders.runtime import Provider
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.evaluation import as_html, as_json, wording
 from imagesieve_server.offline.evaluation.evaluate import compare_choices, evaluate
 from imagesieve_server.offline.evaluation.results import Comparison, Evaluation
 from imagesieve_server.offline.evaluation.sections import sections
 from imagesieve_server.offline.evaluation.templates import single_templates
-from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_labelled
+from imagesieve_server.offline.labelled.labelled_set import LabelledSet
 from imagesieve_server.offline.measures.bootstrap import Resampling
 from imagesieve_server.offline.read_policy import read_policy
 from imagesieve_server.offline.report import section
@@ -33,8 +33,6 @@ from imagesieve_server.offline.report.page import page
 from imagesieve_server.offline.report.section import Section
 from imagesieve_server.offline.report.thumbnails import Thumbnail, Thumbnails, thumbnails
 from imagesieve_server.policy_files.compiled import CompiledPolicy
-
-CACHE = Path("imagesieve-data/evaluation-cache")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,8 +44,12 @@ def add_parser(subparsers: Any) -> None:
         "pictures otherwise than others. Embeddings are kept, so that a second policy over the "
         "same pictures takes seconds.",
     )
-    add_set_arguments(parser, required=False)
     add = parser.add_argument
+    add(
+        "--policy", type=Path, default=DEMO_POLICY, metavar="FILE",
+        help="a .policy.npz file, or a policy's YAML (default: the demo's)",
+    )  # fmt: skip
+    add_picture_arguments(parser, required=False)
     add("--html", type=Path, metavar="FILE", help="also write a report as one HTML page")
     add(
         "--thumbnails", type=Thumbnails, choices=list(Thumbnails), default=Thumbnails.BLURRED,
@@ -74,28 +76,6 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=_run)
 
 
-def add_set_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """The arguments that name a policy, a model, and labelled pictures."""
-    add = parser.add_argument
-    add(
-        "--policy", type=Path, default=DEMO_POLICY, metavar="FILE",
-        help="a .policy.npz file, or a policy's YAML (default: the demo's)",
-    )  # fmt: skip
-    add("--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)")
-    add(
-        "--labels", type=Path, required=required, metavar="FILE",
-        help="what people said of the pictures: CSV, or JSON Lines (.jsonl)",
-    )  # fmt: skip
-    add("--images", type=Path, required=required, metavar="DIR", help="folder of the pictures")
-    cache = parser.add_mutually_exclusive_group()
-    cache.add_argument(
-        "--cache", type=Path, default=CACHE, metavar="DIR",
-        help="where embeddings are kept (default: %(default)s)",
-    )  # fmt: skip
-    cache.add_argument("--no-cache", action="store_true", help="keep no embeddings")
-    add("--provider", type=Provider, choices=list(Provider), default=Provider.AUTO)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
     """Labelled pictures of one run of a command, seen in one way or another."""
@@ -107,17 +87,13 @@ class Loader:
 
     def load(self, coverage: Coverage) -> LabelledSet:
         """The pictures under one coverage. Raises LabelsError and more."""
-        args = self.args
         try:
-            return load_labelled(
-                labels=args.labels,
-                images=args.images,
+            return load_pictures(
+                self.args,
                 bundle=self.bundle,
                 plan=ViewPlan(coverage=coverage, max_views=self.policy.max_views),
-                cache=None if args.no_cache else args.cache,
                 categories=[category.id for category in self.policy.categories],
                 progress=self.progress,
-                provider=args.provider,
             )
         finally:
             self.progress.end()

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.commands.labelled_pictures import add_picture_arguments, load_pictures
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Scale, Threshold
 from imagesieve_server.core.views import ViewPlan
-from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.extras import need
 from imagesieve_server.offline.calibration import policy_file
-from imagesieve_server.offline.labelled.labelled_set import LabelledSet, load_labelled
+from imagesieve_server.offline.labelled.labelled_set import LabelledSet
 from imagesieve_server.offline.measures.figures import Figure
 from imagesieve_server.offline.probes.edit_policy import with_probe
 from imagesieve_server.offline.probes.examples import examples_of
@@ -47,10 +47,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("--policy", type=Path, required=True, metavar="FILE", help="the policy's YAML")
     add("--category", required=True, metavar="ID", help="of that policy")
-    add("--model", type=Path, default=DEMO_BUNDLE, metavar="DIR", help="bundle (default: demo)")
-    add("--labels", type=Path, required=True, metavar="FILE", help="label file, CSV or JSON Lines")
-    add("--images", type=Path, required=True, metavar="DIR", help="folder of its pictures")
-    add("--cache", type=Path, metavar="DIR", help="keep embeddings here for the next run")
+    add_picture_arguments(parser)
     add(
         "--out", type=Path, metavar="FILE",
         help="the probe (default: ID.probe.json beside the policy)",
@@ -102,12 +99,10 @@ def _learned(
     progress: Progress,
 ) -> Learned:
     try:
-        labelled = load_labelled(
-            labels=args.labels,
-            images=args.images,
+        labelled = load_pictures(
+            args,
             bundle=bundle,
             plan=ViewPlan(coverage=source.coverage, max_views=source.max_views),
-            cache=args.cache,
             categories=[one.id for one in source.categories],
             progress=progress,
         )

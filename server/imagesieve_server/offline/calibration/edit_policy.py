@@ -21,7 +21,13 @@ from imagesieve_server.offline.calibration.written import (
     number_text,
     threshold_text,
 )
-from imagesieve_server.offline.calibration.yaml_places import Place, places
+from imagesieve_server.offline.calibration.yaml_places import (
+    Place,
+    Splice,
+    item_with,
+    places,
+    spliced,
+)
 from imagesieve_server.policy_files.calibration_key import KEY, CalibrationSource
 from imagesieve_server.policy_files.source import CategorySource, PolicySource, parse_policy
 
@@ -46,7 +52,7 @@ def edited(text: str, changes: Sequence[Change], *, file: str) -> str:
     old = parse_policy(text, file=file)
     editor = _Editor(text)
     for change in changes:
-        place = _category_place(places(text), change.category)
+        place = item_with(places(text), "categories", key="id", value=change.category)
         source = next((c for c in old.categories if c.id == change.category), None)
         if place is None or source is None:
             raise _by_hand(change.category, "its id is not written in the category", file)
@@ -62,7 +68,7 @@ class _Editor:
     def __init__(self, text: str) -> None:
         self.text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
-        self._splices: list[tuple[int, int, str]] = []
+        self._splices: list[Splice] = []
 
     def set(self, mapping: Place, key: str, value: str) -> None:
         """Replace the value of ``key``, or insert the key."""
@@ -116,21 +122,8 @@ class _Editor:
         return (ends or mapping.pairs)[-1]
 
     def result(self) -> str:
-        """The edited text; insertions at one place stand in the order they were asked for."""
-        text, at = "", 0
-        for start, end, new in sorted(self._splices, key=lambda splice: splice[:2]):
-            text += self.text[at:start] + new
-            at = end
-        return text + self.text[at:]
-
-
-def _category_place(top: Place, identifier: str) -> Place | None:
-    categories = top.value("categories")
-    for item in categories.items if categories else ():
-        name = item.value("id")
-        if name is not None and name.scalar == identifier:
-            return item
-    return None
+        """The edited text."""
+        return spliced(self.text, self._splices)
 
 
 def _edit(editor: _Editor, place: Place, source: CategorySource, change: Change) -> None:

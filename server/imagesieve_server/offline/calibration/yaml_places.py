@@ -5,7 +5,7 @@ every other character left as it is. Knows YAML's events; knows nothing about po
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
     StreamStartEvent,
 )
+
+Splice = tuple[int, int, str]
+"""Characters from, to (outside), and what comes in their place."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,3 +120,22 @@ def _behind_properties(event: Any, text: str) -> int:
         while at < len(text) and text[at].isspace():
             at += 1
     return at
+
+
+def item_with(top: Place, lists: str, *, key: str, value: str) -> Place | None:
+    """The first item of the list at ``lists`` that has ``value`` at ``key``."""
+    found = top.value(lists)
+    for item in found.items if found else ():
+        place = item.value(key)
+        if place is not None and place.scalar == value:
+            return item
+    return None
+
+
+def spliced(text: str, splices: Iterable[Splice]) -> str:
+    """The text with replacements and insertions; those at one place stand in the order given."""
+    new, at = "", 0
+    for start, end, inserted in sorted(splices, key=lambda splice: splice[:2]):
+        new += text[at:start] + inserted
+        at = end
+    return new + text[at:]

@@ -12,13 +12,17 @@ import dataclasses
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Method, Threshold, Thresholds
 from imagesieve_server.offline.calibration.written import threshold_text
-from imagesieve_server.offline.calibration.yaml_places import Place, places
+from imagesieve_server.offline.calibration.yaml_places import (
+    Place,
+    Splice,
+    item_with,
+    places,
+    spliced,
+)
 from imagesieve_server.policy_files.source import CategorySource, PolicySource, parse_policy
 
 _COMMENTED = ("prompts", "counter_prompts", "calibration", "views", "block_at")
 _SET = ("method", "probe", "review_at")
-
-_Splice = tuple[int, int, str]
 
 
 def with_probe(text: str, *, category: str, probe: str, review_at: Threshold, file: str) -> str:
@@ -27,7 +31,7 @@ def with_probe(text: str, *, category: str, probe: str, review_at: Threshold, fi
     Raises PolicyError where that is not possible without changing something else.
     """
     old = parse_policy(text, file=file)
-    place = _category(places(text), category)
+    place = item_with(places(text), "categories", key="id", value=category)
     if place is None or place.flow:
         raise _by_hand(category, "it is not written as a block with its id", file)
     values = {"method": "probe", "probe": probe, "review_at": threshold_text(review_at)}
@@ -38,26 +42,17 @@ def with_probe(text: str, *, category: str, probe: str, review_at: Threshold, fi
         for splice in _comment(text, *pair, category=category, file=file)
     ]
     splices += _written(text, place, values)
-    new = _spliced(text, splices)
+    new = spliced(text, splices)
     _check(old, new, category, probe, review_at, file)
     return new
 
 
-def _category(top: Place, identifier: str) -> Place | None:
-    categories = top.value("categories")
-    for item in categories.items if categories else ():
-        name = item.value("id")
-        if name is not None and name.scalar == identifier:
-            return item
-    return None
-
-
-def _comment(text: str, name: Place, value: Place, *, category: str, file: str) -> list[_Splice]:
+def _comment(text: str, name: Place, value: Place, *, category: str, file: str) -> list[Splice]:
     """A mark at the start of each line of the pair."""
     start = text.rfind("\n", 0, name.start) + 1
     if text[start : name.start].strip():
         raise _by_hand(category, f"{name.scalar} shares a line with something else", file)
-    marks: list[_Splice] = []
+    marks: list[Splice] = []
     at = start
     while at < max(value.end, name.end):
         end = text.find("\n", at)
@@ -70,13 +65,13 @@ def _comment(text: str, name: Place, value: Place, *, category: str, file: str) 
     return marks
 
 
-def _written(text: str, place: Place, values: dict[str, str]) -> list[_Splice]:
+def _written(text: str, place: Place, values: dict[str, str]) -> list[Splice]:
     """Values replaced where they stand; what is missing gets a line behind ``id``."""
     newline = "\r\n" if "\r\n" in text else "\n"
     name, identifier = place.pair("id") or place.pairs[0]
     end = text.find("\n", identifier.end)
     end = len(text) if end < 0 else end - (text[end - 1] == "\r")
-    splices: list[_Splice] = []
+    splices: list[Splice] = []
     for key in _SET:
         found = place.pair(key)
         if found is not None:
@@ -85,14 +80,6 @@ def _written(text: str, place: Place, values: dict[str, str]) -> list[_Splice]:
             line = f"{newline}{' ' * name.column}{key}: {values[key]}"
             splices.append((end, end, line))
     return splices
-
-
-def _spliced(text: str, splices: list[_Splice]) -> str:
-    new, at = "", 0
-    for start, end, inserted in sorted(splices, key=lambda splice: splice[:2]):
-        new += text[at:start] + inserted
-        at = end
-    return new + text[at:]
 
 
 def _check(
