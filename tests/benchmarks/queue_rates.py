@@ -100,7 +100,9 @@ def fill(engine: sa.Engine, *, first: int, last: int, state: str = "READY") -> N
             names = [column.name for column in table.c]
             values = ", ".join(changed.get(name, f'"{name}"') for name in names)
             into = ", ".join(f'"{name}"' for name in names)
-            select = f"SELECT {values} FROM {table.name}, g WHERE {where}"
+            # The limit has the one row found first, not once for each number.
+            seed = f"(SELECT * FROM {table.name} WHERE {where} LIMIT 1) AS seed"
+            select = f"SELECT {values} FROM {seed}, g"
             if connection.dialect.name == "postgresql":
                 text = f"{numbers}INSERT INTO {table.name} ({into}) {select}"
             else:
