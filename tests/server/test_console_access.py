@@ -125,6 +125,30 @@ async def test_names_that_do_not_exist_are_limited_alike(rig: Rig) -> None:
     assert TOO_OFTEN in (await stranger.sign_in("nobody", "guess")).text
 
 
+def test_refused_attempts_under_other_names_do_not_push_out_what_is_remembered() -> None:
+    limit = LoginLimit(clock=lambda: 0.0)
+    for _ in range(PER_NAME_AND_ADDRESS):
+        assert limit.begin(name="ann", address="a")
+    for n in range(12_000):  # more than are remembered at once
+        limit.begin(name=f"n{n}", address="a")
+    assert not limit.begin(name="ann", address="a")
+    limit = LoginLimit(clock=lambda: 0.0)
+    for _ in range(PER_NAME_AND_ADDRESS):
+        assert limit.begin(name="ann", address="a")
+    for n in range(12_000):
+        limit.begin(name=f"n{n}", address="b")
+    assert not limit.begin(name="ann", address="a")
+
+
+def test_a_customers_many_ipv6_addresses_count_as_one() -> None:
+    limit = LoginLimit(clock=lambda: 0.0)
+    tried = [limit.begin(name="ann", address=f"2001:db8:1:2::{n:x}") for n in range(1, 9)]
+    assert tried == [True] * PER_NAME_AND_ADDRESS + [False] * 3
+    assert limit.begin(name="ann", address="2001:db8:1:3::1")
+    assert [limit.begin(name="bob", address="::ffff:10.0.0.1") for _ in range(6)][-1] is False
+    assert limit.begin(name="bob", address="::ffff:10.0.0.2")
+
+
 def test_one_address_cannot_try_many_names() -> None:
     limit = LoginLimit(clock=lambda: 0.0)
     tried = [limit.begin(name=f"n{n}", address="a") for n in range(PER_ADDRESS + 5)]

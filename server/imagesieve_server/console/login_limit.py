@@ -6,6 +6,7 @@ would all pass. The limits are the same for names that exist and names that do n
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -31,33 +32,54 @@ class LoginLimit:
         """Count an attempt; False where there were too many, and then it does not count."""
         now = self._clock()
         limits = _limits(name, address)
-        if any(len(self._recent(key, now)) >= most for key, most in limits):
+        if any(self._count(key, now) >= most for key, most in limits):
             return False
         for key, _ in limits:
-            self._recent(key, now).append(now)
+            self._attempts.setdefault(key, deque()).append(now)
+            self._attempts.move_to_end(key)
+        while len(self._attempts) > _KEYS:
+            self._attempts.popitem(last=False)
         return True
 
     def succeeded(self, *, name: str, address: str) -> None:
         """The attempt was right: it, and those before it from there, do not count any more."""
-        for key, _ in _limits(name, address):
+        both, *others = (key for key, _ in _limits(name, address))
+        for key in others:
             recent = self._attempts.get(key)
             if recent:
                 recent.pop()
-        self._attempts.pop(("both", name, address), None)
+        self._attempts.pop(both, None)
 
-    def _recent(self, key: tuple[str, ...], now: float) -> deque[float]:
-        recent = self._attempts.setdefault(key, deque())
-        self._attempts.move_to_end(key)
+    def _count(self, key: tuple[str, ...], now: float) -> int:
+        """Attempts within the window. Asking leaves nothing behind: refused attempts under
+        made-up names would push out what is remembered of others."""
+        recent = self._attempts.get(key)
+        if recent is None:
+            return 0
         while recent and recent[0] <= now - WINDOW_S:
             recent.popleft()
-        while len(self._attempts) > _KEYS:
-            self._attempts.popitem(last=False)
-        return recent
+        if not recent:
+            del self._attempts[key]
+        return len(recent)
 
 
 def _limits(name: str, address: str) -> Sequence[tuple[tuple[str, ...], int]]:
+    address = _network(address)
     return (
         (("both", name, address), PER_NAME_AND_ADDRESS),
         (("address", address), PER_ADDRESS),
         (("name", name), PER_NAME),
     )
+
+
+def _network(address: str) -> str:
+    """Who counts as one: an IPv4 address, or the /64 that IPv6 gives to a single customer."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
