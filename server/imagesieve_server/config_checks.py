@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import TYPE_CHECKING
 
 from imagesieve_server.addresses import parse_address
@@ -19,8 +20,10 @@ def check_queue(settings: Settings) -> None:
         if "://" in queue.database:
             raise ConfigError("queue.database: must be a file or a postgresql:// URL")
         return
-    authority, _, options = queue.database.partition("://")[2].partition("?")
-    if ":" in authority.rpartition("@")[0] or "password=" in options.lower():
+    rest = queue.database.partition("://")[2]
+    person = re.match(r"[^@/]*(?=@)", rest)  # where libpq looks for it, be there a ? in it
+    options = urllib.parse.unquote(rest.partition("?")[2]).lower()
+    if (person and ":" in person[0]) or "password=" in options:
         raise ConfigError(
             "queue.database: must not hold a password; name a file in "
             "queue.database_password_file, or set PGPASSWORD"

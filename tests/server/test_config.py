@@ -105,6 +105,8 @@ def test_a_database_that_servers_share_needs_what_they_share(tmp_path: Path) -> 
         "postgresql://u:hunter2@h/q",
         "postgres://u:hunter2@h1,h2/q",
         "postgresql://h/q?user=u&password=hunter2",
+        "postgresql://u:hunter2?@h/q",
+        "postgresql://h/q?user=u&%70assword=hunter2",
         "postgresql://h/q?PASSWORD=hunter2",
         "mysql://u:hunter2@h/q",
     ],
