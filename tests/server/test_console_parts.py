@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import ssl
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import argon2
 import httpx2
 import pytest
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from helpers.console_rig import ENCODED, HASHER, PASSWORD, Rig, answer_json, console
@@ -24,6 +26,7 @@ from imagesieve_server.console.accounts import (
 )
 from imagesieve_server.console.database import open_database
 from imagesieve_server.console.passwords import Passwords, TooManyChecks, encode_password
+from imagesieve_server.console.patience import Impatient
 from imagesieve_server.console.shown import plain_frames, shown
 from imagesieve_server.console.web_server import WebOptions, WebServer
 from imagesieve_server.console.words import ago, within
@@ -154,7 +157,9 @@ async def test_a_database_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 async def test_the_database_is_for_its_owner_alone(tmp_path: Path) -> None:
     database = open_database(tmp_path / "new" / "console.sqlite3")
-    assert (tmp_path / "new" / "console.sqlite3").stat().st_mode & 0o777 == 0o600
+    files = list((tmp_path / "new").iterdir())
+    assert len(files) > 1, "the journal holds what the database does"
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     await database.close()
 
 
@@ -249,6 +254,13 @@ async def _fetch(url: str, **options: object) -> httpx2.Response:
         return await client.get(url)
 
 
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the port closes the connection."""
+    with contextlib.suppress(ConnectionResetError):
+        return await asyncio.wait_for(reader.read(), 60.0)
+    return b""
+
+
 async def test_the_port_serves_until_it_is_stopped() -> None:
     web = WebServer(options=WebOptions(host="127.0.0.1", port=0))
     port = web.bind()
@@ -284,6 +296,60 @@ async def test_a_bad_certificate_is_named(tmp_path: Path) -> None:
     web.bind()
     with pytest.raises(ConfigError, match="certificate or key"):
         await web.start(_hello)  # type: ignore[arg-type]
+    await web.stop()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: h\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n",
+    ],
+    ids=["nothing", "half a head", "no body"],
+)
+async def test_a_peer_that_keeps_the_port_waiting_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(Impatient, "request_s", 0.2)
+
+    async def reads(scope: object, receive: object, send: object) -> None:
+        await Request(scope, receive).body()  # type: ignore[arg-type]
+
+    web = WebServer(options=WebOptions(host="127.0.0.1", port=0))
+    port = web.bind()
+    await web.start(reads)  # type: ignore[arg-type]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    assert await _rest(reader) == b""
+    writer.close()
+    await web.stop()
+
+
+async def test_an_answer_may_take_longer_than_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Impatient, "request_s", 0.1)
+
+    async def slow(scope: object, receive: object, send: object) -> None:
+        await asyncio.sleep(0.5)
+        await _hello(scope, receive, send)
+
+    web = WebServer(options=WebOptions(host="127.0.0.1", port=0))
+    port = web.bind()
+    await web.start(slow)  # type: ignore[arg-type]
+    assert (await _fetch(f"http://127.0.0.1:{port}/")).text == "hello"
+    await web.stop()
+
+
+async def test_connections_beyond_the_most_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Impatient, "most", 2)
+    web = WebServer(options=WebOptions(host="127.0.0.1", port=0))
+    port = web.bind()
+    await web.start(_hello)  # type: ignore[arg-type]
+    kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await _rest(reader) == b""
+    for _, one in (*kept, (reader, writer)):
+        one.close()
     await web.stop()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -204,6 +205,9 @@ def open_database(path: Path) -> ConsoleDatabase:
     """Open the file, made where it is missing. Raises StoreNotUsable."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Before SQLite sees it: the journal beside it takes over who may read it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
         connection = sqlite3.connect(path, check_same_thread=False, timeout=10)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
@@ -212,7 +216,6 @@ def open_database(path: Path) -> ConsoleDatabase:
         if version == 0:
             with connection:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION};")
-        path.chmod(0o600)
     except (OSError, sqlite3.Error) as error:
         raise StoreNotUsable(f"the console's database {path} cannot be opened: {error}") from None
     if version not in (0, _VERSION):

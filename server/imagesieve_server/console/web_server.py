@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from imagesieve_server.addresses import is_loopback
+from imagesieve_server.console.patience import Impatient
 from imagesieve_server.core.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class WebServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="h11",
+            http=Impatient,
             ws="none",
             lifespan="off",
             log_config=None,
