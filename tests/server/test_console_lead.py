@@ -110,6 +110,15 @@ async def test_a_lead_sees_nothing_of_other_tenants(rig: Rig) -> None:
     assert (await lea.post("/review/reveal", item_id=item)).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/items/%00", "/items/a%00b/picture"])
+async def test_an_address_that_no_item_can_have_is_not_found(rig: Rig, path: str) -> None:
+    lea = await rig.signed_in("lea")
+    assert (await lea.get(path)).status_code == 404
+    assert (await lea.get("/queue?category=%00")).headers["location"] == "/queue"
+    await lea.get("/queue")
+    assert (await lea.post("/items/requeue", item_id="\0")).status_code == 404
+
+
 async def test_an_open_item_of_a_policy_that_audits_tells_a_lead_no_more(rig: Rig) -> None:
     """Leads decide, too; once decided they see what it was."""
     item = await rig.flag(blind=True, audit=True, inclusion_probability=0.1,

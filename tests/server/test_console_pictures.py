@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.console_rig import Browser, Rig, console
 from imagesieve_server.console.pictures import _encode
+from imagesieve_server.core.review_afterwards import EraseRequest
 from imagesieve_server.core.views import DecodeInfo, Preview
 
 
@@ -66,6 +67,33 @@ async def test_only_who_has_the_item_in_hand_sees_its_picture(rig: Rig) -> None:
     await ann.decide("approve")
     assert (await ann.get(f"/items/{item}/picture")).status_code == 403
     assert (await rig.browser().get(f"/items/{item}/picture")).status_code == 303
+
+
+async def test_an_item_that_went_on_to_somebody_else_shows_nothing_any_more(rig: Rig) -> None:
+    ann, item = await in_hand(rig)
+    await ann.post("/review/reveal")
+    rig.clock.advance(601.0)
+    bob = await rig.signed_in("bob")
+    assert await bob.take() == item
+    for path in (f"/items/{item}/picture", f"/items/{item}/picture?clear"):
+        assert (await ann.get(path)).status_code == 403
+    assert (await ann.post("/review/reveal", item_id=item)).status_code == 403
+    assert (await bob.get(f"/items/{item}/picture")).status_code == 200
+
+
+async def test_an_erased_picture_is_not_shown_from_memory(rig: Rig) -> None:
+    item = await rig.flag()
+    lea = await rig.signed_in("lea")
+    await lea.get(f"/items/{item}")
+    await lea.post("/review/reveal")
+    clear = f"/items/{item}/picture?clear"
+    assert (await lea.get(clear)).status_code == 200
+    await rig.queue.erase(EraseRequest(tenant="t", item_id=item, reason="court", actor="a"))
+    answer = await lea.get(clear)
+    assert (answer.status_code, answer.text) == (404, "The file is not kept any more.")
+    await lea.get(f"/items/{item}")
+    assert "The file is not kept any more." in lea.page
+    assert len(rig.previews.asked) == 1
 
 
 async def test_a_reveal_is_for_one_item(rig: Rig) -> None:

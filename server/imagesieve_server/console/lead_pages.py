@@ -83,8 +83,7 @@ class LeadPages:
         worst = next((frame for frame in view.frames if frame.worst), None)
         picture = await try_picture(
             self.pictures,
-            tenant=session.tenant,
-            sha256=item.sha256,
+            item,
             frame=worst.frame if worst else 0,
             background=Background(worst.background) if worst else Background.WHITE,
         )

@@ -23,6 +23,7 @@ from imagesieve_server.core.errors import (
     UndecodableDetail,
 )
 from imagesieve_server.core.ports import PreviewMaker, ReviewQueue
+from imagesieve_server.core.review import Item, State
 from imagesieve_server.core.views import Background, Preview, PreviewPlan
 
 PATIENCE_S: Final = 15.0
@@ -31,6 +32,7 @@ _VEIL_PX: Final = 24  # the longer side of what a veiled picture is made of
 _VEILED_PX: Final = 480  # and of the veiled picture
 _QUALITY: Final = 85
 
+_GONE: Final = "The file is not kept any more."
 _WHY: Final = {
     UndecodableDetail.TRUNCATED: "The file ends before the picture does.",
     UndecodableDetail.OVER_CAPS: "The file announces a larger picture than this server opens.",
@@ -67,10 +69,12 @@ class Pictures:
         self._kept: OrderedDict[tuple[str, str, int, Background], Picture] = OrderedDict()
         self._bytes = 0
 
-    async def picture(
-        self, *, tenant: str, sha256: str, frame: int, background: Background
-    ) -> Picture:
+    async def picture(self, item: Item, *, frame: int, background: Background) -> Picture:
         """Raises NoPicture, and CapacityError or StoreUnavailable, which pass."""
+        tenant, sha256 = item.tenant, item.sha256
+        if item.state is State.EXPIRED:  # erased, or past its time: what is kept here goes too
+            self._forget(tenant, sha256)
+            raise NoPicture(_GONE)
         key = (tenant, sha256, frame, background)
         if found := self._kept.get(key):
             self._kept.move_to_end(key)
@@ -84,7 +88,7 @@ class Pictures:
         except ImageUndecodable as error:
             raise NoPicture(_WHY[error.detail]) from None
         except ItemNotFound:
-            raise NoPicture("The file is not kept any more.") from None
+            raise NoPicture(_GONE) from None
         except RequestError:
             raise NoPicture("The file is not of a kind that this server opens.") from None
         picture = await asyncio.to_thread(_encode, preview)
@@ -92,21 +96,25 @@ class Pictures:
         return picture
 
     def _keep(self, key: tuple[str, str, int, Background], picture: Picture) -> None:
+        if key in self._kept:  # two asked for it at the same time
+            self._bytes -= _size(self._kept.pop(key))
         self._kept[key] = picture
         self._bytes += _size(picture)
         while self._bytes > _KEPT_BYTES:
             _, gone = self._kept.popitem(last=False)
             self._bytes -= _size(gone)
 
+    def _forget(self, tenant: str, sha256: str) -> None:
+        for key in [key for key in self._kept if key[:2] == (tenant, sha256)]:
+            self._bytes -= _size(self._kept.pop(key))
+
 
 async def try_picture(
-    pictures: Pictures, *, tenant: str, sha256: str, frame: int, background: Background
+    pictures: Pictures, item: Item, *, frame: int, background: Background
 ) -> Picture | str:
     """The picture, or why there is none just now."""
     try:
-        return await pictures.picture(
-            tenant=tenant, sha256=sha256, frame=frame, background=background
-        )
+        return await pictures.picture(item, frame=frame, background=background)
     except NoPicture as error:
         return str(error)
     except ImagesieveError:

@@ -141,9 +141,7 @@ class ReviewPages:
             raise Forbidden("The picture was not revealed.")
         frame, background = _which(request)
         try:
-            picture = await self.pictures.picture(
-                tenant=session.tenant, sha256=item.sha256, frame=frame, background=background
-            )
+            picture = await self.pictures.picture(item, frame=frame, background=background)
         except NoPicture as error:
             return Response(str(error), status_code=404, media_type="text/plain")
         return Response(picture.clear if clear else picture.veiled, media_type="image/jpeg")
@@ -153,8 +151,7 @@ class ReviewPages:
         worst = next((frame for frame in shown_item.frames if frame.worst), None)
         picture = await try_picture(
             self.pictures,
-            tenant=session.tenant,
-            sha256=item.sha256,
+            item,
             frame=worst.frame if worst else 0,
             background=Background(worst.background) if worst else Background.WHITE,
         )
@@ -217,10 +214,16 @@ class ReviewPages:
 
     async def _visible(self, session: Session, item_id: str) -> Item:
         """An item that the person may look at: the one in hand, or, for leads, any of the
-        tenant. Raises Forbidden."""
-        if item_id != session.work.item_id and not session.account.role.leads:
+        tenant. Raises Forbidden, ItemNotFound."""
+        account = session.account
+        if item_id != session.work.item_id and not account.role.leads:
             raise Forbidden("You do not have this item in hand.")
-        return await self.queue.get(tenant=session.tenant, item_id=item_id)
+        item = await self.queue.get(tenant=session.tenant, item_id=item_id)
+        # What the session has in hand, somebody else may have by now.
+        theirs = item.state is State.LEASED and item.claimed_by == account.name
+        if not theirs and not account.role.leads:
+            raise Forbidden("You do not have this item in hand any more.")
+        return item
 
 
 def _labels(form: Form) -> tuple[str, ...]:

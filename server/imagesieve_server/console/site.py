@@ -26,7 +26,12 @@ from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import Forbidden, SigningIn
-from imagesieve_server.core.errors import CapacityError, DependencyError, ItemNotFound
+from imagesieve_server.core.errors import (
+    CapacityError,
+    DependencyError,
+    InvalidRequest,
+    ItemNotFound,
+)
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class Site:
         handlers = {
             Forbidden: self._forbidden,
             ItemNotFound: self._missing,
+            InvalidRequest: self._missing,  # an address with what no id has in it
             CapacityError: self._busy,
             DependencyError: self._busy,
             HTTPException: self._http,
@@ -102,7 +108,7 @@ class Site:
     async def _forbidden(self, request: Request, error: Forbidden) -> Response:
         return self._problem("Not allowed", str(error), 403)
 
-    async def _missing(self, request: Request, error: ItemNotFound) -> Response:
+    async def _missing(self, request: Request, error: Exception) -> Response:
         return self._problem("Not found", "There is no such item here.", 404)
 
     async def _busy(self, request: Request, error: Exception) -> Response:
