@@ -84,6 +84,8 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_sqlite(path=path, clock=time.time)
+    with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
+        migrate_sqlite(path=path)
 
 
 def test_a_refused_database_is_not_left_locked(tmp_path: Path) -> None:
@@ -167,3 +169,5 @@ def test_a_newer_postgresql_database_is_refused(postgres_server: PostgresServer)
     postgres_server.run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_for_test(url)
+    with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
+        migrate_postgres(url=url)

@@ -21,7 +21,11 @@ _REMEDY = "run `imagesieve-server queue migrate`"
 
 
 def upgrade(connection: sa.Connection, *, revision: str = "head") -> None:
-    """Bring the database up to ``revision`` within the connection's transaction."""
+    """Bring the database up to ``revision`` within the connection's transaction.
+
+    Raises StoreNotUsable where a newer version made it.
+    """
+    _require_known(MigrationContext.configure(connection).get_current_revision())
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
@@ -44,17 +48,21 @@ def require_current(connection: sa.Connection) -> None:
     present = MigrationContext.configure(connection).get_current_revision()
     if present == head():
         return
-    known = {script.revision for script in script_directory().walk_revisions()}
     if present is None:
         raise StoreNotUsable(f"the database has no tables of imagesieve yet; {_REMEDY}")
-    if present in known:
-        raise StoreNotUsable(
-            f"the database is at revision {present}, this version needs {head()}; {_REMEDY}"
-        )
+    _require_known(present)
     raise StoreNotUsable(
-        f"the database is at revision {present}, which this version does not know (its newest "
-        f"is {head()}); a newer imagesieve made it"
+        f"the database is at revision {present}, this version needs {head()}; {_REMEDY}"
     )
+
+
+def _require_known(present: str | None) -> None:
+    known = {script.revision for script in script_directory().walk_revisions()}
+    if present is not None and present not in known:
+        raise StoreNotUsable(
+            f"the database is at revision {present}, which this version does not know (its newest "
+            f"is {head()}); a newer imagesieve made it"
+        )
 
 
 def script_directory() -> ScriptDirectory:
