@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import EmbeddingSettings, PolicySettings, Settings
 from imagesieve_server.core.ports import EncoderSpec, Onlooker, PolicySource
 from imagesieve_server.embedding_store.writer import (
@@ -93,11 +94,5 @@ async def _shadows(
     await asyncio.to_thread(shadows.reload)
     scorer = ShadowScorer(shadows=shadows, metrics=metrics)
     stack.push_async_callback(scorer.close)
-    watch = asyncio.create_task(shadows.watch(every_s=settings.watch_seconds))
-
-    async def end() -> None:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-
-    stack.push_async_callback(end)
+    run_until_closed(stack, shadows.watch(every_s=settings.watch_seconds))
     return scorer
