@@ -159,7 +159,8 @@ class AuditSampler:
             for key, (uploads, dropped) in sorted(counts.items())  # one order on all servers
         ]  # fmt: skip
         try:
-            await self._queue.add_counts(rows)
+            # Who stops waiting must not take back counts that are already being added.
+            await asyncio.shield(self._queue.add_counts(rows))
         except ImagesieveError as error:
             log.warning("audit counts wait", extra={"problem": error.message})
             for key, (uploads, dropped) in counts.items():

@@ -40,6 +40,11 @@ class Switch(QueueWriter):
     hangs = False
     breaks = False
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.adding, self.goes_on, self.added = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.goes_on.set()
+
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         if self.breaks:
             raise ValueError("nobody foresaw this")
@@ -52,7 +57,10 @@ class Switch(QueueWriter):
     async def add_counts(self, counts: Sequence[AuditCount]) -> None:
         if self.down:
             raise StoreUnavailable("gone")
+        self.adding.set()
+        await self.goes_on.wait()
         await super().add_counts(counts)
+        self.added.set()
 
 
 class Bench:
@@ -183,6 +191,23 @@ async def test_a_hand_over_that_is_cut_short_is_taken_up_again(bench: Bench) -> 
     bench.queue.hangs = False
     await bench.sampler.close()
     assert (await bench.ready(), bench.results()) == (1, ["kept"])
+
+
+async def test_counts_being_added_as_the_server_stops_are_neither_lost_nor_added_twice(
+    bench: Bench,
+) -> None:
+    bench.queue.goes_on.clear()
+    bench.offer("a")
+    running = asyncio.create_task(bench.sampler.run(step_s=0.001))
+    await bench.queue.adding.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    bench.queue.goes_on.set()
+    await bench.sampler.close()
+    async with asyncio.timeout(20.0):  # lost, it would never come
+        await bench.queue.added.wait()
+    assert [row[3] for row in await bench.counts()] == [1, 1]
 
 
 async def test_the_end_does_not_wait_for_a_store_that_hangs(bench: Bench) -> None:
