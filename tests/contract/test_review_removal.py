@@ -55,6 +55,23 @@ class Held(FolderEvidence):
         super().put(tenant=tenant, sha256=sha256, data=data)
 
 
+class Meddled(Held):
+    """A folder in which another server removes the file just before the second look at it."""
+
+    def __init__(self, *, root: Path, store: RuledStore, by_law: bool) -> None:
+        super().__init__(root=root)
+        self._store = store
+        self._by_law = by_law
+
+    def has(self, *, tenant: str, sha256: str) -> bool:
+        if self._by_law:
+            self._store.erase(
+                EraseRequest(tenant=tenant, sha256=sha256, reason="order", actor="law")
+            )
+        self.remove(tenant=tenant, sha256=sha256)
+        return super().has(tenant=tenant, sha256=sha256)
+
+
 class Bench:
     def __init__(self, store: RuledStore, root: Path, **options: Any) -> None:
         self.root = root
@@ -122,6 +139,19 @@ async def test_an_erased_pictures_file_is_gone_and_its_folder_synced(
     with pytest.raises(ItemNotFound):
         await bench.writer.evidence(tenant="t", sha256=sha_of("picture"))
     await bench.erase()
+
+
+@pytest.mark.parametrize("by_law", [False, True])
+async def test_a_file_that_another_server_removed_comes_back_where_a_row_needs_it(
+    store: RuledStore, tmp_path: Path, by_law: bool
+) -> None:
+    evidence = Meddled(root=tmp_path, store=store, by_law=by_law)
+    writer = QueueWriter(store=store, evidence=evidence, metrics=NoMetrics(), several_servers=True)
+    flag = make_flag("r1", "picture")
+    await writer.submit(flag, b"picture")
+    folder = FolderEvidence(root=tmp_path)
+    assert folder.has(tenant="t", sha256=flag.sha256) is not by_law
+    await writer.close()
 
 
 async def test_an_erasure_that_broke_off_before_the_file_went_ends_when_repeated(

@@ -110,6 +110,10 @@ class ReviewStore(Protocol):
         said, False where a row does refer to them."""
         ...
 
+    def put_referenced(self, tenant: str, sha256: str, put: Callable[[], None]) -> bool:
+        """Call ``put`` for bytes that a row refers to, while it cannot cease to; whether it did."""
+        ...
+
     def events(self, *, tenant: str, cursor: str = "", from_oldest: bool = False) -> EventPage:
         """The events behind the cursor, a page of them; without one, none and the present
         place, or the oldest kept. Raises CursorExpired."""
@@ -207,6 +211,16 @@ class RuledStore:
             return bool(erasing.unreferenced(tx, tenant, [sha256])) and remove()
 
         return self.transact(if_free)
+
+    def put_referenced(self, tenant: str, sha256: str, put: Callable[[], None]) -> bool:
+        def if_needed(tx: Transaction) -> bool:
+            tx.hold(tenant, [sha256])
+            needed = not erasing.unreferenced(tx, tenant, [sha256])
+            if needed:
+                put()
+            return needed
+
+        return self.transact(if_needed)
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]:
         with self.backend.read() as tx:

@@ -114,14 +114,20 @@ class QueueWriter:
                 job.future.add_done_callback(self._teller(flag.tenant))
             recorded = await self._done(job, job.future)
             if self._several_servers:
-                await self._in_files(partial(self._put_if_gone, flag, evidence), storing=key)
+                await self._put_if_gone(flag, put)
             return recorded
 
-    def _put_if_gone(self, flag: Flag, evidence: bytes) -> None:
+    async def _put_if_gone(self, flag: Flag, put: Callable[[], None]) -> None:
         """Another server may have removed the bytes between their putting and their row. From
-        the row on nobody does, so one more look is enough."""
-        if not self._evidence.has(tenant=flag.tenant, sha256=flag.sha256):
-            self._evidence.put(tenant=flag.tenant, sha256=flag.sha256, data=evidence)
+        the row on nobody does, so one more look is enough. Those that were deleted by law since
+        then stay away."""
+        has = partial(self._evidence.has, tenant=flag.tenant, sha256=flag.sha256)
+        if not await self._in_files(has):
+            job = CallJob(
+                operation="submit",
+                call=lambda store: store.put_referenced(flag.tenant, flag.sha256, put),
+            )
+            await self._done(job, job.future)
 
     async def add_counts(self, counts: Sequence[AuditCount]) -> None:
         """Add to what was counted of ALLOWs; durable when this returns."""
