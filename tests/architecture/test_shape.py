@@ -88,6 +88,16 @@ def test_every_module_says_what_it_is_and_stays_short() -> None:
     assert {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES} == {}
 
 
+def test_contributing_says_where_each_part_of_the_server_is() -> None:
+    said = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = {
+        path.name if path.is_file() else f"{path.name}/"
+        for path in SERVER.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"__init__.py", "__main__.py"}
+    assert sorted(place for place in places if f"`{place}`" not in said) == []
+
+
 def test_functions_stay_short() -> None:
     long = {
         f"{_name(path)}:{function.name}": length
