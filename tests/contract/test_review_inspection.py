@@ -196,6 +196,9 @@ def test_decisions_become_labels_that_the_tools_read(
         "fine": ("0", "0"),
         "alias": ("1", ""),
     }
+    made = list(images.rglob("*"))
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (images, *made) if path.is_dir()} == {0o700}
     read = read_labels(out, categories=CATEGORIES)
     assert len(read.files) == 4
     assert sorted(read.labels["weapons"].tolist()) == [-1, 0, 1, 1]

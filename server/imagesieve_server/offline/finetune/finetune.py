@@ -75,7 +75,7 @@ def finetune(settings: Settings, report: Report) -> Finetuned:
     loaded = load_model(settings.source)
     towers = Towers(loaded, tokenizer=settings.tokenizer)
     towers.check(split.pairs.pictures[:_CHECKED], split.pairs.captions[:_CHECKED])
-    settings.work.mkdir(parents=True, exist_ok=True)
+    settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)  # it tells of the pictures
     gatherer = Gatherer(loaded=loaded, towers=towers, folder=settings.work, report=report)
     material = gatherer.gather("pairs", split.pairs)
     sets = {HELD_OUT: (material, split.held_out)}

@@ -98,10 +98,14 @@ def write_pictures(
     progress: Callable[[int, int], None],
 ) -> None:
     """The original bytes, as ``get(tenant, sha256)`` gives them, under the names that the label
-    file has. Raises OSError, and what ``get`` raises."""
+    file has; files and folders made here are for their owner alone. Raises OSError, and what
+    ``get`` raises."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number, picture in enumerate(pictures, start=1):
         path = folder / picture.file
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.unlink(missing_ok=True)  # neither written through a link nor with others' rights
+        path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(get(picture.tenant, picture.sha256))
         progress(number, len(pictures))
 
