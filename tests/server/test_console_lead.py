@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.console_rig import Rig, console
+from helpers.console_rig import Rig, account, console
 from imagesieve_server.console.database import Deed
 from imagesieve_server.console.figures import by_hour, shares
 from imagesieve_server.core.review import State
@@ -120,7 +120,7 @@ async def test_an_address_that_no_item_can_have_is_not_found(rig: Rig, path: str
 
 
 async def test_an_open_item_of_a_policy_that_audits_tells_a_lead_no_more(rig: Rig) -> None:
-    """Leads decide, too; once decided they see what it was."""
+    """Leads decide, too; once decided they see what it was, but for who may undo it."""
     item = await rig.flag(blind=True, audit=True, inclusion_probability=0.1,
                           reasons=(ReasonCode.AUDIT_SAMPLE,))  # fmt: skip
     lea = await rig.signed_in("lea")
@@ -131,9 +131,18 @@ async def test_an_open_item_of_a_policy_that_audits_tells_a_lead_no_more(rig: Ri
         assert "due in" not in lea.page
     await lea.take()
     await lea.decide("approve")
+    for page in (f"/items/{item}", "/queue?state=DECIDED"):
+        await lea.get(page)
+        assert "0.83" not in lea.page
+        assert "audit" not in lea.page.lower()
     await lea.get(f"/items/{item}")
-    assert "0.83" in lea.page
     assert "approved just now by lea" in lea.page
+    rig.accounts["mia"] = account("mia", "lead")
+    mia = await rig.signed_in("mia")
+    await mia.get(f"/items/{item}")
+    assert "0.83" in mia.page
+    await mia.get("/queue?state=DECIDED")
+    assert "audit" in mia.page
 
 
 async def test_the_overview_counts(rig: Rig) -> None:

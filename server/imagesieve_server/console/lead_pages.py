@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.figures import by_category, by_hour, shares
-from imagesieve_server.console.listing import listed, policy_of, with_frames
+from imagesieve_server.console.listing import Row, listed, policy_of, with_frames
 from imagesieve_server.console.pictures import Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
@@ -23,7 +23,7 @@ from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, field_of, read_form
 from imagesieve_server.core.errors import ArrowNotAllowed, InvalidRequest
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
-from imagesieve_server.core.review import ListRequest, State
+from imagesieve_server.core.review import Item, ListRequest, State
 from imagesieve_server.core.views import Background
 
 PAGE: Final = 50
@@ -64,8 +64,7 @@ class LeadPages:
         return self.templates.page(
             "queue.html",
             session=session,
-            rows=[listed(item, policy=policy_of(self.policies, item), now=now)
-                  for item in page.items],
+            rows=[self._row(item, session, now) for item in page.items],
             states=[(known.value, known.value.capitalize()) for known in State],
             state=state,
             categories=self._categories(),
@@ -77,9 +76,13 @@ class LeadPages:
         """One item, its decisions and who saw it."""
         _leads(session)
         item = await self.queue.get(tenant=session.tenant, item_id=request.path_params["item_id"])
-        # Leads decide as well: before the decision they know no more than reviewers.
-        whole = item.state in (State.DECIDED, State.EXPIRED)
-        view = shown(item, policy=policy_of(self.policies, item), now=self.clock(), whole=whole)
+        view = shown(
+            item,
+            policy=policy_of(self.policies, item),
+            now=self.clock(),
+            whole=item.state in (State.DECIDED, State.EXPIRED),
+            reader=session.account.name,
+        )
         worst = next((frame for frame in view.frames if frame.worst), None)
         picture = await try_picture(
             self.pictures,
@@ -90,7 +93,7 @@ class LeadPages:
         return self.templates.page(
             "item.html",
             session=session,
-            row=listed(item, policy=policy_of(self.policies, item), now=self.clock()),
+            row=self._row(item, session, self.clock()),
             item=with_frames(view, picture),
             picture=picture if isinstance(picture, Picture) else None,
             no_picture=picture if isinstance(picture, str) else "",
@@ -135,14 +138,17 @@ class LeadPages:
             categories=by_category(waiting.items, titles=titles, now=stats.now),
             partial=bool(waiting.next_page_token),
             sample=SAMPLE,
-            parked=[listed(item, policy=policy_of(self.policies, item), now=now)
-                    for item in parked.items],
+            parked=[self._row(item, session, now) for item in parked.items],
             hours=by_hour([deed for deed in deeds if deed.what in _DECISIONS], now=now),
             people=shares(
                 deeds,
                 exposures=await self.database.exposures(tenant=tenant, since=now - _DAY_S),
             ),
-        )  # fmt: skip
+        )
+
+    def _row(self, item: Item, session: Session, now: float) -> Row:
+        policy = policy_of(self.policies, item)
+        return listed(item, policy=policy, now=now, reader=session.account.name)
 
     def _categories(self) -> list[tuple[str, str]]:
         """Of all policies in force: id and title."""

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from imagesieve_server.console.pictures import Picture
-from imagesieve_server.console.shown import Shown, plain_frames
+from imagesieve_server.console.shown import Shown, is_withheld, plain_frames
 from imagesieve_server.console.words import ago, within
 from imagesieve_server.core.errors import UnknownPolicy
 from imagesieve_server.core.policy import Policy
@@ -41,14 +41,14 @@ class Row:
     decision: str
 
 
-def listed(item: Item, *, policy: Policy | None, now: float) -> Row:
-    """The line of an item; ``now`` is Unix time.
+def listed(item: Item, *, policy: Policy | None, now: float, reader: str) -> Row:
+    """The line of an item for the account ``reader``; ``now`` is Unix time.
 
-    Of a policy that audits an open item's reasons and times are withheld, as on its page.
+    What its page withholds, is withheld here.
     """
     titles = {c.id: c.title for c in policy.categories} if policy else {}
     is_open = item.state in OPEN
-    told = not (item.blind and is_open)
+    told = not is_withheld(item, reader=reader)
     effective = [record for record in item.decisions if record.effective]
     return Row(
         item_id=item.item_id,

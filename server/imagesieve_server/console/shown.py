@@ -14,7 +14,7 @@ from imagesieve_server.console.words import ago, within
 from imagesieve_server.core import answer as answers
 from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.policy import Policy, Threshold
-from imagesieve_server.core.review import Cause, DecisionRecord, Item, Outcome
+from imagesieve_server.core.review import Cause, DecisionRecord, Item, Outcome, State
 from imagesieve_server.core.verdict import Band, CategoryScore, Reason, ReasonCode
 from imagesieve_server.core.views import Background, View, ViewKind
 
@@ -80,9 +80,20 @@ class Shown:
     withheld: bool  # the model's opinion is kept back
 
 
-def shown(item: Item, *, policy: Policy | None, now: float, whole: bool = False) -> Shown:
-    """What is shown of ``item``; ``now`` is Unix time. ``whole``: nothing is withheld."""
-    withheld = item.blind and not whole
+def is_withheld(item: Item, *, reader: str = "") -> bool:
+    """Whether ``audit.WITHHELD`` is kept from the account ``reader``: of a blind item until it
+    is settled, and then from whoever decided it, who can take that back and decide again."""
+    settled = item.state in (State.DECIDED, State.EXPIRED)
+    theirs = not reader or any(record.reviewer == reader for record in item.decisions)
+    return item.blind and (theirs or not settled)
+
+
+def shown(
+    item: Item, *, policy: Policy | None, now: float, whole: bool = False, reader: str = ""
+) -> Shown:
+    """What is shown of ``item`` to the account ``reader``; ``now`` is Unix time. ``whole``: with
+    every decision and who made it."""
+    withheld = is_withheld(item, reader=reader)
     titles = {c.id: c.title for c in policy.categories} if policy else {}
     stored = None if withheld else _answer(item)
     return Shown(
