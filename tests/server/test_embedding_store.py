@@ -330,6 +330,7 @@ async def test_a_store_that_cannot_be_listed_says_so_and_the_thread_lives(
 ) -> None:
     metrics = RecordingMetrics()
     store = opened(tmp_path, metrics=metrics, file_views=1)
+    await store.erase(tenant="t", sha256=sha_of("none"))  # the first tidying is over
 
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
@@ -453,3 +454,24 @@ def test_without_the_extra_the_start_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtra, match=r"imagesieve\[embeddings\]"):
         opened(tmp_path)
+
+
+async def test_an_erasure_whose_caller_left_is_not_begun_and_no_failure(tmp_path: Path) -> None:
+    metrics = RecordingMetrics()
+    store = opened(tmp_path, metrics=metrics)
+    may_go_on = threading.Event()
+
+    def busy() -> None:
+        assert may_go_on.wait(20)
+
+    store.see(judged("wanted"))
+    assert store._inbox.order(busy)
+    asking = asyncio.create_task(store.erase(tenant="t", sha256=sha_of("wanted")))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    may_go_on.set()
+    assert await store.erase(tenant="t", sha256=sha_of("wanted")) == 1
+    assert metrics.named("embeddings_failed") == []
+    await store.close()

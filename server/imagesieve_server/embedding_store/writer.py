@@ -126,6 +126,8 @@ class ParquetEmbeddings:
         done: Future[int] = Future()
 
         def erase() -> None:
+            if not done.set_running_or_notify_cancel():
+                return  # whoever asked has gone, and is to ask again
             try:
                 done.set_result(self._erase(tenant, sha256))
             except BaseException as problem:  # noqa: BLE001  the caller gets it
