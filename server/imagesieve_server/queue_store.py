@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from imagesieve_server import config
 from imagesieve_server.config import QueueSettings
-from imagesieve_server.core.errors import ConfigError, StoreNotUsable
+from imagesieve_server.core.errors import ConfigError, StoreNotUsable, StoreUnavailable
 from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import require_same_folder
 from imagesieve_server.review_queue.inspection import Inspection
@@ -70,6 +70,9 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
         return QueueWriter(store=store, evidence=evidence, metrics=metrics)
     try:
         store.transact(lambda tx: require_same_folder(tx, Path(queue.evidence)))
+    except StoreUnavailable as problem:
+        store.close()
+        raise StoreNotUsable(f"the database {shown(queue.database)} cannot be used") from problem
     except StoreNotUsable:
         store.close()
         raise

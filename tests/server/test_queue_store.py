@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imagesieve_server import queue_store
 from imagesieve_server.config import QueueSettings
-from imagesieve_server.core.errors import ConfigError, MissingExtra
-from imagesieve_server.queue_store import open_store, password_of, place_of
+from imagesieve_server.core.errors import (
+    ConfigError,
+    MissingExtra,
+    StoreNotUsable,
+    StoreUnavailable,
+)
+from imagesieve_server.queue_store import open_queue, open_store, password_of, place_of
+from imagesieve_server.review_queue.memory import MemoryBackend
+from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.testing import RecordingMetrics
 
 
 def test_the_password_is_the_files_without_its_newline(tmp_path: Path) -> None:
@@ -33,3 +43,27 @@ def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtra, match=r"imagesieve\[postgres\]"):
         open_store(QueueSettings(database="postgresql://u@h/q"))
+
+
+class Lost(RuledStore):
+    """A store whose database goes away after it was opened."""
+
+    closed = False
+
+    def transact(self, work: object) -> Any:
+        raise StoreUnavailable("gone")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_database_that_goes_away_while_it_is_opened_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Lost(backend=MemoryBackend(clock=lambda: 0.0))
+    monkeypatch.setattr(queue_store, "migrate_store", lambda queue: None)
+    monkeypatch.setattr(queue_store, "open_store", lambda queue: store)
+    queue = QueueSettings(database="postgresql://me@h:5/q", evidence=str(tmp_path))
+    with pytest.raises(StoreNotUsable, match=r"postgresql://h:5/q cannot be used"):
+        open_queue(queue, RecordingMetrics())
+    assert store.closed
