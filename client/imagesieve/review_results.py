@@ -89,7 +89,7 @@ class Item:
     content_ref: str = ""
     uploader_ref: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    submissions: int = 1  # how many uploads of the same bytes it stands for
+    submissions: int = 1  # how many uploads of the same bytes it stands for; 0: withheld
     round: int = 1
     tier: int = 1
     reviews_needed: int = 1

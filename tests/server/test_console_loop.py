@@ -238,7 +238,8 @@ async def test_a_page_shows_scores_reasons_and_the_worst_view(rig: Rig) -> None:
 
 async def test_of_a_policy_that_audits_nothing_is_shown_that_tells_samples(rig: Rig) -> None:
     """A flag and a sample with the same category: the pages differ in nothing but names."""
-    await rig.flag(blind=True, severity=2)
+    for _ in range(2):
+        await rig.flag(data=ppm((250, 0, 0), side=64), blind=True, severity=2)
     await rig.flag(blind=True, severity=2, audit=True, score=0.1, inclusion_probability=0.01)
     ann = await rig.signed_in()
     pages = []

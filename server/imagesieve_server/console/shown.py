@@ -107,7 +107,7 @@ def shown(
         labels=_labels(item, policy),
         earlier=_earlier(item, now=now, whole=whole),
         notes=_notes(item),
-        facts=_facts(item, stored),
+        facts=_facts(item, stored, withheld=withheld),
         due="" if withheld else within(item.due_at - now),
         overdue=not withheld and item.due_at < now,
         withheld=withheld,
@@ -284,13 +284,14 @@ def _notes(item: Item) -> tuple[str, ...]:
     return (opened + (f" “{said}”" if said else ""),)
 
 
-def _facts(item: Item, stored: Answer | None) -> tuple[tuple[str, str], ...]:
+def _facts(item: Item, stored: Answer | None, *, withheld: bool) -> tuple[tuple[str, str], ...]:
     info = stored.decode_info if stored else None
+    uploads = 1 if withheld else item.submissions
     facts = [
         ("Policy", item.policy),
         ("Surface", item.surface),
         ("Content", item.content_ref),
-        ("Uploads of it", str(item.submissions) if item.submissions > 1 else ""),
+        ("Uploads of it", str(uploads) if uploads > 1 else ""),
         ("File", f"{item.media_type}, {_bytes(item.size_bytes)}"),
         ("Size", f"{info.width} × {info.height} px" if info else ""),
         ("Round", str(item.round) if item.round > 1 else ""),

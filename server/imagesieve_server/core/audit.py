@@ -21,9 +21,10 @@ from imagesieve_server.core.verdict import CategoryScore, Judgement, Verdict
 
 WITHHELD: tuple[
     Literal["verdict"], Literal["reasons"], Literal["score"], Literal["answer"],
-    Literal["enqueued_at"], Literal["due_at"],
-] = ("verdict", "reasons", "score", "answer", "enqueued_at", "due_at")  # fmt: skip
-"""Fields of an item that could tell an audit sample from a flag. Where ``Item.blind`` is true,
+    Literal["enqueued_at"], Literal["due_at"], Literal["submissions"],
+] = ("verdict", "reasons", "score", "answer", "enqueued_at", "due_at", "submissions")  # fmt: skip
+"""Fields of an item that could tell an audit sample from a flag: a sample's further uploads are
+counted elsewhere, so that more than one submission is a flag's. Where ``Item.blind`` is true,
 nobody who may decide is shown them, on whatever way."""
 
 FAR = "far"
