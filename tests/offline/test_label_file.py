@@ -106,6 +106,7 @@ MISTAKES = [
     ('file,drugs\n"a,1\n', ":2: is not valid CSV"),
     (b"file,category\na,\xff\n", ":2: is not UTF-8"),
     ("file,category\na,drugs\n".encode("utf-16"), "is not UTF-8"),
+    (b"PK\x03\x04\x14\x00\x06\x00\xff", "spreadsheet's own format .* CSV UTF-8"),
     ("file,category," + ",".join(f"c{n}" for n in range(300)) + "\n", "302 columns"),
     ("file,category\na," + "x" * 200_000 + "\n", "is not valid CSV: field larger"),
 ]  # fmt: skip

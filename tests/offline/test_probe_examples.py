@@ -52,7 +52,10 @@ def test_only_pictures_of_which_somebody_spoke_are_examples() -> None:
     ("yes", "no"), [(LEAST_POSITIVE - 1, 500), (500, LEAST_NEGATIVE - 1), (200, 0), (0, 200)]
 )
 def test_too_few_of_either_kind_is_refused_with_the_number_needed(yes: int, no: int) -> None:
-    message = rf"{yes} different pictures show 'weapons' and {no} do not; .* at least 50 and 100"
+    message = (
+        rf"{yes or 'no'} different pictures? labelled as with 'weapons' and {no} as without; "
+        ".* at least 50 and 100"
+    )
     with pytest.raises(TooFewLabels, match=message):
         examples_of(made_set(answers(yes, no)), "weapons")
     examples_of(made_set(answers(LEAST_POSITIVE, LEAST_NEGATIVE)), "weapons")

@@ -41,7 +41,7 @@ def test_without_write_only_the_diff_is_shown(
     assert main([*asked, "--json", str(figures), "--html", str(page)]) == 0
     assert "+    review_at:" in page.read_text()
     shown = capsys.readouterr().out
-    assert "a false-positive rate of at most 20 % per category, with confidence 0.95" in shown
+    assert "a false-positive rate of at most 20\u202f% per category, with confidence 0.95" in shown
     assert "-    review_at: 0.40" in shown
     assert "not changed (--write changes it)" in shown
     assert "probability: none" in shown
@@ -113,6 +113,12 @@ def test_options_that_do_not_go_together_are_named(
     assert problem in capsys.readouterr().err
 
 
+def test_a_share_written_as_a_percentage_is_told_how_to_write_it(capsys: Printed) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--policy", "p.yaml", *LABELS, *IMAGES, "--max-fpr", "1%"])
+    assert "'1%' is no number between 0 and 1; 1 % is written 0.01" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "goal",
     [
@@ -138,7 +144,7 @@ def test_a_budget_on_the_demos_pictures(source: Path, cache: list[str], capsys: 
     asked = ["calibrate", "--policy", str(source), *LABELS, *IMAGES, *cache, "--folds", "2"]
     goal = ["--max-review-per-day", "900", "--uploads-per-day", "1000", "--categories", "drugs"]
     assert main([*asked, *goal]) == 0
-    assert "at most 900 reviews a day of 1000 uploads (90 %)" in capsys.readouterr().out
+    assert "at most 900 reviews a day of 1000 uploads (90\u202f%)" in capsys.readouterr().out
 
 
 def test_a_compiled_policy_is_not_what_is_edited(capsys: Printed) -> None:

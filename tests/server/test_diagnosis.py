@@ -519,6 +519,8 @@ def test_every_diagnosis_is_a_section_in_words_numbers_and_html() -> None:
     for one in found.values():
         assert json.loads(json.dumps(one.data, allow_nan=False))
         assert one.html().count("<table>") == 1
+        assert one.html().count('<div class="scroll">') == 1
+    assert '<td class="text">weapons</td>' in found["diagnosis_printed_words"].html()
     assert found["diagnosis_composition"].data[0]["is_not_read"] is True
     assert found["diagnosis_domain"].data["neutral"]["unused"] == ["never"]
 

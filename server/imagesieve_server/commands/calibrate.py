@@ -178,7 +178,12 @@ def _confidence(text: str) -> float:
 
 
 def _between(text: str, low: float, high: float) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number between {low:g} and {high:g}; 1 % is written 0.01"
+        ) from None
     if not low < value < high:
         raise argparse.ArgumentTypeError(f"must lie between {low:g} and {high:g}")
     return value

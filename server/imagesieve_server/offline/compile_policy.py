@@ -107,7 +107,11 @@ def read_source(path: Path) -> PolicySource:
     except OSError as error:
         raise PolicyError(f"cannot be read: {error.strerror}", file=str(path)) from None
     except UnicodeDecodeError:
-        raise PolicyError("is not UTF-8 text", file=str(path)) from None
+        is_compiled = path.name.endswith(compiled.SUFFIX)
+        why = (
+            "is compiled; name the YAML that it was made of" if is_compiled else "is not UTF-8 text"
+        )
+        raise PolicyError(why, file=str(path)) from None
     return parse_policy(text, file=str(path))
 
 

@@ -136,7 +136,8 @@ def _arrays(data: bytes, file: str) -> tuple[dict[str, Any], Vectors]:
             matrix = archive["vectors"]
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise PolicyError(
-            "is not a compiled policy (make one with `imagesieve-server policy compile`)",
+            "is damaged, or is not a compiled policy "
+            "(make one with `imagesieve-server policy compile`)",
             file=file,
         ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

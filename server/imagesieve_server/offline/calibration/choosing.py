@@ -108,8 +108,9 @@ def _choose_one(sample: Sample, category: Category, aim: Aim, per_view_kind: boo
     labels, pictures = sample.labels[category.id], sample.pictures[category.id]
     if not np.any(labels == 1):
         raise TooFewLabels(
-            f"no picture is labelled as with the category ({int(np.sum(labels == 0))} as without, "
-            f"{int(np.sum(labels == -1))} not at all)"
+            "no picture is labelled as with the category "
+            f"({int(np.sum(labels == 0))} as without it, {int(np.sum(labels == -1))} not at all); "
+            "a threshold needs pictures that show it"
         )
     choice = choose(pictures, labels, aim, groups=sample.groups)
     folds = sample.folds_of(labels)

@@ -134,6 +134,6 @@ def _check_enough(labels: Labels) -> None:
         found = int(np.sum(labels == label))
         if found < LEAST:
             raise TooFewLabels(
-                f"{found} pictures labelled as {words} the category; a calibration needs at "
-                f"least {LEAST}"
+                f"{found} picture{'' if found == 1 else 's'} labelled as {words} the "
+                f"category; a calibration needs at least {LEAST}"
             )

@@ -126,8 +126,8 @@ def at_allowed(scores: Doubles, allowed: int, aim: Aim) -> Choice:
 
 def _too_few(found: int, aim: Aim, *, grouped: bool) -> str:
     needed = binomial.needed_draws(aim.tolerated, aim.delta)
-    plural = "" if found == 1 else "s"
-    units = f"group{plural} of pictures" if grouped else f"picture{plural}"
+    units = "picture" if found == 1 else "pictures"
+    once = " (a group, or copies, count once)" if grouped else ""
     side = "without the category" if aim.goal is Goal.MAX_FPR else "with the category"
     promise = (
         f"a false-positive rate of at most {aim.rate:g}"
@@ -135,6 +135,6 @@ def _too_few(found: int, aim: Aim, *, grouped: bool) -> str:
         else f"a recall of at least {aim.rate:g}"
     )
     return (
-        f"{found} {units} labelled as {side}; to promise {promise} with confidence "
+        f"{found} {units} labelled as {side}{once}; to promise {promise} with confidence "
         f"{aim.confidence:g} at least {needed} are needed"
     )

@@ -19,6 +19,8 @@ from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.reliability import Reliability
 from imagesieve_server.offline.calibration.view_kinds import PICTURES
 from imagesieve_server.offline.calibration.written import threshold_text
+from imagesieve_server.offline.measures.figures import Figure
+from imagesieve_server.offline.report import numbers
 
 
 def goal_text(goal: Aim | Budget) -> str:
@@ -27,11 +29,11 @@ def goal_text(goal: Aim | Budget) -> str:
     if isinstance(goal, Budget):
         return (
             f"at most {goal.reviews_per_day:g} reviews a day of {goal.uploads_per_day:g} uploads "
-            f"({percent(goal.share)}), {sure}"
+            f"({_asked(goal.share)}), {sure}"
         )
     if goal.goal is Goal.MAX_FPR:
-        return f"a false-positive rate of at most {percent(goal.rate)} per category, {sure}"
-    return f"a recall of at least {percent(goal.rate)} per category, {sure}"
+        return f"a false-positive rate of at most {_asked(goal.rate)} per category, {sure}"
+    return f"a recall of at least {_asked(goal.rate)} per category, {sure}"
 
 
 def lines(outcome: Outcome) -> list[str]:
@@ -52,7 +54,8 @@ def lines(outcome: Outcome) -> list[str]:
 def category_lines(one: CategoryOutcome, goal: Aim | Budget) -> list[str]:
     """One category."""
     unsaid = f", {one.unsaid} not said" if one.unsaid else ""
-    found = [f"{one.category.id}: {one.yes} pictures with it, {one.no} without{unsaid}"]
+    yes = f"{one.yes} picture{'' if one.yes == 1 else 's'}"
+    found = [f"{one.category.id}: {yes} with it, {one.no} without{unsaid}"]
     old = one.category.thresholds.review_at
     width = max(len(_limit(old)), len(_limit(one.review_at)))
     found.append(f"  now       {_limit(old).ljust(width)}  {_measured(one.now)}")
@@ -101,27 +104,33 @@ def method_name(calibrated: Calibrated) -> str:
     return "platt" if isinstance(calibrated.fitted.calibration, Platt) else "isotonic"
 
 
+def _asked(rate: float) -> str:
+    """A goal's rate as it was given: 0.01 → 1 %."""
+    return f"{100 * rate:.6g}{numbers.THIN}%"
+
+
 def percent(value: float) -> str:
-    """A share as a percentage of three digits."""
-    return "-" if math.isnan(value) else f"{100 * value:.3g} %"
+    """A share as a percentage, written as the evaluation writes it."""
+    return "–" if math.isnan(value) else numbers.percent(value)
 
 
 def share_text(share: Share) -> str:
     """A share with its interval."""
     if not share.of:
-        return "-"
-    return f"{percent(share.value)} ({100 * share.low:.3g} to {100 * share.high:.3g})"
+        return "–"
+    figure = Figure(value=share.value, low=share.low, high=share.high)
+    return numbers.with_interval(figure, share=True)
 
 
 def _measured(measured: Measured) -> str:
     return (
-        f"fpr {share_text(measured.fpr)}, recall {share_text(measured.recall)}, "
+        f"recall {share_text(measured.recall)}, false positives {share_text(measured.fpr)}, "
         f"precision {share_text(measured.precision)}"
     )
 
 
 def _short(measured: Measured) -> str:
-    return f"fpr {percent(measured.fpr.value)}, recall {percent(measured.recall.value)}"
+    return f"recall {percent(measured.recall.value)}, false positives {percent(measured.fpr.value)}"
 
 
 def _limit(threshold: Threshold | None) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from imagesieve_server.offline.diagnosis.diagnose import Diagnosis
 from imagesieve_server.offline.diagnosis.telling import Table, Told, tell
+from imagesieve_server.offline.report.page import paragraph
+from imagesieve_server.offline.report.page import table as page_table
 from imagesieve_server.offline.report.section import Section
 from imagesieve_server.offline.report.table import table
 
@@ -53,15 +55,19 @@ def _as_html(told: Told) -> str:
     """Every text escaped: prompts and file names come from outside."""
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in told.sentences)
     rows = _html_table(told.table) if told.table and told.table.rows else ""
-    return f"<ul>{sentences}</ul>{rows}<p><small>{escape(told.limits)}</small></p>"
+    limits = paragraph(told.limits, style="soft small")
+    return f'<ul class="findings">{sentences}</ul>{rows}{limits}'
 
 
 def _html_table(rows: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in rows.head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows.rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    cells = [[_html_cell(cell, at < rows.left) for at, cell in enumerate(row)] for row in rows.rows]
+    head = [_html_cell(cell, at < rows.left, "th") for at, cell in enumerate(rows.head)]
+    return f'<div class="card told">{page_table(head, cells)}</div>'
+
+
+def _html_cell(text: str, flush_left: bool, tag: str = "td") -> str:
+    style = ' class="text"' if flush_left else ""
+    return f"<{tag}{style}>{escape(text)}</{tag}>"
 
 
 def _plain(value: Any) -> Any:

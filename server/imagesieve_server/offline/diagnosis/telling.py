@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from imagesieve_server.offline.diagnosis.attributes import AttributeGap
@@ -17,7 +17,7 @@ from imagesieve_server.offline.diagnosis.typography import (
     Steered,
 )
 from imagesieve_server.offline.measures.figures import Figure
-from imagesieve_server.offline.report.numbers import index, log_odds, percent, with_interval
+from imagesieve_server.offline.report.numbers import index, log_odds, percent, signed, with_interval
 
 _KINDS = {
     "negated": "Prompts negated",
@@ -66,7 +66,7 @@ def _composition(found: tuple[Composition, ...]) -> Told:
             at.category,
             index(at.auc.value),
             index(at.changed_auc.value),
-            _interval(at.difference),
+            _interval(at.difference, write=signed),
         )
         for one in found
         for at in one.pictures
@@ -264,5 +264,5 @@ def _apart(gap: DomainGap | None) -> Iterator[str]:
     )
 
 
-def _interval(figure: Figure) -> str:
-    return f"{log_odds(figure.value)} [{log_odds(figure.low)}, {log_odds(figure.high)}]"
+def _interval(figure: Figure, *, write: Callable[[float], str] = log_odds) -> str:
+    return f"{write(figure.value)} [{write(figure.low)}, {write(figure.high)}]"

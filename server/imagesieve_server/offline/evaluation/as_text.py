@@ -156,7 +156,7 @@ def _compared(name: str, found: Compared | None) -> str:
         return "–"
     write = signed if name in wording.INDICES else points
     d = found.difference
-    return f"{write(d.value)} [{write(d.low)} {write(d.high)}]"
+    return f"{write(d.value)} [{write(d.low)}, {write(d.high)}]"
 
 
 def _figure(found: Figure | None, *, share: bool) -> str:

@@ -19,6 +19,7 @@ from imagesieve_server.core.errors import LabelsError
 MAX_BYTES = 256 << 20
 """A label file larger than this is refused unread (some four million pictures)."""
 MAX_COLUMNS = 256
+_WORKBOOK = b"PK\x03\x04"  # what spreadsheets save by themselves is a zip archive
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -71,6 +72,10 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")  # Excel begins its UTF-8 with a mark
     except UnicodeDecodeError as error:
+        if data.startswith(_WORKBOOK):
+            raise LabelsError(
+                "is a spreadsheet's own format (.xlsx, .ods); save it as CSV UTF-8", file=str(path)
+            ) from None
         line = data[: error.start].count(b"\n") + 1
         raise LabelsError(
             "is not UTF-8 text; save it again as UTF-8 (in a spreadsheet: CSV UTF-8)",

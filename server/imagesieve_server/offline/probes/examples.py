@@ -78,7 +78,8 @@ def _refuse_few(category: str, keys: Sequence[str], labels: np.ndarray) -> None:
     if yes >= LEAST_POSITIVE and no >= LEAST_NEGATIVE:
         return
     raise TooFewLabels(
-        f"{yes} different pictures show {category!r} and {no} do not; a probe needs at least "
+        f"{yes or 'no'} different picture{'' if yes == 1 else 's'} labelled as with {category!r} "
+        f"and {no} as without; a probe needs at least "
         f"{LEAST_POSITIVE} and {LEAST_NEGATIVE}. With fewer, prompts and counter-prompts do better"
     )
 

@@ -65,8 +65,8 @@ def _contents(sections: Sequence[Section]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose cells are HTML; a cell that begins with ``<td`` is taken as it is."""
-    names = "".join(f"<th>{name}</th>" for name in head)
+    """A table whose cells are HTML; one that begins with ``<td`` or ``<th`` is taken as it is."""
+    names = "".join(name if name.startswith("<th") else f"<th>{name}</th>" for name in head)
     lines = "".join(
         "<tr>"
         + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row)
