@@ -288,6 +288,26 @@ def test_deciding_and_erasing_at_once_leave_one_chain(
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
 
 
+def test_an_erasure_that_waits_for_the_bytes_holds_no_item(
+    desk: Desk,
+    other: RuledStore,
+    threads: ThreadPoolExecutor,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+) -> None:
+    """Who has the bytes may lock their items without a deadlock, however the erasure names them."""
+    item_id = decision(desk, "r1").item_id
+    sha256 = desk.item(item_id).sha256
+    has_the_bytes = Halfway(threads, desk.store, lambda tx: tx.hold("t", [sha256]))
+    asked = EraseRequest(tenant="t", item_id=item_id, reason="order", actor="law")
+    erasing_it = threads.submit(other.erase, asked)
+    wait_until_blocked(postgres_server, postgres_url, erasing_it)
+    with desk.store.backend.write() as tx:
+        assert tx.item("t", item_id) is not None
+    has_the_bytes.commit()
+    assert len(erasing_it.result(60.0).decisions) == 1
+
+
 def test_contesting_and_flagging_again_at_once_leave_one_open_item(
     desk: Desk, other: RuledStore, threads: ThreadPoolExecutor
 ) -> None:

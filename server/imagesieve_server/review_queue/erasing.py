@@ -29,7 +29,7 @@ def erase(tx: Transaction, request: EraseRequest) -> Erasure:
     """
     checks.text("reason", request.reason, required=True)
     checks.text("actor", request.actor)
-    sha256 = _bytes_of(tx, request)
+    sha256 = bytes_of(tx, request)
     tx.hold(request.tenant, [sha256])
     now = tx.now()
     items = tx.items_of_bytes(request.tenant, [sha256])
@@ -108,7 +108,8 @@ def drop_events(tx: Transaction, *, older_than_s: float, limit: int) -> int:
     return dropped
 
 
-def _bytes_of(tx: Transaction, request: EraseRequest) -> str:
+def bytes_of(tx: Transaction, request: EraseRequest) -> str:
+    """The sha256 that is to be erased. Raises ItemNotFound, InvalidRequest."""
     if bool(request.sha256) == bool(request.item_id):
         raise InvalidRequest("sha256", "give either the hash or an item")
     if request.item_id:

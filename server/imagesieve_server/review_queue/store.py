@@ -7,6 +7,7 @@ method that writes returns, its result is durable.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from imagesieve_server.core.errors import RequestError, RequestIdReused, StoreUnavailable
@@ -189,7 +190,9 @@ class RuledStore:
         return self.transact(lambda tx: reopening.reopen(tx, request))
 
     def erase(self, request: EraseRequest) -> Erasure:
-        erasure = self.transact(lambda tx: erasing.erase(tx, request))
+        with self.backend.read() as tx:  # bytes are held before their items are locked
+            asked = replace(request, sha256=erasing.bytes_of(tx, request), item_id="")
+        erasure = self.transact(lambda tx: erasing.erase(tx, asked))
         self.backend.forget()
         return erasure
 
