@@ -304,6 +304,26 @@ async def test_erasing_says_so_where_a_file_cannot_be_read(tmp_path: Path) -> No
     assert sha_of("wanted") not in {image.sha256 for image in read(tmp_path)}
 
 
+@pytest.mark.parametrize("hashes", [[], [None], ["wanted"]], ids=["none", "null", "text"])
+async def test_erasing_goes_on_after_a_file_of_another_kind(
+    tmp_path: Path, hashes: list[str | None]
+) -> None:
+    """Parquet, and not ours: it could hide what is to go, so it is not passed over in silence."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    store = opened(tmp_path, file_views=1)
+    store.see(judged("wanted"))
+    await store.erase(tenant="t", sha256=sha_of("none"))
+    (first,) = files_of(tmp_path)
+    kind = pa.string() if "wanted" in hashes else pa.binary(32)
+    pq.write_table(pa.table({"sha256": pa.array(hashes, kind)}), first.with_name("0.parquet"))
+    with pytest.raises(StoreUnavailable):
+        await store.erase(tenant="t", sha256=sha_of("wanted"))
+    await store.close()
+    assert not first.exists()
+
+
 async def test_erasures_of_several_servers_take_turns(tmp_path: Path) -> None:
     """Two that rewrote one file at once would each bring back what the other removed."""
     one, other = opened(tmp_path, file_views=3), opened(tmp_path, file_views=3)

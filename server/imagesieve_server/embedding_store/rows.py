@@ -88,6 +88,8 @@ def hashes(path: Path) -> npt.NDArray[np.void]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             column = file.read(columns=["sha256"], use_threads=False).column("sha256")
+        if column.type != pa.binary(32) or column.null_count or not len(column):
+            raise EmbeddingsDamaged("is not a file of this store", file=str(path))
         return _fixed(column.combine_chunks(), 32).view("V32")[:, 0]
     except FileNotFoundError:
         raise
