@@ -424,7 +424,7 @@ def test_the_command_says_what_changes(
     assert "120 images" in told
     assert "weapons  review_at: 10 logit → -10 logit" in told
     assert "observed under both" in told
-    assert "Reviews a day of 5000 uploads (given)" in told
+    assert "Reviews a day of 5\u202f000 uploads (given)" in told
     assert "\x1b" not in told
     assert told.split("Largest changes")[1].count("REVIEW") == 2
     data = json.loads(out.read_text())

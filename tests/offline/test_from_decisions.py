@@ -167,7 +167,7 @@ def test_escalated_and_open_items_are_not_decided(queue: Queue) -> None:
     queue.sample("s2")
     found = queue.measured()
     assert (found.samples_waiting, found.bands[0].waiting) == (1.0, 2)
-    assert any("100% of the samples are not decided" in warning for warning in found.warnings)
+    assert any("100\u202f% of the samples are not decided" in warning for warning in found.warnings)
 
 
 def test_the_last_decision_counts_and_a_contested_one_does_not(queue: Queue) -> None:

@@ -78,7 +78,7 @@ def test_a_laxer_view_threshold_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "field", "problem"),
     [
-        ("name: demo", "nam: demo", 1, "nam", "unknown key"),
+        ("name: demo", "nam: demo", 1, "nam", r"unknown key; did you mean 'name'\? \(known here: "),
         ("name: demo", "name: Demo!", 1, "name", "must be 1 to 64"),
         ("name: demo", "name: [demo]", 1, "name", "must be text, not a list"),
         ("neutral: [a cat, a plate of food]", "", None, "neutral", "is missing"),

@@ -5,6 +5,7 @@ Knows YAML positions; knows nothing about policies.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import io
 import math
@@ -64,7 +65,9 @@ class Node:
         allowed = sorted(known)
         for key in self._data:
             if key not in allowed:
-                raise self.error(str(key), f"unknown key; known here: {', '.join(allowed)}")
+                alike = difflib.get_close_matches(str(key), allowed, n=1)
+                meant = f"; did you mean {alike[0]!r}?" if alike else ""
+                raise self.error(str(key), f"unknown key{meant} (known here: {', '.join(allowed)})")
 
     def has(self, key: str) -> bool:
         """Whether the key is present and not null."""

@@ -124,7 +124,10 @@ def _folders(reader: StoreReader, a: Policy, asked: Asked) -> Sequence[DayFolder
     part = Part(tenants=asked.tenants, since=asked.since, until=asked.until)
     found = reader.folders(part)
     if not found:
-        raise NotComparable(f"{asked.store}: nothing is kept of these tenants and days")
+        raise NotComparable(
+            f"{asked.store}: nothing is kept of these tenants and days (a server writes what it "
+            "keeps after embeddings.flush_seconds, and when it stops)"
+        )
     models = sorted({folder.model for folder in found})
     found = [folder for folder in found if folder.model == a.model_fingerprint]
     if not found:

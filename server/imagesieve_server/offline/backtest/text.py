@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from imagesieve_server.offline.backtest.forecast import Share
 from imagesieve_server.offline.backtest.report import CategoryChange, Report, by_images
 from imagesieve_server.offline.backtest.tally import VERDICTS, Example, largest
+from imagesieve_server.offline.report import numbers
 
 _GROUPS = 20
 
@@ -33,7 +34,11 @@ def _head(report: Report) -> Iterator[str]:
         yield f"{letter}  {policy.name} {policy.version[:12]}"
     first, last = min(tally.days), max(tally.days)
     days = f"{first}" if first == last else f"{first} to {last}"
-    yield f"{tally.images} images ({tally.views} views) of {len(tally.days)} days, {days}"
+    of_days = "1 day" if first == last else f"{len(tally.days)} days"
+    yield (
+        f"{numbers.count(tally.images)} images ({numbers.count(tally.views)} views) of "
+        f"{of_days}, {days}"
+    )
     for text, count in sorted(tally.other_policy.items()):
         yield f"left out: {count} images judged under policy {_shown(text)}"
     for text, count in sorted(tally.other_plan.items()):
@@ -66,12 +71,13 @@ def _verdicts(report: Report) -> Iterator[str]:
 def _load(report: Report) -> Iterator[str]:
     yield ""
     source = "given" if report.uploads_given else "kept images a day"
-    yield f"Reviews a day of {report.uploads_per_day:.0f} uploads ({source}), 95 % interval"
+    uploads = numbers.count(round(report.uploads_per_day))
+    yield f"Reviews a day of {uploads} uploads ({source}), 95 % interval"
     rows = [("", "share", "a day", "from", "to")]
     for name, share in (("A", report.share_a), ("B", report.share_b)):
-        rows.append((name, f"{share.value:.3%}", *_day(report.per_day(share), "")))
+        rows.append((name, numbers.percent(share.value), *_day(report.per_day(share), "")))
     change = report.difference
-    rows.append(("B - A", f"{change.value:+.3%}", *_day(report.per_day(change), "+")))
+    rows.append(("B − A", _points(change.value), *_day(report.per_day(change), "+")))
     yield from _table(rows, right=True)
     audit_a, audit_b = report.audit_per_day()
     if audit_a or audit_b:
@@ -79,8 +85,16 @@ def _load(report: Report) -> Iterator[str]:
     yield "not in it: files without a picture; further uploads of bytes in review join their item"
 
 
+def _points(difference: float) -> str:
+    """Three decimals, since a change of one image in 100 000 is work for people, too."""
+    return f"{100 * difference:+.3f} points".replace("-", "−")
+
+
 def _day(share: Share, sign: str) -> tuple[str, str, str]:
-    value, low, high = (f"{number:{sign}.1f}" for number in (share.value, share.low, share.high))
+    value, low, high = (
+        f"{number:{sign},.1f}".replace(",", numbers.THIN).replace("-", "−")
+        for number in (share.value, share.low, share.high)
+    )
     return value, low, high
 
 

@@ -14,6 +14,7 @@ from imagesieve_server.offline.from_decisions.past import Past, read_past
 from imagesieve_server.offline.from_decisions.recall import Flags, Recall
 from imagesieve_server.offline.from_decisions.units import Reading, Unit, Units
 from imagesieve_server.offline.measures.figures import Figure, proportion
+from imagesieve_server.offline.report.numbers import percent
 from imagesieve_server.review_queue.read_only import QueueReader
 
 ANY = "any"
@@ -179,8 +180,8 @@ def _warnings(of: Units) -> list[str]:
     for what, share in (("flags", _waiting(of.flags)), ("samples", _waiting(of.samples))):
         if share > WAITING_LIMIT:
             said.append(
-                f"{share:.0%} of the {what} are not decided; they are taken to be like the others "
-                f"(above {WAITING_LIMIT:.0%} this assumption carries the result)"
+                f"{percent(share)} of the {what} are not decided; they are taken to be like the "
+                f"others (above {percent(WAITING_LIMIT)} this assumption carries the result)"
             )
     dropped = sum(of.dropped.values())
     if dropped > DROPPED_LIMIT * (len(of.samples) + dropped):

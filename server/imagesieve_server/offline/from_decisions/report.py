@@ -10,6 +10,7 @@ from typing import Any
 
 from imagesieve_server.offline.from_decisions.measure import CategoryResult, VersionResult
 from imagesieve_server.offline.measures.figures import Figure
+from imagesieve_server.offline.report import numbers
 
 METHOD = (
     "Uploads, with 95 % intervals. Precision: of the decided pictures that a category flagged, the "
@@ -37,17 +38,17 @@ def as_json(results: Sequence[VersionResult]) -> str:
 
 
 def _version(result: VersionResult) -> str:
-    allowed = "an unknown number" if result.allowed is None else f"{result.allowed:,}"
+    allowed = "an unknown number" if result.allowed is None else numbers.count(result.allowed)
     lines = [
         f"policy {result.policy}, version {result.version[:12]}, since {result.since}",
-        f"  uploads: {allowed} allowed, {result.flagged:,} flagged "
-        f"({result.flags_waiting:.0%} of the flagged pictures not decided)",
+        f"  uploads: {allowed} allowed, {numbers.count(result.flagged)} flagged "
+        f"({numbers.percent(result.flags_waiting)} of the flagged pictures not decided)",
     ]
     rows: list[tuple[str, ...]] = [
         ("samples", "rate", "uploads", "decided", "waiting", "lost", "violating")
     ]
     rows += [
-        (band.name or "?", f"{band.probability:g}", f"{band.allowed:,}", str(band.decided),
+        (band.name or "?", f"{band.probability:g}", numbers.count(band.allowed), str(band.decided),
          str(band.waiting), str(band.dropped), str(band.violating))
         for band in result.bands
     ]  # fmt: skip
@@ -61,20 +62,17 @@ def _version(result: VersionResult) -> str:
 
 def _row(row: CategoryResult) -> tuple[str, ...]:
     found = row.estimate
-    recall = _share(found.recall) if found.recall else "not known"
-    needed = "enough" if found.needed == 0 else f"{found.needed or 0:,} more"
+    precision = numbers.with_interval(row.precision, share=True) if row.precision else ""
+    recall = numbers.with_interval(found.recall, share=True) if found.recall else "not known"
+    needed = "enough" if found.needed == 0 else f"{numbers.count(found.needed or 0)} more"
     return (
         row.category,
-        f"{_share(row.precision)} of {row.decided}" if row.precision else "-",
+        f"{precision} of {row.decided}" if precision else "-",
         _number(found.caught),
         _number(found.missed),
         recall,
         "-" if found.needed is None else needed,
     )
-
-
-def _share(figure: Figure) -> str:
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def _number(figure: Figure) -> str:
