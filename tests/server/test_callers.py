@@ -20,7 +20,7 @@ from imagesieve_server.grpc_api.callers import (
     token_digest,
 )
 from imagesieve_server.grpc_api.identity import Caller, Identity, Role
-from imagesieve_server.kept import Kept
+from imagesieve_server.kept_files import Kept
 from imagesieve_server.testing import RecordingMetrics
 
 FILE = Path("callers.toml")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.kept import Kept, KeptMetrics, read_contents
+from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _MAX_NAME = 128

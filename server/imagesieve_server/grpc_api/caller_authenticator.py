@@ -24,7 +24,7 @@ from imagesieve_server.grpc_api.identity import (
     Unproved,
     unproved,
 )
-from imagesieve_server.kept import Kept
+from imagesieve_server.kept_files import Kept
 
 _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]{1,512}=*)\Z")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.grpc_api.identity import Identity, Role
-from imagesieve_server.kept import Kept, KeptMetrics, read_contents
+from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
 
 TOKEN_PREFIX = "ims_"
 

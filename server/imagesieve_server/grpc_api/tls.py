@@ -20,7 +20,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.kept import Kept, KeptMetrics, read_contents
+from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _ED25519 = b"MC4CAQAwBQYDK2Vw"  # how every such key begins in PEM

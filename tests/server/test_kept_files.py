@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.kept import Kept
+from imagesieve_server.kept_files import Kept
 from imagesieve_server.testing import RecordingMetrics
 
 
