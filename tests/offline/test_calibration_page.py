@@ -68,7 +68,14 @@ def shown(found: Outcome, diff: str = "-old\n+new\n") -> str:
 
 def test_the_figures_and_two_diagrams_are_on_the_page() -> None:
     page = shown(outcome())
-    for words in ("{logit:&nbsp;1.25}", "0.875", "animations", "a note", "-old\n+new"):
+    for words in (
+        "{logit:&nbsp;1.25}",
+        "0.875",
+        "animations",
+        "a note",
+        ">-old\n</span>",
+        ">+new\n",
+    ):
         assert words in page
     assert page.count("<figure>") == 2
     diagram = re.findall(r"<svg.*?</svg>", page, re.DOTALL)[0]

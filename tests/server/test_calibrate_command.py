@@ -39,7 +39,7 @@ def test_without_write_only_the_diff_is_shown(
     asked = ["calibrate", "--policy", str(source), *LABELS, *IMAGES, *cache, *GOAL]
     page = tmp_path / "page.html"
     assert main([*asked, "--json", str(figures), "--html", str(page)]) == 0
-    assert "+    review_at:" in page.read_text()
+    assert '<span class="better">+    review_at:' in page.read_text()
     shown = capsys.readouterr().out
     assert "a false-positive rate of at most 20\u202f% per category, with confidence 0.95" in shown
     assert "-    review_at: 0.40" in shown
@@ -158,7 +158,7 @@ def test_a_report_that_cannot_be_written_is_named(
 ) -> None:
     asked = ["calibrate", "--policy", str(source), *LABELS, *IMAGES, *cache, *GOAL]
     assert main([*asked, "--html", str(tmp_path / "no" / "page.html")]) == 1
-    assert "page.html: cannot be written" in capsys.readouterr().err
+    assert "--html: there is no folder" in capsys.readouterr().err
 
 
 def test_a_policy_that_cannot_be_read_is_named(tmp_path: Path, capsys: Printed) -> None:

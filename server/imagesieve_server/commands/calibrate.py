@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imagesieve_server.commands.evaluate import check_folder
 from imagesieve_server.commands.labelled_pictures import add_picture_arguments, load_pictures
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.core.errors import ConfigError
@@ -67,6 +68,8 @@ def add_parser(subparsers: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     goal = _goal(args)
+    check_folder("--json", args.json)
+    check_folder("--html", args.html)
     text = policy_file.read(args.policy)
     bundle = load_bundle(args.model)
     encode = OnnxTextEncoder(bundle=bundle).encode

@@ -101,7 +101,7 @@ class Loader:
 
 def _run(args: argparse.Namespace) -> int:
     for option, path in (("--html", args.html), ("--json", args.json)):
-        _check_folder(option, path)
+        check_folder(option, path)
     if args.from_decisions:
         if args.html:
             raise ConfigError("--html: a page is written of --labels, not of --from-decisions")
@@ -220,7 +220,7 @@ def write(path: Path, text: str, *, option: str) -> None:
         raise ConfigError(f"{option}: {path}: {error.strerror}") from None
 
 
-def _check_folder(option: str, path: Path | None) -> None:
+def check_folder(option: str, path: Path | None) -> None:
     """Before the work: a report that cannot be written should not cost an hour first."""
     if path is not None and not path.parent.is_dir():
         raise ConfigError(f"{option}: there is no folder {path.parent}")

@@ -165,7 +165,16 @@ def _place(p: float) -> float:
 def _change(diff: str) -> str:
     if not diff:
         return paragraph("Nothing changes.")
-    return f'<div class="card scroll"><pre>{escape(diff)}</pre></div>'
+    lines = "".join(_diff_line(line) for line in diff.splitlines(keepends=True))
+    return f'<div class="card scroll"><pre>{lines}</pre></div>'
+
+
+def _diff_line(line: str) -> str:
+    """With its color; the sign in front says the same."""
+    style = {"+": "better", "-": "worse"}.get(line[:1], "")
+    if line.startswith(("@@", "---", "+++")):
+        style = "soft"
+    return f'<span class="{style}">{escape(line)}</span>' if style else escape(line)
 
 
 def _words() -> str:
