@@ -10,53 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.artefacts import SPEC, artefact
 from imagesieve_server.core.errors import PolicyError, UnknownPolicy
-from imagesieve_server.core.ports import EncoderSpec
-from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.policy_files import compiled
 from imagesieve_server.policy_files.reload import PolicyFolder
-from imagesieve_server.policy_files.source import parse_policy
 from imagesieve_server.testing import RecordingMetrics
-
-YAML = """\
-name: {name}
-neutral: [a cat]
-categories:
-  - {{id: weapons, severity: {severity}, prompts: [a gun, a sword], review_at: {review_at}}}
-on_unavailable: {unavailable}
-"""
-
-SPEC = EncoderSpec(
-    fingerprint="f" * 64,
-    name="tiny",
-    embedding_size=3,
-    preprocessing=Preprocessing(size=8),
-    logit_scale=100.0,
-    logit_bias=0.0,
-    precision="fp32",
-    provider="CPUExecutionProvider",
-)
-
-
-def artefact(
-    name: str = "demo",
-    *,
-    review_at: float = 0.6,
-    unavailable: str = "hold",
-    severity: int = 3,
-    fingerprint: str = SPEC.fingerprint,
-) -> bytes:
-    text = YAML.format(name=name, review_at=review_at, unavailable=unavailable, severity=severity)
-    source = parse_policy(text, file=f"{name}.yaml")
-    rows = np.eye(3, dtype=np.float32)
-    return compiled.build(
-        source=source,
-        file=f"/somewhere/{name}.yaml",
-        model_fingerprint=fingerprint,
-        logit_scale=100.0,
-        logit_bias=0.0,
-        vectors=dict(zip(source.prompt_texts(), rows, strict=True)),
-    )
 
 
 def test_an_artefact_gives_the_policy_back() -> None:

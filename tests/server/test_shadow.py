@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from helpers.artefacts import SPEC, artefact
 from helpers.judged import judged
 from imagesieve_server.core.policy import Policy
-from imagesieve_server.core.ports import EncoderSpec
-from imagesieve_server.core.views import Coverage, Preprocessing
+from imagesieve_server.core.views import Coverage
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.policy_files import compiled
 from imagesieve_server.policy_files.shadow import ShadowFolder
-from imagesieve_server.policy_files.source import parse_policy
 from imagesieve_server.shadow_scoring import ShadowScorer
 from imagesieve_server.testing import (
     BLUE,
@@ -31,43 +30,6 @@ from imagesieve_server.testing import (
     colour_policy,
     colour_vector,
 )
-
-SPEC = EncoderSpec(
-    fingerprint="f" * 64,
-    name="tiny",
-    embedding_size=3,
-    preprocessing=Preprocessing(size=8),
-    logit_scale=100.0,
-    logit_bias=0.0,
-    precision="fp32",
-    provider="CPUExecutionProvider",
-)
-YAML = """\
-name: {name}
-neutral: [a cat]
-coverage: {coverage}
-categories:
-  - {{id: weapons, severity: 3, prompts: [a gun, a sword], review_at: {review_at}}}
-"""
-
-
-def artefact(
-    name: str = "demo",
-    *,
-    review_at: float = 0.6,
-    coverage: str = "tiles",
-    fingerprint: str = SPEC.fingerprint,
-) -> bytes:
-    text = YAML.format(name=name, review_at=review_at, coverage=coverage)
-    source = parse_policy(text, file=f"{name}.yaml")
-    return compiled.build(
-        source=source,
-        file=f"{name}.yaml",
-        model_fingerprint=fingerprint,
-        logit_scale=100.0,
-        logit_bias=0.0,
-        vectors=dict(zip(source.prompt_texts(), np.eye(3, dtype=np.float32), strict=True)),
-    )
 
 
 def policy(**changes: Any) -> Policy:
