@@ -343,4 +343,4 @@ def test_json_has_every_figure() -> None:
     assert one["calibration"]["method"] in ("platt", "isotonic")
     assert 0 < one["calibration"]["held_out"]["ece"] < one["calibration"]["before"]["ece"]
     text = "\n".join(summary.lines(outcome))
-    assert "animations: one threshold for all fpr" in text
+    assert "animations: one threshold for all recall" in text
