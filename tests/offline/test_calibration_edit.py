@@ -17,7 +17,7 @@ from imagesieve_server.core.scoring import sigmoid
 from imagesieve_server.core.views import ViewKind
 from imagesieve_server.demo_data import DEMO_POLICY_SOURCE
 from imagesieve_server.offline.calibration.edit_policy import Change, edited
-from imagesieve_server.offline.calibration.written import rounded, threshold_text
+from imagesieve_server.offline.policy_text.written import rounded, threshold_text
 from imagesieve_server.policy_files.source import parse_policy
 
 PLATT = Platt(slope=0.75, intercept=-2.5)

@@ -12,7 +12,6 @@ from imagesieve_server.core.calibration import Platt
 from imagesieve_server.core.policy import Scale, Threshold
 from imagesieve_server.core.views import ViewKind
 from imagesieve_server.offline.calibration.as_html import report
-from imagesieve_server.offline.calibration.binomial import interval
 from imagesieve_server.offline.calibration.fit import Fitted
 from imagesieve_server.offline.calibration.held_out import Measured, measure
 from imagesieve_server.offline.calibration.outcome import (
@@ -23,6 +22,7 @@ from imagesieve_server.offline.calibration.outcome import (
 )
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.reliability import reliability
+from imagesieve_server.offline.measures.binomial import interval
 from tests.helpers.policies import category, group, unit
 
 LABELS = np.repeat([0, 1], [90, 10]).astype(np.int8)

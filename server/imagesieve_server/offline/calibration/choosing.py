@@ -12,7 +12,6 @@ from imagesieve_server.core.errors import PolicyError, TooFewLabels
 from imagesieve_server.core.policy import Category, Method, Mode, OnPartialCoverage, Threshold
 from imagesieve_server.core.scoring import Doubles, sigmoid
 from imagesieve_server.core.views import ViewKind
-from imagesieve_server.offline.calibration.binomial import interval
 from imagesieve_server.offline.calibration.fit import fit_best
 from imagesieve_server.offline.calibration.flags import Flags, category_flags
 from imagesieve_server.offline.calibration.held_out import held_out_flags, measure
@@ -28,7 +27,8 @@ from imagesieve_server.offline.calibration.reliability import reliability
 from imagesieve_server.offline.calibration.review_load import LoadChoice, choose_for_load
 from imagesieve_server.offline.calibration.sample import Sample
 from imagesieve_server.offline.calibration.view_kinds import choose_by_kind
-from imagesieve_server.offline.calibration.written import rounded
+from imagesieve_server.offline.measures.binomial import interval
+from imagesieve_server.offline.policy_text.written import rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ from imagesieve_server.core.calibration import Calibration
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Scale, Threshold, Thresholds
 from imagesieve_server.core.views import ViewKind
-from imagesieve_server.offline.calibration.written import (
+from imagesieve_server.offline.policy_text.written import (
     calibration_text,
     number_text,
     threshold_text,
 )
-from imagesieve_server.offline.calibration.yaml_places import (
+from imagesieve_server.offline.policy_text.yaml_places import (
     Place,
     Splice,
     item_with,

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from imagesieve_server.core.scoring import Doubles
-from imagesieve_server.offline.calibration.binomial import Share, interval
 from imagesieve_server.offline.calibration.promise import (
     Aim,
     Groups,
@@ -17,6 +16,7 @@ from imagesieve_server.offline.calibration.promise import (
     choose_loosely,
     flagged,
 )
+from imagesieve_server.offline.measures.binomial import Share, interval
 
 Flags = npt.NDArray[np.bool_]
 

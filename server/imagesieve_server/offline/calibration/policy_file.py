@@ -9,7 +9,7 @@ from imagesieve_server.core.errors import ConfigError, PolicyError
 from imagesieve_server.core.policy import Policy, Scale, Threshold
 from imagesieve_server.offline.calibration.edit_policy import Change, edited
 from imagesieve_server.offline.calibration.outcome import CategoryOutcome, Outcome
-from imagesieve_server.offline.calibration.written import threshold_text
+from imagesieve_server.offline.policy_text.written import threshold_text
 from imagesieve_server.policy_files.compiled import SUFFIX
 from imagesieve_server.policy_files.fitted_on import fitted_on
 from imagesieve_server.policy_files.source import parse_policy

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from imagesieve_server.core.errors import TooFewLabels
 from imagesieve_server.core.scoring import Doubles
-from imagesieve_server.offline.calibration import binomial
+from imagesieve_server.offline.measures import binomial
 
 Flags = npt.NDArray[np.bool_]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from imagesieve_server.core.calibration import Isotonic, Platt
 from imagesieve_server.core.policy import Threshold
-from imagesieve_server.offline.calibration.binomial import Share
 from imagesieve_server.offline.calibration.held_out import Measured
 from imagesieve_server.offline.calibration.outcome import (
     Budget,
@@ -18,8 +17,9 @@ from imagesieve_server.offline.calibration.outcome import (
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.reliability import Reliability
 from imagesieve_server.offline.calibration.view_kinds import PICTURES
-from imagesieve_server.offline.calibration.written import threshold_text
+from imagesieve_server.offline.measures.binomial import Share
 from imagesieve_server.offline.measures.figures import Figure
+from imagesieve_server.offline.policy_text.written import threshold_text
 from imagesieve_server.offline.report import numbers
 
 

@@ -11,8 +11,8 @@ import dataclasses
 
 from imagesieve_server.core.errors import PolicyError
 from imagesieve_server.core.policy import Method, Threshold, Thresholds
-from imagesieve_server.offline.calibration.written import threshold_text
-from imagesieve_server.offline.calibration.yaml_places import (
+from imagesieve_server.offline.policy_text.written import threshold_text
+from imagesieve_server.offline.policy_text.yaml_places import (
     Place,
     Splice,
     item_with,

@@ -1,0 +1,1 @@
+"""What goes into a policy's YAML, and where, with every other character left alone."""
