@@ -22,6 +22,8 @@ MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 350
 LONG_TABLES = {"v0001_initial.py": "a schema is one table after the other"}
 """Modules whose functions may be longer, each with its reason."""
+LONG_LISTS = {"server/imagesieve_server/core/errors.py"}
+"""Modules that may be longer: one entry after the other, which belong in one place."""
 
 SERVING = (
     "assembly", "grpc_api.server", "pipeline", "images.decoder_pool", "encoders.onnx",
@@ -85,7 +87,8 @@ def test_importing_the_server_does_not_set_up_logging_or_metrics() -> None:
 def test_every_module_says_what_it_is_and_stays_short() -> None:
     assert [_name(path) for path in MODULES if not ast.get_docstring(TREES[path])] == []
     lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    assert {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES} == {}
+    long = {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES}
+    assert set(long) <= LONG_LISTS, long
 
 
 def test_contributing_says_where_each_part_of_the_server_is() -> None:

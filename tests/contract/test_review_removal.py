@@ -27,9 +27,10 @@ from imagesieve_server.review_queue.evidence import (
     tenant_of,
 )
 from imagesieve_server.review_queue.evidence_gate import EvidenceGate
+from imagesieve_server.review_queue.removal import GARBAGE_AGE_S
 from imagesieve_server.review_queue.signals import Signals, is_set_within
 from imagesieve_server.review_queue.store import RuledStore
-from imagesieve_server.review_queue.writer import GARBAGE_AGE_S, QueueWriter
+from imagesieve_server.review_queue.writer import QueueWriter
 
 OLD = GARBAGE_AGE_S + 10.0
 

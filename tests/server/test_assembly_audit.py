@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagesieve_server import assembly
+from imagesieve_server.assembly import judging
 from imagesieve_server.config import ServerSettings, Settings
 from imagesieve_server.core.audit import FAR
 from imagesieve_server.core.policy import AuditRates
@@ -42,7 +42,7 @@ async def test_a_start_warns_where_the_draws_will_not_last(
     )
     settings = Settings(server=ServerSettings(secret_file=file))
     async with contextlib.AsyncExitStack() as stack:
-        sampler = assembly._audit(settings, SECRET, policies, queue, metrics, stack)
+        sampler = judging.build_audit(settings, SECRET, policies, queue, metrics, stack)
         score = CategoryScore(
             category="red", score=0.1, log_odds=-9.0, neutral_score=0.0, threshold=None,
             block_threshold=None, margin=-9.0, band=Band.CLEAR, view=0, severity=2,
@@ -57,6 +57,6 @@ async def test_a_start_warns_where_the_draws_will_not_last(
         sampler.offer(request=request, policy=policy, digest="d", answer=answer)
     assert ("audit samples change with every start" in caplog.text) is warned
     kept = (await queue.stats(tenant="t")).by_state[State.READY]
-    counts = await queue._call("counts", lambda store: store.counts(tenant="t"))
+    counts = await queue.calls.call("counts", lambda store: store.counts(tenant="t"))
     assert (kept, [c.band for c in counts]) == ((1, [FAR, FAR]) if policy.audit else (0, []))
     await queue.close()

@@ -87,7 +87,7 @@ class Bench:
         self.sampler.offer(request=request, policy=rules, digest=f"d-{name}", answer=answer)
 
     async def counts(self) -> list[tuple[str, str, str, int, int]]:
-        found = await self.queue._call("counts", lambda store: store.counts(tenant="t"))
+        found = await self.queue.calls.call("counts", lambda store: store.counts(tenant="t"))
         return [(c.day, c.band, c.sha256[:4], c.uploads, c.dropped) for c in found]
 
     async def ready(self) -> int:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from helpers.console_rig import ENCODED, HASHER, PASSWORD, Rig, answer_json, console
+from imagesieve_server.assembly.console import console_options
 from imagesieve_server.commands import main
 from imagesieve_server.config import load
 from imagesieve_server.console import passwords
@@ -30,7 +31,6 @@ from imagesieve_server.console.patience import Impatient
 from imagesieve_server.console.shown import plain_frames, shown
 from imagesieve_server.console.web_server import WebOptions, WebServer
 from imagesieve_server.console.words import ago, within
-from imagesieve_server.console_assembly import console_options
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable
 from imagesieve_server.core.review import DecisionRecord, Item, Outcome
 from imagesieve_server.testing import RecordingMetrics, colour_policy

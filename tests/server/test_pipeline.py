@@ -424,7 +424,7 @@ async def test_nothing_else_is_sampled_or_counted(what: str) -> None:
     await bench.audit.flush()
     assert bench.metrics.named("audit_sample") == []
     assert await bench.ready() == (1 if what == "flagged" else 0)
-    assert await bench.queue._call("counts", lambda store: store.counts(tenant="t")) == []
+    assert await bench.queue.calls.call("counts", lambda store: store.counts(tenant="t")) == []
     await bench.queue.close()
 
 

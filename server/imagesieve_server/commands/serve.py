@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server import config, log_setup
+from imagesieve_server.addresses import parse_address
 from imagesieve_server.config import Settings
 
 
@@ -41,7 +42,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(settings) as server:
-        host = config.parse_address(settings.server.address, setting="server.address")[0]
+        host = parse_address(settings.server.address, setting="server.address")[0]
         print(
             f"imagesieve-server: gRPC on {host}:{server.port}, "
             f"model {server.bundle}, policies {', '.join(server.policies)}"

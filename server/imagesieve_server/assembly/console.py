@@ -1,7 +1,7 @@
 """Starts the reviewers' console beside the gRPC port, where the settings ask for it.
 
-A part of the assembly in a module of its own. What needs the console's libraries is imported
-late, so that a server without the console loads nothing of it.
+What needs the console's libraries is imported late, so that a server without the console
+loads nothing of it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagesieve_server.addresses import parse_address
 from imagesieve_server.background import run_until_closed
-from imagesieve_server.config import ConsoleSettings, Settings, parse_address
+from imagesieve_server.config import ConsoleSettings, Settings
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.images.decoder_pool import DecoderPool

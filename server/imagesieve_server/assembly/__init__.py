@@ -1,0 +1,6 @@
+"""The only place that builds the object graph: settings in, a server that can start out."""
+
+from imagesieve_server.assembly.grpc_port import server_options as server_options
+from imagesieve_server.assembly.judging import limits_of as limits_of
+from imagesieve_server.assembly.running import Running as Running
+from imagesieve_server.assembly.running import running as running

@@ -1,0 +1,103 @@
+"""Values that no server can run with, alone or together."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import urllib.parse
+
+from imagesieve_server.addresses import parse_address
+from imagesieve_server.config.reviewing import ConsoleSettings
+from imagesieve_server.config.settings import Settings
+from imagesieve_server.core.errors import ConfigError
+
+_CHOICES = {
+    ("model", "provider"): ("auto", "cuda", "cpu"),
+    ("log", "level"): ("debug", "info", "warning", "error"),
+    ("log", "format"): ("json", "text"),
+}
+_MORE_THAN_0 = (
+    ("images", "max_mib"), ("images", "max_megapixels"), ("images", "wall_seconds"),
+    ("images", "worker_memory_mib"), ("model", "hang_seconds"), ("model", "canary_seconds"),
+    ("model", "max_queue_views"), ("server", "max_in_flight_views"),
+    ("server", "max_in_flight_mib"), ("server", "max_moderation_calls"),
+    ("policies", "watch_seconds"), ("server", "watch_seconds"),
+    ("embeddings", "max_mib"), ("embeddings", "flush_seconds"), ("embeddings", "file_views"),
+    ("embeddings", "queue_views"),
+    ("queue", "database_connections"),
+)  # fmt: skip
+
+
+def check(settings: Settings) -> None:
+    """Raises ConfigError for the first of them."""
+    _check_numbers(settings)
+    for (name, key), choices in _CHOICES.items():
+        if getattr(getattr(settings, name), key) not in choices:
+            raise ConfigError(f"{name}.{key}: must be one of {', '.join(choices)}")
+    if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
+        raise ConfigError("server.tls_cert and server.tls_key belong together")
+    check_queue(settings)
+    if settings.server.tls_client_ca and not settings.server.tls_cert:
+        raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key")
+    parse_address(settings.server.address, setting="server.address")
+    if settings.metrics.address:
+        parse_address(settings.metrics.address, setting="metrics.address")
+    check_console(settings.console)
+
+
+def _check_numbers(settings: Settings) -> None:
+    for part in dataclasses.fields(settings):
+        section = getattr(settings, part.name)
+        for entry in dataclasses.fields(section):
+            value = getattr(section, entry.name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+                raise ConfigError(f"{part.name}.{entry.name}: must not be negative")
+    for name, key in _MORE_THAN_0:
+        if getattr(getattr(settings, name), key) == 0:
+            raise ConfigError(f"{name}.{key}: must be more than 0")
+
+
+def check_queue(settings: Settings) -> None:
+    """What servers that share a database must share besides. Raises ConfigError."""
+    queue = settings.queue
+    if not queue.is_postgres:
+        if "://" in queue.database:
+            raise ConfigError("queue.database: must be a file or a postgresql:// URL")
+        return
+    rest = queue.database.partition("://")[2]
+    person = re.match(r"[^@/]*(?=@)", rest)  # where libpq looks for it, be there a ? in it
+    options = urllib.parse.unquote(rest.partition("?")[2]).lower()
+    if (person and ":" in person[0]) or "password=" in options:
+        raise ConfigError(
+            "queue.database: must not hold a password; name a file in "
+            "queue.database_password_file, or set PGPASSWORD"
+        )
+    if not queue.evidence_shared:
+        raise ConfigError(
+            "queue.evidence_shared: servers that share a database must share the evidence folder; "
+            "say so here once queue.evidence is the same folder on all of them"
+        )
+    if not settings.server.secret_file:
+        raise ConfigError(
+            "server.secret_file: servers that share a database must share the secret; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+
+
+def check_console(console: ConsoleSettings) -> None:
+    """Whether pages with these settings could be reached and signed in to. Raises ConfigError."""
+    if not console.address:
+        return
+    host = parse_address(console.address, setting="console.address")[0]
+    if not console.accounts:
+        raise ConfigError("console.address needs console.accounts: nobody could sign in")
+    if console.origin and not re.fullmatch(r"https?://[^/\s]+/?", console.origin):
+        raise ConfigError("console.origin: must be like https://review.example.com")
+    if not console.origin and host in ("0.0.0.0", "::", ""):
+        raise ConfigError(
+            f"console.address {console.address} is every address: say in console.origin how "
+            "browsers name the site"
+        )
+    for key in ("session_idle_minutes", "session_hours"):
+        if getattr(console, key) == 0:
+            raise ConfigError(f"console.{key}: must be more than 0")

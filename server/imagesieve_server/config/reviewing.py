@@ -1,0 +1,69 @@
+"""Settings of the review side: the queue and the reviewers' pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagesieve_server.config.setting import setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """The review queue."""
+
+    database: str = setting(
+        "imagesieve-data/queue.sqlite3", "file of the SQLite database, or a postgresql:// URL"
+    )
+    database_password_file: str = setting(
+        "", "file of the database's password; empty: PGPASSWORD, PGPASSFILE or none"
+    )
+    database_connections: int = setting(
+        8, "connections to PostgreSQL, and calls to the queue at work at once"
+    )
+    evidence: str = setting("imagesieve-data/evidence", "folder of the original images")
+    evidence_shared: bool = setting(
+        False, "the folder is the same on all servers; PostgreSQL needs it to be"
+    )
+    keep_decided_days: float = setting(
+        0.0, "days after its decision until an item's picture and details go; 0 keeps them"
+    )
+    keep_events_days: float = setting(
+        30.0, "days that decision events can be watched from a cursor; 0 keeps them"
+    )
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether the queue is in PostgreSQL, which several servers share."""
+        return self.database.startswith(("postgresql://", "postgres://"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """The reviewers' web pages."""
+
+    address: str = setting("", "host:port of the pages; empty turns them off")
+    origin: str = setting(
+        "",
+        "how browsers name the site, for example https://review.example.com; "
+        "empty: by its address, and as localhost",
+    )
+    accounts: str = setting("", "TOML file of who may sign in; needed with address")
+    database: str = setting(
+        "imagesieve-data/console.sqlite3", "file of sessions, reveals and preferences"
+    )
+    tls_cert: str = setting("", "PEM certificate chain; with tls_key it turns TLS on")
+    tls_key: str = setting("", "PEM private key")
+    insecure: bool = setting(
+        False, "allow a non-loopback address without TLS (behind a proxy that encrypts)"
+    )
+    proxy_header: str = setting(
+        "", "header in which a trusted proxy names who is signed in, for example X-Remote-User"
+    )
+    proxy_addresses: str = setting(
+        "", "addresses or networks of that proxy, separated by commas; from others it is ignored"
+    )
+    always_veil: bool = setting(
+        False, "pictures come blurred and grey, whatever the reviewer prefers"
+    )
+    session_idle_minutes: float = setting(60.0, "a session ends when unused for so long")
+    session_hours: float = setting(12.0, "a session ends so long after signing in")
