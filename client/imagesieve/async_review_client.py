@@ -109,6 +109,9 @@ class AsyncReviewClient:
         *,
         states: Sequence[ItemState] = (),
         category: str = "",
+        reason: str = "",
+        min_age_s: float = 0.0,
+        max_age_s: float = 0.0,
         page_size: int = 50,
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> AsyncIterator[Item]:
@@ -119,6 +122,9 @@ class AsyncReviewClient:
                 review_calls.list_page(
                     states=states,
                     category=category,
+                    reason=reason,
+                    min_age_s=min_age_s,
+                    max_age_s=max_age_s,
                     page_size=page_size,
                     page_token=page_token,
                     timeout_s=timeout,

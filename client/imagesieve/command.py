@@ -164,6 +164,9 @@ def _list(args: argparse.Namespace, client: Client) -> int:
     items = client.review.list(
         states=[ItemState(state.upper()) for state in args.states],
         category=args.category,
+        reason=args.reason.upper(),
+        min_age_s=args.older_than,
+        max_age_s=args.newer_than,
         page_size=min(args.limit, 100),
         timeout=args.timeout,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from imagesieve import command_completion
 from imagesieve.command_moderate_options import USAGE_LINE, add_options
 from imagesieve.command_parser_afterwards import AFTERWARDS, add_arguments
-from imagesieve.command_values import positive_float, positive_int, repeated
+from imagesieve.command_values import age_s, positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from imagesieve.review_results import ItemState, Outcome
 
@@ -223,6 +223,20 @@ def _add_list(verbs: Any, connection: argparse.ArgumentParser, usage: str) -> No
         help="ready, leased, parked, decided or expired; may be repeated (default: open items)",
     )
     listing.add_argument("--category", metavar="ID", default="", help="only items of this category")
+    listing.add_argument(
+        "--reason",
+        metavar="CODE",
+        default="",
+        help="only with this reason, for example undecodable",
+    )
+    listing.add_argument(
+        "--older-than", metavar="TIME", type=age_s, default=0.0,
+        help="only items that arrived longer ago, for example 90s, 30m, 8h or 2d",
+    )  # fmt: skip
+    listing.add_argument(
+        "--newer-than", metavar="TIME", type=age_s, default=0.0,
+        help="only items that arrived since then",
+    )  # fmt: skip
     listing.add_argument(
         "--limit", metavar="N", type=positive_int, default=100, help="at most (default: 100)"
     )

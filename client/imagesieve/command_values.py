@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
 
 def repeated(parser: Any, option: str, dest: str, metavar: str, help: str) -> None:
     """An option that may be given several times and collects a list."""
@@ -19,6 +21,14 @@ def positive_int(text: str) -> int:
 def positive_float(text: str) -> float:
     """A finite number above 0."""
     return _positive(text, float(text))
+
+
+def age_s(text: str) -> float:
+    """A length of time such as 90s, 30m, 8h or 2d, in seconds."""
+    unit = _UNITS.get(text[-1:].lower())
+    if unit is None:
+        raise argparse.ArgumentTypeError(f"{text} does not end in s, m, h or d")
+    return _positive(text, float(text[:-1])) * unit
 
 
 def _positive(text: str, number: float) -> float:

@@ -116,12 +116,16 @@ class ReviewClient:
         *,
         states: Sequence[ItemState] = (),
         category: str = "",
+        reason: str = "",
+        min_age_s: float = 0.0,
+        max_age_s: float = 0.0,
         page_size: int = 50,
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> Iterator[Item]:
         """Items, fetched page by page as they are taken; ``timeout`` is for each page.
 
-        Without ``states`` all open ones.
+        Without ``states`` all open ones. ``reason`` is a code such as UNDECODABLE; ages are
+        seconds since the item arrived, 0 for no bound.
         """
         page_token = ""
         while True:
@@ -129,6 +133,9 @@ class ReviewClient:
                 review_calls.list_page(
                     states=states,
                     category=category,
+                    reason=reason,
+                    min_age_s=min_age_s,
+                    max_age_s=max_age_s,
                     page_size=page_size,
                     page_token=page_token,
                     timeout_s=timeout,

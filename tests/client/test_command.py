@@ -228,6 +228,8 @@ def test_an_empty_folder_is_wrong_usage(run: Run, tmp_path: Path) -> None:
         ["moderate", "a.jpg", "--format", "xml"],
         ["review", "decide", "item-1", "token-1", "perhaps"],
         ["review", "list", "--state", "unknown"],
+        ["review", "list", "--older-than", "8"],
+        ["review", "list", "--newer-than", "-8h"],
     ],
 )
 def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,6 +287,7 @@ def test_a_flagged_image_goes_through_the_queue(
     assert shown["answer"]["verdict"] == "REVIEW"
     assert "image" not in shown
     assert json.loads(run("review", "stats", "--format", "jsonl").stdout)["leased"] == 0
+    assert run("review", "list", "--newer-than", "8h").stdout.splitlines()[1:] == []
     assert run("review", "list").stdout.splitlines()[1:] == []
     assert len(run("review", "list", "--state", "decided").stdout.splitlines()) == 2
 

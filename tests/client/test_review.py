@@ -193,6 +193,11 @@ def test_a_listing_can_be_narrowed(client: Client, server: FakeServer) -> None:
     assert [i.item_id for i in client.review.list(states=[ItemState.PARKED])] == [weapons]
     assert [i.item_id for i in client.review.list(category="weapons")] == [weapons]
     assert list(client.review.list(states=[ItemState.DECIDED])) == []
+    assert [i.item_id for i in client.review.list(reason="CATEGORY_REVIEW")] == [weapons]
+    assert [i.item_id for i in client.review.list(max_age_s=3600.0, category="weapons")] == [
+        weapons
+    ]
+    assert list(client.review.list(min_age_s=3600.0)) == []
 
 
 def test_stats_count_each_state(client: Client, server: FakeServer) -> None:

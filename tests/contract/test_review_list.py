@@ -9,6 +9,7 @@ import pytest
 from helpers.review_queue import Desk
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound
 from imagesieve_server.core.review import Item, ListRequest, State
+from imagesieve_server.core.verdict import ReasonCode
 
 
 def listed(desk: Desk, **fields: Any) -> list[Item]:
@@ -54,6 +55,56 @@ def test_a_list_is_filtered_by_state_and_category(desk: Desk) -> None:
     assert names(listed(desk, states=(State.PARKED,))) == []
 
 
+def test_a_list_is_filtered_by_any_of_an_items_reasons(desk: Desk) -> None:
+    unscored, block = ReasonCode.UNSCORED, ReasonCode.CATEGORY_BLOCK
+    desk.keep("r1")
+    desk.keep("r2", reasons=(unscored,))
+    desk.keep("r3", reasons=(ReasonCode.CATEGORY_REVIEW, block))
+    assert names(listed(desk, reason=unscored)) == ["r2"]
+    assert names(listed(desk, reason=block)) == ["r3"]
+    assert sorted(names(listed(desk, reason=ReasonCode.CATEGORY_REVIEW))) == ["r1", "r3"]
+    assert names(listed(desk, reason=ReasonCode.UNDECODABLE)) == []
+
+
+def test_a_sample_that_a_flag_joined_is_listed_under_the_flags_reason(desk: Desk) -> None:
+    desk.keep("sample", "bytes", audit=True, reasons=(ReasonCode.AUDIT_SAMPLE,))
+    desk.keep("flag", "bytes")
+    assert listed(desk, reason=ReasonCode.AUDIT_SAMPLE) == []
+    assert names(listed(desk, reason=ReasonCode.CATEGORY_REVIEW)) == ["flag"]
+
+
+def test_a_list_is_filtered_by_age(desk: Desk) -> None:
+    for n in range(4):  # 30, 20, 10 and 0 seconds old in the end
+        desk.keep(f"r{n}")
+        desk.clock.advance(10.0 if n < 3 else 0.0)
+    assert names(listed(desk, min_age_s=15.0)) == ["r0", "r1"]
+    assert names(listed(desk, max_age_s=15.0)) == ["r2", "r3"]
+    assert names(listed(desk, min_age_s=5.0, max_age_s=25.0)) == ["r1", "r2"]
+    with pytest.raises(InvalidRequest):
+        listed(desk, min_age_s=float("nan"))
+
+
+def test_blind_items_are_left_out_where_what_is_asked_may_not_be_told(desk: Desk) -> None:
+    desk.keep("r1", blind=True)
+    desk.keep("r2")
+    assert sorted(names(listed(desk))) == ["r1", "r2"]
+    assert names(listed(desk, told_only=True)) == ["r2"]
+
+
+def test_a_page_looks_at_so_many_items_and_the_next_goes_on_behind_them(desk: Desk) -> None:
+    """However rare what is asked for, each is found once, over several states."""
+    for n in range(30):
+        desk.keep(f"r{n}", category="rare" if n in (4, 5, 17, 29) else "weapons")
+        desk.clock.advance(1.0)
+    desk.claim(categories=("rare",))
+    for look_at in (1, 2, 3, 7, 29, 30, 31):
+        found = listed(desk, category="rare", look_at=look_at)
+        assert names(found) == ["r4", "r5", "r17", "r29"]
+    first = desk.store.list(ListRequest(tenant="t", category="rare", look_at=3, page_size=50))
+    assert first.items == ()
+    assert first.next_page_token
+
+
 def test_items_that_arrived_at_the_same_moment_are_each_listed_once(desk: Desk) -> None:
     for n in range(9):
         desk.keep(f"r{n}")
@@ -94,6 +145,8 @@ def test_a_page_token_is_good_for_its_own_question_only(desk: Desk) -> None:
         {"tenant": "other"},
         {"category": "nudity"},
         {"states": (State.LEASED,)},
+        {"reason": ReasonCode.UNSCORED},
+        {"min_age_s": 1.0},
     ]
     for other in others:
         with pytest.raises(InvalidRequest):

@@ -165,6 +165,9 @@ CASES: list[tuple[str, Any, Code, str]] = [
         "ITEM_NOT_FOUND",
     ),
     ("List", pb.ListRequest(page_size=501), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("List", pb.ListRequest(reason="WHIM"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("List", pb.ListRequest(min_age_seconds=-1), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    ("List", pb.ListRequest(max_age_seconds=1e99), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     ("List", pb.ListRequest(page_token="not ours"), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
 ]
 
@@ -396,6 +399,26 @@ async def test_a_reviewer_cannot_tell_a_sample_from_a_flag() -> None:
         assert shown(item).isdisjoint(WITHHELD)
         assert "AUDIT" not in str(item)
         assert "ALLOW" not in str(item)
+
+
+async def test_a_reviewer_cannot_tell_a_sample_by_asking_for_reasons_or_ages() -> None:
+    roles = As(Role.UPLOADER, Role.REVIEWER, Role.ADMIN)
+    async with running(policies=[AUDITING], authenticator=roles) as rig:
+        await sampled(rig)
+        for reason in ("CATEGORY_REVIEW", "AUDIT_SAMPLE"):
+            assert not (await rig.review.List(pb.ListRequest(reason=reason))).items
+        assert not (await rig.review.List(pb.ListRequest(max_age_seconds=9e6))).items
+        assert len((await rig.review.List(pb.ListRequest(category="red"))).items) == 2
+
+
+async def test_items_are_listed_by_reason_and_age() -> None:
+    async with running(policies=[AUDITING], authenticator=As(Role.UPLOADER, Role.ADMIN)) as rig:
+        await sampled(rig)
+        samples = (await rig.review.List(pb.ListRequest(reason="AUDIT_SAMPLE"))).items
+        young = (await rig.review.List(pb.ListRequest(max_age_seconds=9e6))).items
+        old = (await rig.review.List(pb.ListRequest(min_age_seconds=9e6))).items
+    assert [list(item.reasons) for item in samples] == [["AUDIT_SAMPLE"]]
+    assert (len(young), len(old)) == (2, 0)
 
 
 async def test_an_admin_who_decides_nothing_sees_all_of_it() -> None:

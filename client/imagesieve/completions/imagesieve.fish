@@ -51,7 +51,7 @@ function _shtab_imagesieve_using
 end
 
 set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review reopen' 'review erase' 'review watch' policy 'policy list' 'policy show' 'policy reload' health completion
-set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --note --output --paths-from --policy --reason --resume --reviewer --server --service --state --tier --timeout --token-file
+set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --newer-than --note --older-than --output --paths-from --policy --reason --resume --reviewer --server --service --state --tier --timeout --token-file
 
 complete -c imagesieve -e
 complete -c imagesieve -f
@@ -141,6 +141,9 @@ complete -c imagesieve -n '_shtab_imagesieve_using review list' -l token-file -x
 complete -c imagesieve -n '_shtab_imagesieve_using review list' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
 complete -c imagesieve -n '_shtab_imagesieve_using review list' -l state -xka "ready leased parked decided expired" -d 'ready, leased, parked, decided or expired; may be repeated (default: open items)'
 complete -c imagesieve -n '_shtab_imagesieve_using review list' -l category -x -d 'only items of this category'
+complete -c imagesieve -n '_shtab_imagesieve_using review list' -l reason -x -d 'only with this reason, for example undecodable'
+complete -c imagesieve -n '_shtab_imagesieve_using review list' -l older-than -x -d 'only items that arrived longer ago, for example 90s, 30m, 8h or 2d'
+complete -c imagesieve -n '_shtab_imagesieve_using review list' -l newer-than -x -d 'only items that arrived since then'
 complete -c imagesieve -n '_shtab_imagesieve_using review list' -l limit -x -d 'at most (default: 100)'
 complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a stats -d 'Count the queue.'
 complete -c imagesieve -n '_shtab_imagesieve_using review stats' -s h -l help -d 'show this help message and exit'

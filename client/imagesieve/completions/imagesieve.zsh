@@ -250,6 +250,9 @@ _shtab_imagesieve_review_list_options=(
   "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
   "*--state[ready, leased, parked, decided or expired\; may be repeated (default\: open items)]:STATE:(ready leased parked decided expired)"
   "--category[only items of this category]:ID:"
+  "--reason[only with this reason, for example undecodable]:CODE:"
+  "--older-than[only items that arrived longer ago, for example 90s, 30m, 8h or 2d]:TIME:"
+  "--newer-than[only items that arrived since then]:TIME:"
   "--limit[at most (default\: 100)]:N:"
 )
 

@@ -142,7 +142,15 @@ class FakeQueue:
         return item
 
     def list(
-        self, *, states: Sequence[ItemState], category: str, page_size: int, page_token: str
+        self,
+        *,
+        states: Sequence[ItemState],
+        category: str,
+        reason: str,
+        min_age_s: float,
+        max_age_s: float,
+        page_size: int,
+        page_token: str,
     ) -> ItemPage:
         if page_token and not page_token.isdigit():
             raise CursorExpired("the page token was not made by this server")
@@ -150,6 +158,8 @@ class FakeQueue:
             item
             for item in self._items.values()
             if item.state in (states or OPEN) and category in ("", item.category)
+            if not reason or reason in item.reasons
+            if _has_age(item, min_age_s=min_age_s, max_age_s=max_age_s)
         ]
         first = int(page_token or 0)
         last = first + (page_size or 50)
@@ -291,3 +301,10 @@ class FakeQueue:
 def _in_effect(item: Item) -> str:
     """The decision_id of the last effective decision."""
     return next((d.decision_id for d in reversed(item.decisions) if d.effective), "")
+
+
+def _has_age(item: Item, *, min_age_s: float, max_age_s: float) -> bool:
+    if item.enqueued_at is None:
+        return not min_age_s
+    age_s = (datetime.now(UTC) - item.enqueued_at).total_seconds()
+    return min_age_s <= age_s and (not max_age_s or age_s <= max_age_s)

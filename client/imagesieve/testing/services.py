@@ -158,6 +158,9 @@ def _list(state: FakeState, request: rpb.ListRequest) -> Message:
     page = state.queue.list(
         states=tuple(STATES.of(number) for number in request.states),
         category=request.category,
+        reason=request.reason,
+        min_age_s=request.min_age_seconds,
+        max_age_s=request.max_age_seconds,
         page_size=request.page_size,
         page_token=request.page_token,
     )

@@ -255,16 +255,22 @@ class GetResponse(_message.Message):
     def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., image: _Optional[bytes] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("states", "category", "page_size", "page_token")
+    __slots__ = ("states", "category", "page_size", "page_token", "reason", "min_age_seconds", "max_age_seconds")
     STATES_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MIN_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[ItemState]
     category: str
     page_size: int
     page_token: str
-    def __init__(self, states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., category: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    reason: str
+    min_age_seconds: float
+    max_age_seconds: float
+    def __init__(self, states: _Optional[_Iterable[_Union[ItemState, str]]] = ..., category: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., reason: _Optional[str] = ..., min_age_seconds: _Optional[float] = ..., max_age_seconds: _Optional[float] = ...) -> None: ...
 
 class ListResponse(_message.Message):
     __slots__ = ("items", "next_page_token")

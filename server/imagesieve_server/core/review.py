@@ -16,6 +16,8 @@ LEASE_S = 600.0
 """A claim's first lease, seconds."""
 LEASE_MAX_S = 7200.0
 """A lease is never extended beyond this many seconds after its claim."""
+LOOK_AT = 5000
+"""Items that are looked at for one page of a list with filters."""
 PARK_AFTER_EXPIRIES = 5
 """Lease expiries in one round after which an item is parked; releases do not count."""
 
@@ -294,13 +296,18 @@ class ListRequest:
     tenant: str
     states: tuple[State, ...] = ()  # empty: all open ones
     category: str = ""
+    reason: ReasonCode | None = None  # among its reasons
+    min_age_s: float = 0.0  # since its arrival, by the store's clock
+    max_age_s: float = 0.0  # 0: any
+    told_only: bool = False  # without blind items, whose reasons and arrival are not told
     page_size: int = 50
     page_token: str = ""  # opaque, from the page before
+    look_at: int = LOOK_AT  # items looked at for one page, which may so become short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemPage:
-    items: tuple[Item, ...]
+    items: tuple[Item, ...]  # may be fewer than asked for, even none, before the last page
     next_page_token: str  # empty on the last page
 
 

@@ -111,7 +111,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     ) -> review_pb2.ListResponse:
         """A page of items."""
         who = present_identity()
-        work = self._queue.list(wire.read_list(request, tenant=who.tenant))
+        work = self._queue.list(wire.read_list(request, tenant=who.tenant, blind=_blind(who)))
         page = await within(unary_deadline(context), work)
         return review_pb2.ListResponse(
             items=[wire.item_of(item, blind=_blind(who)) for item in page.items],

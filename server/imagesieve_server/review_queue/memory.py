@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
+from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -68,7 +69,7 @@ def memory_store(*, clock: Callable[[], float]) -> RuledStore:
     return RuledStore(backend=MemoryBackend(clock=clock))
 
 
-class MemoryTransaction:
+class MemoryTransaction(MemoryLists):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:
@@ -156,24 +157,6 @@ class MemoryTransaction:
             for row in self._items(tenant)
             if row.lease_until is not None and row.lease_until <= now
         ]
-
-    def page(
-        self,
-        tenant: str,
-        state: State,
-        *,
-        category: str,
-        after: tuple[float, str] | None,
-        limit: int,
-    ) -> Sequence[ItemRow]:
-        rows = [
-            row
-            for row in self._items(tenant)
-            if row.state is state
-            and (not category or row.category == category)
-            and (after is None or (row.enqueued_at, row.item_id) > after)
-        ]
-        return sorted(rows, key=place_of)[:limit]
 
     def open_counts(self, tenant: str | None) -> Mapping[State, int]:
         return Counter(row.state for row in self._items(tenant) if row.state in OPEN)

@@ -1,26 +1,20 @@
-"""Rows become the values that cross the port: items with their decisions, pages, figures.
+"""Rows become the values that cross the port: items with their decisions, figures.
 
 Knows how the tables fit together; changes nothing.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
-from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review import (
     OPEN,
     DecisionRecord,
     Item,
-    ItemPage,
-    ListRequest,
     QueueStats,
     State,
 )
-from imagesieve_server.review_queue import chain, checks, moves
+from imagesieve_server.review_queue import chain, moves
 from imagesieve_server.review_queue.rows import (
     AuditRow,
     DecisionRow,
@@ -31,30 +25,10 @@ from imagesieve_server.review_queue.rows import (
     Transaction,
 )
 
-PAGE_MAX = 500
-"""Items on one page at most; a larger wish is cut, not refused."""
-
 
 def get(tx: Transaction, *, tenant: str, item_id: str) -> Item:
     """Raises ItemNotFound."""
     return item_of(tx, moves.require_item(tx, tenant, item_id))
-
-
-def page(tx: Transaction, request: ListRequest) -> ItemPage:
-    """Items by time of arrival, which never changes: each item is on exactly one page."""
-    checks.within("page_size", request.page_size, low=1, high=checks.MAX_INT)
-    checks.text("category", request.category)
-    size = min(request.page_size, PAGE_MAX)
-    after = _key_of(request) if request.page_token else None
-    rows: list[ItemRow] = []
-    for state in sorted(set(request.states) or OPEN):
-        rows += tx.page(
-            request.tenant, state, category=request.category, after=after, limit=size + 1
-        )
-    rows.sort(key=_place)
-    shown = rows[:size]
-    token = _token_of(request, shown[-1]) if len(rows) > size else ""
-    return ItemPage(items=tuple(items_of(tx, request.tenant, shown)), next_page_token=token)
 
 
 def stats(tx: Transaction, tenant: str | None) -> QueueStats:
@@ -179,33 +153,3 @@ def _item(
         decisions=decisions,
         earlier=earlier,
     )
-
-
-def _place(row: ItemRow) -> tuple[float, str]:
-    return row.enqueued_at, row.item_id
-
-
-def _question(request: ListRequest) -> str:
-    """What a page token is good for: the same question of the same tenant."""
-    asked = [request.tenant, sorted(set(request.states)), request.category]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-def _token_of(request: ListRequest, last: ItemRow) -> str:
-    text = json.dumps([_question(request), *_place(last)])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _key_of(request: ListRequest) -> tuple[float, str]:
-    """Raises InvalidRequest for a token that is not ours or of another question."""
-    try:
-        question, enqueued_at, item_id = json.loads(
-            base64.urlsafe_b64decode(request.page_token.encode())
-        )
-        key = (float(enqueued_at), str(item_id))
-    except (ValueError, TypeError):
-        raise InvalidRequest("page_token", "was not made by this server") from None
-    checks.text("page_token", key[1])
-    if question != _question(request):
-        raise InvalidRequest("page_token", "belongs to another tenant or filter")
-    return key

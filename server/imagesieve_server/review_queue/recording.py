@@ -17,6 +17,7 @@ from imagesieve_server.core.errors import InvalidRequest, RequestError, RequestI
 from imagesieve_server.core.review import Flag, Recorded, State
 from imagesieve_server.core.review_rules import Urgency, urgency_of
 from imagesieve_server.review_queue import checks, events, moves, reuse
+from imagesieve_server.review_queue.reason_bits import bits_of
 from imagesieve_server.review_queue.reuse import Earlier
 from imagesieve_server.review_queue.rows import (
     DecisionRow,
@@ -189,6 +190,7 @@ def _new_item(flag: Flag, now: float) -> ItemRow:
         verdict=flag.verdict,
         category=flag.category,
         severity=flag.severity,
+        reason_bits=bits_of(flag.reasons),
         audit=flag.audit,
         rank=urgency.rank,
         enqueued_at=now,
@@ -221,6 +223,7 @@ def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
         audit=False,
         category=flag.category,
         severity=flag.severity,
+        reason_bits=bits_of(flag.reasons),
         shown_request_id=flag.request_id,
     )
 

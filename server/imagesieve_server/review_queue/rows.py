@@ -13,6 +13,7 @@ from typing import Protocol
 
 from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.review_queue.list_rows import Found, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class ItemRow:
     verdict: Verdict
     category: str
     severity: int
+    reason_bits: int = 0  # of the shown submission's reasons
     audit: bool
     rank: float
     enqueued_at: float
@@ -222,16 +224,8 @@ class Transaction(Protocol):
         """Leased items whose lease ended at ``now`` or before."""
         ...
 
-    def page(
-        self,
-        tenant: str,
-        state: State,
-        *,
-        category: str,
-        after: tuple[float, str] | None,
-        limit: int,
-    ) -> Sequence[ItemRow]:
-        """Items of one state by (enqueued_at, item_id), behind the key ``after``."""
+    def page(self, wanted: Wanted) -> Found:
+        """Items of one state by (enqueued_at, item_id)."""
         ...
 
     def open_counts(self, tenant: str | None) -> Mapping[State, int]: ...

@@ -66,6 +66,7 @@ item = sa.Table(
     _text("verdict"),  # the strongest of its submissions
     _text("category"),
     _int("severity"),
+    _int("reason_bits"),  # of the shown submission's reasons
     sa.Column("audit", sa.Boolean, nullable=False),  # every submission is an audit sample
     sa.Column("rank", sa.Double, nullable=False),  # the smallest is claimed first
     _time("enqueued_at"),

@@ -26,12 +26,13 @@ from imagesieve_server.review_queue.rows import (
     PayloadRow,
     SubmissionRow,
 )
+from imagesieve_server.review_queue.sql_lists import SqlLists
 from imagesieve_server.review_queue.sql_rows import value_of
 
 R = TypeVar("R")
 
 
-class SqlReads:
+class SqlReads(SqlLists):
     """One open transaction, its reads."""
 
     def __init__(
@@ -141,28 +142,6 @@ class SqlReads:
         )
         query = self._locked(query, skip_locked=True)
         return self._rows(ItemRow, _of_tenant(query, tenant))
-
-    def page(
-        self,
-        tenant: str,
-        state: State,
-        *,
-        category: str,
-        after: tuple[float, str] | None,
-        limit: int,
-    ) -> Sequence[ItemRow]:
-        item = t.item.c
-        query = (
-            sa.select(t.item)
-            .where(item.tenant == tenant, item.state == state.value)
-            .order_by(item.enqueued_at, item.item_id)
-            .limit(limit)
-        )
-        if category:
-            query = query.where(item.category == category)
-        if after is not None:
-            query = query.where(sa.tuple_(item.enqueued_at, item.item_id) > sa.tuple_(*after))
-        return self._rows(ItemRow, query)
 
     def open_counts(self, tenant: str | None) -> Mapping[State, int]:
         query = (

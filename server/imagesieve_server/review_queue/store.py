@@ -31,6 +31,7 @@ from imagesieve_server.review_queue import (
     erasing,
     events,
     leasing,
+    listing,
     reading,
     recording,
     reopening,
@@ -177,7 +178,7 @@ class RuledStore:
 
     def list(self, request: ListRequest) -> ItemPage:
         with self.backend.read() as tx:
-            return reading.page(tx, request)
+            return listing.page(tx, request)
 
     def stats(self, *, tenant: str | None) -> QueueStats:
         with self.backend.read() as tx:

@@ -13,12 +13,14 @@ from imagesieve_server.core import answer, review, review_afterwards
 from imagesieve_server.core.audit import WITHHELD
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review_events import DecisionEvent
+from imagesieve_server.core.verdict import ReasonCode
 from imagesieve_server.grpc_api.wire import checks, enums
 from imagesieve_server.grpc_api.wire.moderation import response_of
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 MAX_TIER = 100
+MAX_AGE_S = 100 * 365 * 86_400.0
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +95,13 @@ def read_erase(
     )
 
 
-def read_list(message: review_pb2.ListRequest, *, tenant: str) -> review.ListRequest:
-    """Check and convert. Raises InvalidRequest."""
+def read_list(message: review_pb2.ListRequest, *, tenant: str, blind: bool) -> review.ListRequest:
+    """Check and convert; ``blind``: for a caller who must not know what tells an audit sample
+    from a flag. Raises InvalidRequest."""
     size = checks.within("page_size", message.page_size, low=0, high=MAX_PAGE_SIZE)
     if len(message.states) > len(enums.STATES):
         raise InvalidRequest("states", "names a state twice")
+    told = bool(message.reason or message.min_age_seconds or message.max_age_seconds)
     return review.ListRequest(
         tenant=tenant,
         states=tuple(
@@ -105,9 +109,29 @@ def read_list(message: review_pb2.ListRequest, *, tenant: str) -> review.ListReq
             for index, state in enumerate(message.states)
         ),
         category=checks.text("category", message.category, limit=checks.MAX_ID),
+        reason=_reason(message.reason),
+        min_age_s=_age("min_age_seconds", message.min_age_seconds),
+        max_age_s=_age("max_age_seconds", message.max_age_seconds),
+        told_only=blind and told,
         page_size=size or DEFAULT_PAGE_SIZE,
         page_token=checks.text("page_token", message.page_token, limit=checks.MAX_PAGE_TOKEN),
     )
+
+
+def _reason(code: str) -> ReasonCode | None:
+    if not code:
+        return None
+    try:
+        return ReasonCode(code)
+    except ValueError:
+        known = ", ".join(ReasonCode)
+        raise InvalidRequest("reason", f"is not known; known: {known}") from None
+
+
+def _age(field: str, seconds: float) -> float:
+    if not 0 <= seconds <= MAX_AGE_S:  # NaN is neither
+        raise InvalidRequest(field, f"must be from 0 to {MAX_AGE_S:.0f}")
+    return seconds
 
 
 class WatchStart(TypedDict):

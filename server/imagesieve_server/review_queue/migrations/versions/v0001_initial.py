@@ -37,6 +37,7 @@ def _item() -> None:
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("category", sa.Text(), nullable=False),
         sa.Column("severity", sa.Integer(), nullable=False),
+        sa.Column("reason_bits", sa.Integer(), nullable=False),
         sa.Column("audit", sa.Boolean(), nullable=False),
         sa.Column("rank", sa.Double(), nullable=False),
         sa.Column("enqueued_at", sa.Double(), nullable=False),
