@@ -122,9 +122,8 @@ class Rig:
         people = (account("ann"), account("bob"), account("lea", "lead"))
         self.accounts |= {person.name: person for person in people}
         self.policies = StaticPolicies(colour_policy())
-        self.queue = QueueWriter(
-            store=memory_store(clock=self.clock), evidence=MemoryEvidence(), metrics=self.metrics
-        )
+        self.store = memory_store(clock=self.clock)
+        self.queue = QueueWriter(store=self.store, evidence=MemoryEvidence(), metrics=self.metrics)
         self.start()
 
     def start(self) -> None:

@@ -25,7 +25,7 @@ PAGES = ("/review", "/preferences", "/items/x/picture")
 FORMS = (
     "/review/next", "/review/decide", "/review/skip", "/review/take-skipped", "/review/undo",
     "/review/extend", "/review/reveal", "/preferences", "/tenant", "/logout",
-    "/logout-everywhere", "/items/requeue",
+    "/logout-everywhere", "/items/requeue", "/items/take", "/choose",
 )  # fmt: skip
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from helpers.console_rig import Rig, account, console
+from helpers.console_rig import Rig, account, console, make_flag
 from imagesieve_server.console.database import Deed
 from imagesieve_server.console.figures import by_hour, shares
-from imagesieve_server.core.review import State
+from imagesieve_server.core.policy import AuditRates
+from imagesieve_server.core.review import LOOK_AT, State
 from imagesieve_server.core.verdict import ReasonCode
+from imagesieve_server.testing import colour_policy
 
 
 @pytest.fixture
@@ -191,3 +194,75 @@ def test_hours_and_shares() -> None:
     assert [(p.name, p.decided, p.skipped, p.undone, p.exposures) for p in people] == [
         ("a", 1, 0, 1, 0), ("b", 0, 1, 0, 0), ("c", 0, 0, 0, 4),
     ]  # fmt: skip
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r'<a href="/items/[^"]+">([^<]+)</a>', page)
+
+
+async def test_the_list_is_filtered_by_reason_and_age(rig: Rig) -> None:
+    await rig.flag(category="red")
+    rig.clock.advance(2 * 3600.0)
+    await rig.flag(category="blue", reasons=(ReasonCode.UNDECODABLE,))
+    lea = await rig.signed_in("lea")
+    for query, found in {
+        "reason=UNDECODABLE": ["blue"],
+        "reason=CATEGORY_REVIEW": ["Red"],
+        "age=1h": ["Red"],
+        "age=new": ["blue"],
+        "age=8h": [],
+        "age=1h&reason=UNDECODABLE": [],
+        "age=nonsense&reason=nonsense": ["Red", "blue"],
+    }.items():
+        await lea.get(f"/queue?{query}")
+        assert titles(lea.page) == found, query
+
+
+async def test_a_filter_tells_no_lead_which_items_are_samples(rig: Rig) -> None:
+    """Of a policy that audits nothing is found by reason or age; it says so."""
+    rig.policies.policies = (colour_policy(audit=AuditRates(rate=0.1)),)
+    await rig.flag(blind=True)
+    await rig.flag(blind=True, audit=True, reasons=(ReasonCode.AUDIT_SAMPLE,))
+    lea = await rig.signed_in("lea")
+    for query in ("reason=AUDIT_SAMPLE", "reason=CATEGORY_REVIEW", "age=new"):
+        await lea.get(f"/queue?{query}")
+        assert titles(lea.page) == []
+        assert "are left out" in lea.page
+    await lea.get("/queue")
+    assert len(titles(lea.page)) == 2
+    assert "are left out" not in lea.page
+    assert "Audit" not in lea.page
+
+
+async def test_a_rare_kind_is_looked_for_page_by_page(rig: Rig) -> None:
+    """A page without a find that has not looked at everything says so and goes on."""
+    for number in range(LOOK_AT + 1):
+        flag = make_flag(f"f{number}", f"{number:064x}", 1)
+        rig.store.record([flag])
+    rig.clock.advance(1.0)
+    await rig.flag(category="rare")
+    lea = await rig.signed_in("lea")
+    await lea.get("/queue?category=rare")
+    assert "None among those looked at so far." in lea.page
+    further = re.search(r'class="button" href="([^"]+)">Look further', lea.page)
+    assert further is not None
+    await lea.get(further[1].replace("&amp;", "&"))
+    assert titles(lea.page) == ["rare"]
+
+
+async def test_a_lead_takes_an_item_out_of_its_turn(rig: Rig) -> None:
+    first, second = await rig.flag(severity=4), await rig.flag(severity=1)
+    lea = await rig.signed_in("lea")
+    assert await lea.take() == first
+    await lea.get(f"/items/{second}")
+    await lea.post("/items/take")
+    assert lea.item == second
+    assert (await rig.item(first)).state is State.READY
+    ann = await rig.signed_in()
+    assert (await ann.post("/items/take", item_id=first)).status_code == 403
+    await ann.take()
+    await lea.get(f"/items/{first}")
+    assert "Take it in hand" not in lea.page
+    await lea.post("/items/take", item_id=first)
+    assert "could not be taken" in lea.told
+    assert (await rig.item(second)).state is State.READY

@@ -12,7 +12,7 @@ from helpers.console_rig import Rig, console
 from imagesieve_server.console.desk import LOST
 from imagesieve_server.core.review import Cause, DecideRequest, Outcome, State
 from imagesieve_server.core.review_afterwards import ReopenRequest
-from imagesieve_server.testing import ppm
+from imagesieve_server.testing import BLUE, RED, colour_policy, ppm
 
 
 @pytest.fixture
@@ -279,3 +279,34 @@ async def test_a_person_of_two_tenants_goes_from_one_to_the_other(rig: Rig) -> N
     await zoe.post("/tenant", tenant="shop")
     assert (await rig.item(ours)).state is State.READY
     assert await zoe.take() == theirs
+
+
+async def test_only_the_categories_chosen_come(rig: Rig) -> None:
+    rig.policies.policies = (colour_policy(flagged=(("red", RED), ("blue", BLUE))),)
+    await rig.flag(category="blue", severity=4)
+    red, other = await rig.flag(category="red"), await rig.flag(category="", severity=4)
+    ann = await rig.signed_in()
+    await ann.get("/choose")
+    await ann.post("/choose", category=["red", "", "made up"])
+    assert "2 categories chosen" in ann.page
+    assert await ann.take() == other
+    await ann.decide("approve")
+    assert ann.item == red
+    await ann.decide("approve")
+    assert ann.item == ""
+    assert "not of what you chose" in ann.page
+    await ann.post("/choose")
+    assert "All categories" in ann.page
+    assert await ann.take() != ""
+
+
+async def test_the_choice_outlives_a_restart_and_not_the_session(rig: Rig) -> None:
+    await rig.flag(category="blue")
+    ann = await rig.signed_in()
+    await ann.get("/choose")
+    await ann.post("/choose", category="red")
+    await rig.restart()
+    assert await ann.take() == ""
+    await ann.post("/logout")
+    await ann.sign_in()
+    assert await ann.take() != ""

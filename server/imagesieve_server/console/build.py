@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages, LoginMetrics
 from imagesieve_server.console.accounts import Accounts
+from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
 from imagesieve_server.console.lead_pages import LeadPages
@@ -18,6 +19,7 @@ from imagesieve_server.console.login_limit import LoginLimit
 from imagesieve_server.console.passwords import Passwords
 from imagesieve_server.console.pictures import Pictures
 from imagesieve_server.console.preferences import PreferenceBook
+from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.review_pages import ReviewMetrics, ReviewPages
 from imagesieve_server.console.sessions import Sessions
@@ -86,6 +88,8 @@ def build_console(
         account=account,
         review=review,
         lead=_lead_pages(review),
+        listed=QueuePage(queue=queue, policies=policies, templates=templates, clock=clock),
+        choice=ChoicePage(desk=desk, policies=policies, templates=templates),
         templates=templates,
         origins=options.origins,
     ).app()
@@ -95,6 +99,7 @@ def _lead_pages(review: ReviewPages) -> LeadPages:
     """Over the same parts."""
     return LeadPages(
         queue=review.queue,
+        desk=review.desk,
         policies=review.policies,
         pictures=review.pictures,
         database=review.database,

@@ -37,6 +37,11 @@ LOST = (
     "settled it. Nothing was recorded from you."
 )
 
+NOT_FREE = (
+    "That item could not be taken: somebody else has it, it was settled, or you reviewed it "
+    "already."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
@@ -111,6 +116,20 @@ class Desk:
         await self.sessions.note(session, item_id=item_id, what="SKIP")
         return session
 
+    async def take(self, session: Session, *, item_id: str) -> Session:
+        """Take one item out of its turn; what was in hand goes back. Raises ItemNotFound."""
+        if session.work.item_id == item_id:
+            return session
+        item = await self.queue.get(tenant=session.tenant, item_id=item_id)
+        if item.tier not in session.account.role.tiers:
+            return await self._tell(session, "That item waits for another tier.")
+        await self._give_back(session)
+        session = await self.sessions.save(session, session.work.without_item())
+        session, lease = await self._claim(session, item.tier, item_id=item_id)
+        if lease is None:
+            return await self._tell(session, NOT_FREE)
+        return session
+
     async def take_skipped(self, session: Session) -> Session:
         """Skipped items may come again."""
         work = dataclasses.replace(session.work, skipped=(), nothing=False)
@@ -168,6 +187,7 @@ class Desk:
         request = ClaimRequest(
             tenant=session.tenant, reviewer=session.account.name, claim_id=work.claim_id,
             tier=tier, item_id=item_id, excluding=work.skipped,
+            categories=() if item_id else work.categories,
         )  # fmt: skip
         lease = await self.queue.claim(request)
         if lease is None:

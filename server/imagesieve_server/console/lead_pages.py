@@ -1,4 +1,4 @@
-"""What leads see beyond the item in hand: the list, one item with its history, the overview.
+"""What leads see beyond the item in hand: one item with its history, the overview.
 
 Knows which questions the queue answers quickly, and says on the page what the figures cover.
 """
@@ -13,15 +13,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase
+from imagesieve_server.console.desk import Desk
 from imagesieve_server.console.figures import by_category, by_hour, shares
-from imagesieve_server.console.listing import Row, listed, policy_of, with_frames
+from imagesieve_server.console.listing import Row, categories_of, listed, policy_of, with_frames
 from imagesieve_server.console.pictures import Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.shown import shown
-from imagesieve_server.console.signing_in import Forbidden, field_of, read_form
-from imagesieve_server.core.errors import ArrowNotAllowed, InvalidRequest
+from imagesieve_server.console.signing_in import field_of, for_leads, read_form
+from imagesieve_server.core.errors import ArrowNotAllowed
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import Item, ListRequest, State
 from imagesieve_server.core.views import Background
@@ -37,6 +38,7 @@ class LeadPages:
     """Handlers for leads and admins. ``clock`` gives Unix time."""
 
     queue: ReviewQueue
+    desk: Desk
     policies: PolicySource
     pictures: Pictures
     database: ConsoleDatabase
@@ -44,37 +46,9 @@ class LeadPages:
     templates: Templates
     clock: Callable[[], float]
 
-    async def items(self, request: Request, session: Session) -> Response:
-        """Items by state and category, the oldest first."""
-        _leads(session)
-        asked = request.query_params
-        state = asked.get("state", "")
-        wanted = ListRequest(
-            tenant=session.tenant,
-            states=(State(state),) if state in [known.value for known in State] else (),
-            category=asked.get("category", "")[:128],
-            page_size=PAGE,
-            page_token=asked.get("after", "")[:1024],
-        )
-        try:
-            page = await self.queue.list(wanted)
-        except InvalidRequest:  # a page of another question
-            return RedirectResponse("/queue", status_code=303)
-        now = self.clock()
-        return self.templates.page(
-            "queue.html",
-            session=session,
-            rows=[self._row(item, session, now) for item in page.items],
-            states=[(known.value, known.value.capitalize()) for known in State],
-            state=state,
-            categories=self._categories(),
-            category=wanted.category,
-            after=page.next_page_token,
-        )  # fmt: skip
-
     async def item(self, request: Request, session: Session) -> Response:
         """One item, its decisions and who saw it."""
-        _leads(session)
+        for_leads(session)
         item = await self.queue.get(tenant=session.tenant, item_id=request.path_params["item_id"])
         view = shown(
             item,
@@ -100,13 +74,23 @@ class LeadPages:
             revealed=item.item_id in session.work.revealed,
             preferences=await self.book.of(session.account.name),
             parked=item.state is State.PARKED,
+            free=item.state is State.READY and item.tier in session.account.role.tiers,
             reveals=await self.database.reveals_of(tenant=session.tenant, item_id=item.item_id),
             now=self.clock(),
         )
 
+    async def take(self, request: Request, session: Session) -> Response:
+        """Take this item in hand, out of its turn."""
+        for_leads(session)
+        item_id = field_of(await read_form(request, session), "item_id")
+        async with self.desk.sessions.lock(session):
+            session = await self.desk.sessions.again(session)
+            await self.desk.take(session, item_id=item_id)
+        return RedirectResponse("/review", status_code=303)
+
     async def requeue(self, request: Request, session: Session) -> Response:
         """Put a parked item back."""
-        _leads(session)
+        for_leads(session)
         item_id = field_of(await read_form(request, session), "item_id")
         try:
             await self.queue.requeue(
@@ -118,7 +102,7 @@ class LeadPages:
 
     async def overview(self, request: Request, session: Session) -> Response:
         """How the queue stands and what people did."""
-        _leads(session)
+        for_leads(session)
         tenant, now = session.tenant, self.clock()
         stats = await self.queue.stats(tenant=tenant)
         waiting = await self.queue.list(
@@ -128,7 +112,7 @@ class LeadPages:
             ListRequest(tenant=tenant, states=(State.PARKED,), page_size=PAGE)
         )
         deeds = await self.database.deeds(tenant=tenant, since=now - _DAY_S)
-        titles = dict(self._categories())
+        titles = dict(categories_of(self.policies))
         oldest = stats.oldest_ready_at
         return self.templates.page(
             "overview.html",
@@ -150,15 +134,5 @@ class LeadPages:
         policy = policy_of(self.policies, item)
         return listed(item, policy=policy, now=now, reader=session.account.name)
 
-    def _categories(self) -> list[tuple[str, str]]:
-        """Of all policies in force: id and title."""
-        found = {c.id: c.title for policy in self.policies.all() for c in policy.categories}
-        return sorted(found.items(), key=lambda pair: pair[1])
-
 
 _DECISIONS: Final = ("APPROVE", "REJECT", "ESCALATE")
-
-
-def _leads(session: Session) -> None:
-    if not session.account.role.leads:
-        raise Forbidden("This page is for leads.")

@@ -14,7 +14,7 @@ from imagesieve_server.core.ports import PolicySource
 from imagesieve_server.core.review import OPEN, Item
 from imagesieve_server.core.verdict import ReasonCode
 
-_WHY = {
+REASONS = {
     ReasonCode.CATEGORY_REVIEW: "score",
     ReasonCode.CATEGORY_BLOCK: "high score",
     ReasonCode.UNDECODABLE: "no picture",
@@ -54,7 +54,7 @@ def listed(item: Item, *, policy: Policy | None, now: float, reader: str) -> Row
         item_id=item.item_id,
         title=titles.get(item.category, item.category) or "Unsorted",
         state=item.state.value.capitalize(),
-        why=", ".join(dict.fromkeys(_WHY[code] for code in item.reasons)) if told else "",
+        why=", ".join(dict.fromkeys(REASONS[code] for code in item.reasons)) if told else "",
         arrived=ago(now - item.enqueued_at) if told else "",
         due=within(item.due_at - now) if told and is_open else "",
         overdue=told and is_open and item.due_at < now,
@@ -69,6 +69,12 @@ def policy_of(policies: PolicySource, item: Item) -> Policy | None:
         return policies.get(item.policy)
     except UnknownPolicy:
         return None
+
+
+def categories_of(policies: PolicySource) -> list[tuple[str, str]]:
+    """Of all policies in force: id and title, by title."""
+    found = {c.id: c.title for policy in policies.all() for c in policy.categories}
+    return sorted(found.items(), key=lambda pair: pair[1])
 
 
 def with_frames(item: Shown, picture: Picture | str) -> Shown:

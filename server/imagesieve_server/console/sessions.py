@@ -37,6 +37,7 @@ class Work:
     message: str = ""  # told on the next page, once
     decided: int = 0  # in this session
     skipped: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()  # that the person wants to come; none: all
     revealed: tuple[str, ...] = ()
 
     def without_item(self) -> Work:
@@ -186,5 +187,6 @@ def _dump(work: Work) -> str:
 
 def _load(text: str) -> Work:
     raw = json.loads(text)
-    raw["skipped"], raw["revealed"] = tuple(raw["skipped"]), tuple(raw["revealed"])
+    for name in ("skipped", "revealed", "categories"):
+        raw[name] = tuple(raw.get(name, ()))
     return Work(**raw)

@@ -150,3 +150,9 @@ async def read_form(request: Request, session: Session | None) -> Form:
 def field_of(form: Form, name: str, *, limit: int = 4096) -> str:
     """One field's text, "" where it is missing."""
     return form.get(name, [""])[0][:limit].strip()
+
+
+def for_leads(session: Session) -> None:
+    """Raises Forbidden for everybody else."""
+    if not session.account.role.leads:
+        raise Forbidden("This page is for leads.")

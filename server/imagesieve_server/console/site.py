@@ -20,8 +20,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages
+from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.guard import Guard
 from imagesieve_server.console.lead_pages import LeadPages
+from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
 from imagesieve_server.console.sessions import Session
@@ -46,6 +48,8 @@ class Site:
     account: AccountPages
     review: ReviewPages
     lead: LeadPages
+    listed: QueuePage
+    choice: ChoicePage
     templates: Templates
     origins: frozenset[str]
 
@@ -70,7 +74,10 @@ class Site:
             self._post("/review/extend", review.extend),
             self._post("/review/reveal", review.reveal),
             self._get("/items/{item_id}/picture", review.picture),
-            self._get("/queue", lead.items),
+            self._get("/queue", self.listed.items),
+            self._get("/choose", self.choice.page),
+            self._post("/choose", self.choice.choose),
+            self._post("/items/take", lead.take),
             self._get("/items/{item_id}", lead.item),
             self._post("/items/requeue", lead.requeue),
             self._get("/overview", lead.overview),
