@@ -250,6 +250,23 @@ def test_undo_by_key(site: Site, ann: Any) -> None:
     drain(ann)
 
 
+def test_what_comes_is_chosen_by_keyboard(site: Site, ann: Any) -> None:
+    upload(site, 1, first=6200)
+    press(ann, "n")
+    press(ann, "c")
+    assert ann.url == f"{site.url}/choose"
+    ann.focus("[name=category] >> nth=0")
+    ann.keyboard.press("Space")
+    assert press(ann, "Enter")
+    assert "1 category chosen" in ann.inner_text("main")
+    drain(ann)
+    press(ann, "c")
+    ann.uncheck("[name=category] >> nth=0")
+    ann.focus("[name=category] >> nth=0")
+    press(ann, "Enter")
+    assert "All categories" in ann.inner_text("main")
+
+
 def test_writing_a_note_presses_no_keys(site: Site, ann: Any) -> None:
     (item,) = upload(site, 1, first=6500)
     press(ann, "n")
@@ -339,8 +356,9 @@ def test_axe_finds_nothing_serious(site: Site, chromium: Any, scheme: str, width
         look(page, "help")
         page.keyboard.press("Escape")
         press(page, "a")
-        page.goto(site.url + "/preferences")
-        look(page, "preferences")
+        for path in ("/preferences", "/choose"):
+            page.goto(site.url + path)
+            look(page, path)
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.wait_for_url(f"{site.url}/login")
         look(page, "sign in")
@@ -357,7 +375,7 @@ def test_axe_finds_nothing_serious_on_the_leads_pages(
     with person(site, chromium, "lea", color_scheme=scheme, viewport=size, bypass_csp=True) as page:
         press(page, "n")
         press(page, "a")
-        for path in ("/overview", "/queue", "/queue?state=DECIDED", f"/items/{item}"):
+        for path in ("/overview", "/queue", "/queue?state=DECIDED&age=new", f"/items/{item}"):
             page.goto(site.url + path)
             looker.look(page, path)
         reveal(page)
