@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
+from imagesieve_server.review_queue.memory_figures import MemoryFigures
 from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
 from imagesieve_server.review_queue.rows import (
@@ -69,7 +70,7 @@ def memory_store(*, clock: Callable[[], float]) -> RuledStore:
     return RuledStore(backend=MemoryBackend(clock=clock))
 
 
-class MemoryTransaction(MemoryLists):
+class MemoryTransaction(MemoryLists, MemoryFigures):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:

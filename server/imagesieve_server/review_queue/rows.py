@@ -13,6 +13,7 @@ from typing import Protocol
 
 from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.review_queue.figure_rows import FigureReads
 from imagesieve_server.review_queue.list_rows import Found, Wanted
 
 
@@ -158,7 +159,7 @@ CURSOR_MARK = "cursor"
 """Name of the key of cursors, hexadecimal."""
 
 
-class Transaction(Protocol):
+class Transaction(FigureReads, Protocol):
     """What the rules ask of a store. All reads see the writes of the same transaction.
 
     Several servers may have transactions at once. In one that writes, the items that were

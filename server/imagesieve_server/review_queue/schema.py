@@ -199,6 +199,7 @@ claim = sa.Table(
     _of_item(),
     sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
     sa.Index("ix_claim_ended", "tenant", "ended_at"),
+    sa.Index("ix_claim_taken", "tenant", "reviewer", "claimed_at"),
     sa.Index(
         "uq_claim_live",
         "tenant",
@@ -235,6 +236,15 @@ decision = sa.Table(
     _one_of("outcome", [outcome.value for outcome in Outcome]),
     sa.UniqueConstraint("tenant", "decision_id"),
     sa.UniqueConstraint("tenant", "item_id", "token"),
+    sa.Index(
+        "ix_decision_said",  # what people said, for figures
+        "tenant",
+        "decided_at",
+        "reviewer",
+        "outcome",
+        sqlite_where=sa.text("token IS NOT NULL"),
+        postgresql_where=sa.text("token IS NOT NULL"),
+    ),
 )
 
 audit = sa.Table(

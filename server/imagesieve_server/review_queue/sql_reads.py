@@ -26,13 +26,14 @@ from imagesieve_server.review_queue.rows import (
     PayloadRow,
     SubmissionRow,
 )
+from imagesieve_server.review_queue.sql_figures import SqlFigures
 from imagesieve_server.review_queue.sql_lists import SqlLists
 from imagesieve_server.review_queue.sql_rows import value_of
 
 R = TypeVar("R")
 
 
-class SqlReads(SqlLists):
+class SqlReads(SqlLists, SqlFigures):
     """One open transaction, its reads."""
 
     def __init__(

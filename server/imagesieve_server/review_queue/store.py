@@ -82,6 +82,10 @@ class ReviewStore(Protocol):
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
 
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Look at the rows of one moment."""
+        ...
+
     def add_counts(self, counts: Sequence[AuditCount]) -> None:
         """Add to what was counted of ALLOWs."""
         ...
@@ -251,6 +255,11 @@ class RuledStore:
 
     def close(self) -> None:
         self.backend.close()
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """One transaction that changes nothing."""
+        with self.backend.read() as tx:
+            return work(tx)
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """One transaction. The rules change nothing but through it, so that one which was

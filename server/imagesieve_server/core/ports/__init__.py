@@ -5,6 +5,7 @@ these and never import each other. Each port has a real version, a fake in
 ``imagesieve_server.testing``, and a contract test over both.
 """
 
+from imagesieve_server.core.ports.figures import ReviewFigures as ReviewFigures
 from imagesieve_server.core.ports.judging import EmbeddingStore as EmbeddingStore
 from imagesieve_server.core.ports.judging import Encoder as Encoder
 from imagesieve_server.core.ports.judging import EncoderSpec as EncoderSpec

@@ -198,6 +198,7 @@ def _claim() -> None:
         sa.PrimaryKeyConstraint("tenant", "token", name=op.f("pk_claim")),
     )
     op.create_index("ix_claim_ended", "claim", ["tenant", "ended_at"], unique=False)
+    op.create_index("ix_claim_taken", "claim", ["tenant", "reviewer", "claimed_at"], unique=False)
     op.create_index(
         "uq_claim_live",
         "claim",
@@ -241,6 +242,14 @@ def _decision() -> None:
         sa.UniqueConstraint(
             "tenant", "item_id", "token", name=op.f("uq_decision_tenant_item_id_token")
         ),
+    )
+    op.create_index(
+        "ix_decision_said",
+        "decision",
+        ["tenant", "decided_at", "reviewer", "outcome"],
+        unique=False,
+        sqlite_where=sa.text("token IS NOT NULL"),
+        postgresql_where=sa.text("token IS NOT NULL"),
     )
 
 

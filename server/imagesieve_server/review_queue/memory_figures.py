@@ -1,0 +1,94 @@
+"""Figures over the memory store's dictionaries."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from imagesieve_server.core.review import Outcome, State
+from imagesieve_server.core.review_figures import (
+    DUE_SOON_S,
+    DecidedCount,
+    JudgedCount,
+    TakenCount,
+    WaitingCount,
+)
+from imagesieve_server.review_queue.memory_tables import Tables, place_of
+from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
+
+_HOUR_S = 3600.0
+
+
+class MemoryFigures:
+    """A part of the memory store's transaction."""
+
+    _t: Tables
+
+    def waiting_counts(self, tenant: str, *, now: float, look_at: int) -> Sequence[WaitingCount]:
+        ready = [
+            row
+            for row in self._t.items.values()
+            if row.tenant == tenant and row.state is State.READY
+        ]
+        groups: dict[str, list[ItemRow]] = defaultdict(list)
+        for row in sorted(ready, key=place_of)[:look_at]:
+            groups[row.category].append(row)
+        return [_waiting(category, groups[category], now) for category in sorted(groups)]
+
+    def decided_counts(self, tenant: str, *, since: float, until: float) -> Sequence[DecidedCount]:
+        found = Counter(
+            (int((row.decided_at - since) // _HOUR_S), row.reviewer, row.outcome)
+            for row in self._with_token(tenant, since, until)
+        )
+        return [
+            DecidedCount(hour=hour, reviewer=reviewer, outcome=outcome, decisions=many)
+            for (hour, reviewer, outcome), many in sorted(found.items())
+        ]
+
+    def judged_counts(
+        self, tenant: str, *, since: float, until: float, look_at: int
+    ) -> tuple[Sequence[JudgedCount], int]:
+        rows = sorted(
+            self._with_token(tenant, since, until), key=lambda row: row.decided_at, reverse=True
+        )[:look_at]
+        found: Counter[tuple[str, Outcome, tuple[str, ...]]] = Counter()
+        for row in rows:
+            item = self._t.items[tenant, row.item_id]
+            settled = item.state in (State.DECIDED, State.EXPIRED)
+            in_effect = row.effective and settled and item.decided_at == row.decided_at
+            if in_effect and not item.audit and item.category:
+                found[item.category, row.outcome, tuple(sorted(row.labels))] += 1
+        return [
+            JudgedCount(category=category, outcome=outcome, labels=labels, items=items)
+            for (category, outcome, labels), items in sorted(found.items())
+        ], len(rows)
+
+    def taken_counts(self, tenant: str, *, since: float, reviewer: str) -> Sequence[TakenCount]:
+        taken = {
+            (row.reviewer, self._t.items[tenant, row.item_id].severity, row.item_id)
+            for row in self._t.claims.values()
+            if row.tenant == tenant and row.claimed_at >= since and reviewer in ("", row.reviewer)
+        }
+        found = Counter((name, severity) for name, severity, _ in taken)
+        return [
+            TakenCount(reviewer=name, severity=severity, items=items)
+            for (name, severity), items in sorted(found.items())
+        ]
+
+    def _with_token(self, tenant: str, since: float, until: float) -> Iterator[DecisionRow]:
+        for (owner, _), rows in self._t.decisions.items():
+            for row in rows:
+                if owner == tenant and row.token is not None and since <= row.decided_at < until:
+                    yield row
+
+
+def _waiting(category: str, rows: Sequence[ItemRow], now: float) -> WaitingCount:
+    told = [row for row in rows if not row.blind]
+    return WaitingCount(
+        category=category,
+        items=len(rows),
+        told=len(told),
+        overdue=sum(row.due_at < now for row in told),
+        due_soon=sum(now <= row.due_at < now + DUE_SOON_S for row in told),
+        oldest_at=min((row.opened_at for row in told), default=None),
+    )
