@@ -153,3 +153,4 @@ class QueueStats:
     leased: int = 0
     parked: int = 0
     oldest_ready_age_s: float | None = None  # seconds; None where none is ready
+    awaiting_second_review: int = 0  # ready ones that one person has reviewed already

@@ -104,4 +104,5 @@ def read_stats(message: pb.StatsResponse) -> review_results.QueueStats:
         leased=message.leased,
         parked=message.parked,
         oldest_ready_age_s=MAYBE.read(message, "oldest_ready_age_seconds"),
+        awaiting_second_review=message.awaiting_second_review,
     )

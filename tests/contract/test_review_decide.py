@@ -10,6 +10,7 @@ import pytest
 from helpers.review_queue import Desk
 from imagesieve_server.core.errors import DecisionConflict, ItemNotFound, LeaseLost
 from imagesieve_server.core.review import Cause, Lease, Outcome, State
+from imagesieve_server.core.review_rules import OTHERS_FIRST_S
 from imagesieve_server.review_queue import chain
 from imagesieve_server.review_queue.rows import DecisionRow
 
@@ -129,18 +130,19 @@ def test_two_who_differ_leave_it_to_the_next_tier(desk: Desk) -> None:
     assert not review(desk, "ben", APPROVE)
     assert desk.claim(reviewer="cat") is None
     assert desk.item(kept.item_id).tier == 2
-    assert not review(desk, "boss", APPROVE, tier=2)
-    assert review(desk, "chief", APPROVE, tier=2)
+    assert review(desk, "boss", APPROVE, tier=2), "whoever settles a difference does so alone"
     effective = [d.outcome for d in desk.item(kept.item_id).decisions if d.effective]
     assert effective == [APPROVE]
 
 
-def test_reviews_of_a_lower_tier_do_not_count_in_the_next(desk: Desk) -> None:
+def test_a_difference_is_settled_by_somebody_else_first(desk: Desk) -> None:
     desk.keep("r1", reviews_needed=2)
     review(desk, "ann", REJECT)
     review(desk, "ben", ESCALATE)
-    lease = desk.lease(tier=2, reviewer="ann")
-    assert not desk.decide(lease, REJECT).effective
+    assert desk.claim(tier=2, reviewer="ann") is None
+    assert desk.claim(tier=2, reviewer="ben") is None
+    desk.clock.advance(OTHERS_FIRST_S + 1)
+    assert review(desk, "ann", REJECT, tier=2), "a lead who works alone is done one day"
 
 
 def test_a_join_raises_the_reviews_needed(desk: Desk) -> None:

@@ -63,7 +63,7 @@ def test_a_repeat_changes_nothing(desk: Desk) -> None:
     once = reopen(desk, first.item_id, decision_id=first.decision_id, note="a")
     again = reopen(desk, first.item_id, decision_id=first.decision_id, note="b")
     assert once == again
-    second = desk.decide(desk.lease(), APPROVE)
+    second = desk.decide(desk.lease(reviewer="ben"), APPROVE)
     late = reopen(desk, first.item_id, decision_id=first.decision_id)
     assert (late.state, late.decisions) == (State.DECIDED, (first, second))
     assert reopen(desk, first.item_id, decision_id=second.decision_id).round == 3
@@ -125,7 +125,7 @@ def test_an_open_items_own_contested_decision_is_superseded_with_the_others(desk
     other = decided(desk, "r2", "picture")
     reopen(desk, other.item_id)
     reopen(desk, one.item_id)
-    final = desk.decide(desk.lease(), APPROVE)
+    final = desk.decide(desk.lease(reviewer="ben"), APPROVE)
     assert final.supersedes == other.decision_id
     assert desk.item(one.item_id).decisions[-1].supersedes == one.decision_id
 
@@ -136,7 +136,7 @@ def test_a_word_that_does_not_decide_leaves_the_attached_waiting(desk: Desk) -> 
     reopen(desk, first.item_id)
     desk.decide(desk.lease(), ESCALATE)
     assert desk.item(first.item_id).attached_to != ""
-    desk.decide(desk.lease(tier=2), APPROVE)
+    desk.decide(desk.lease(tier=2, reviewer="lea"), APPROVE)
     assert desk.item(first.item_id).decisions[-1].outcome is APPROVE
 
 
@@ -167,7 +167,7 @@ def test_a_reused_decision_can_be_contested(desk: Desk) -> None:
     decided(desk, "r1", "picture")
     kept = desk.keep("r2", "picture", reuse_decision=True)
     assert reopen(desk, kept.item_id).state is State.READY
-    assert desk.decide(desk.lease(), APPROVE).supersedes
+    assert desk.decide(desk.lease(reviewer="ben"), APPROVE).supersedes
 
 
 @pytest.mark.parametrize(

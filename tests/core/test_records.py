@@ -16,6 +16,7 @@ from imagesieve_server.core.policy import AuditRates, Mode, Threshold
 from imagesieve_server.core.records import answer_of, flag_of, sample_of, stored_answer
 from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.review import Recorded
+from imagesieve_server.core.second_review import SecondReview
 from imagesieve_server.core.verdict import (
     Band,
     CategoryScore,
@@ -121,7 +122,8 @@ def test_a_flag_has_everything_a_reviewer_and_a_repeat_need() -> None:
     found = {
         field.name: getattr(flag, field.name)
         for field in dataclasses.fields(flag)
-        if field.name not in ("answer", "audit", "inclusion_probability", "reviews_needed")
+        if field.name
+        not in ("answer", "audit", "inclusion_probability", "reviews_needed", "second_review_share")
     }
     assert found == {
         "tenant": "t", "request_id": "r-1", "request_digest": "d-1", "sha256": "ab",
@@ -139,6 +141,19 @@ def test_a_flag_is_reviewed_as_the_policy_says() -> None:
     answer = answered(judged(scored()))
     flag = flag_of(request=REQUEST, policy=rules, request_digest="d-1", answer=answer)
     assert (flag.reviews_needed, flag.reuse_decision) == (2, True)
+    assert flag.second_review_share == 0.0
+
+
+def test_a_flag_is_drawn_for_a_second_review_by_its_categorys_share() -> None:
+    answer = answered(judged(scored()))
+    for twice, share in (
+        (SecondReview(share=0.1), 0.1),
+        (SecondReview(share=0.1, categories=(("weapons", 0.4),)), 0.4),
+        (SecondReview(share=0.1, categories=(("other", 0.4),)), 0.1),
+    ):
+        rules = dataclasses.replace(RULES, second_review=twice)
+        flag = flag_of(request=REQUEST, policy=rules, request_digest="d-1", answer=answer)
+        assert flag.second_review_share == share
 
 
 def test_a_sample_is_an_item_as_a_flag_of_its_category_would_be() -> None:

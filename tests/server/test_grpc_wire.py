@@ -16,6 +16,7 @@ from imagesieve_server.core.errors import ImageEmpty, ImageTooLarge, InvalidRequ
 from imagesieve_server.grpc_api.wire import enums, moderation
 from imagesieve_server.grpc_api.wire import review as review_wire
 from imagesieve_server.grpc_api.wire.policies import policy_of
+from imagesieve_server.grpc_api.wire.seen import Reader
 from imagesieve_server.testing import colour_policy
 
 LIMIT = 100
@@ -392,7 +393,7 @@ def test_an_item_arrives_whole() -> None:
             attached_to="i-8",
             earlier=dataclasses.replace(earlier, decision_id="d-7"),
         ),
-        blind=True,  # and yet whole: the item is not
+        Reader(decides=True, settles=True),  # and yet whole: it is not blind, and in tier 2
     )
     assert (sent.opened_by, sent.opening_note, sent.attached_to) == ("APPEAL", "a toy", "i-8")
     assert sent.earlier.decision_id == "d-7"
@@ -409,14 +410,14 @@ def test_an_item_arrives_whole() -> None:
 
 
 def test_an_item_without_a_lease_has_no_times_of_one() -> None:
-    sent = review_wire.item_of(item(claimed_at=None, lease_until=None), blind=False)
+    sent = review_wire.item_of(item(claimed_at=None, lease_until=None), Reader(decides=False))
     assert not sent.HasField("claimed_at")
     assert not sent.HasField("lease_until")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"request_id": "r"}', "[]", '"x"'])
 def test_an_item_whose_answer_cannot_be_read_is_still_shown(text: str) -> None:
-    sent = review_wire.item_of(item(answer=text), blind=False)
+    sent = review_wire.item_of(item(answer=text), Reader(decides=False))
     assert sent.item_id == "i-9"
     assert not sent.HasField("answer")
 

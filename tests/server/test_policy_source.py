@@ -236,3 +236,28 @@ def test_impossible_audit_rates_are_refused_with_their_place(audit: str, field: 
     with pytest.raises(PolicyError) as caught:
         parse_policy(f"{GOOD}audit: {audit}\n", file="demo.yaml")
     assert f"demo.yaml:{GOOD.count(chr(10)) + 1}: {field}:" in str(caught.value)
+
+
+def test_a_share_of_items_is_reviewed_twice() -> None:
+    assert parse_policy(GOOD, file="demo.yaml").second_review is None
+    told = "second_review:\n  share: 0.1\n  per_category:\n    - {id: weapons, share: 0}\n"
+    found = parse_policy(GOOD + told, file="demo.yaml").second_review
+    assert found is not None
+    assert (found.of("weapons"), found.of(""), found.of("other")) == (0.0, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ("{share: 1.1}", "share"),
+        ("{share: -0.1}", "share"),
+        ("{per_category: []}", "per_category"),
+        ("{share: 0.1, rate: 0.1}", "rate"),
+        ("{share: 0.1, per_category: [{id: unknown, share: 0.1}]}", "id"),
+        ("{share: 0.1, per_category: [{id: weapons}]}", "share"),
+        ("{share: 0.1, per_category: [{id: weapons, share: 0.1}, {id: weapons, share: 1}]}", "id"),
+    ],
+)
+def test_an_impossible_share_of_second_reviews_is_refused(wrong: str, field: str) -> None:
+    with pytest.raises(PolicyError, match=field):
+        parse_policy(GOOD + f"second_review: {wrong}\n", file="demo.yaml")

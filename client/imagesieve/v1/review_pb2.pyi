@@ -285,16 +285,18 @@ class StatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("ready", "leased", "parked", "oldest_ready_age_seconds")
+    __slots__ = ("ready", "leased", "parked", "oldest_ready_age_seconds", "awaiting_second_review")
     READY_FIELD_NUMBER: _ClassVar[int]
     LEASED_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
     OLDEST_READY_AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    AWAITING_SECOND_REVIEW_FIELD_NUMBER: _ClassVar[int]
     ready: int
     leased: int
     parked: int
     oldest_ready_age_seconds: float
-    def __init__(self, ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., oldest_ready_age_seconds: _Optional[float] = ...) -> None: ...
+    awaiting_second_review: int
+    def __init__(self, ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., oldest_ready_age_seconds: _Optional[float] = ..., awaiting_second_review: _Optional[int] = ...) -> None: ...
 
 class RequeueRequest(_message.Message):
     __slots__ = ("item_id",)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from imagesieve_server.console.words import ago, within
 from imagesieve_server.core import answer as answers
 from imagesieve_server.core.answer import Answer
+from imagesieve_server.core.blindness import words_shown
 from imagesieve_server.core.policy import Policy, Threshold
 from imagesieve_server.core.review import Cause, DecisionRecord, Item, Outcome, State
 from imagesieve_server.core.verdict import Band, CategoryScore, Reason, ReasonCode
@@ -252,16 +253,10 @@ def _labels(item: Item, policy: Policy | None) -> tuple[tuple[str, str, bool], .
 
 
 def _earlier(item: Item, *, now: float, whole: bool) -> tuple[str, ...]:
-    """Decisions of earlier rounds and other items of the bytes; of the present round only
-    why it was escalated: a second review must not know the first one's word."""
-    lines = [
-        _decision(record, now, by=record.reviewer if whole else "")
-        for record in item.decisions
-        if whole
-        or record.round < item.round
-        or (item.tier > 1 and record.outcome is Outcome.ESCALATE)
-        or (item.tier > 1 and item.reviews_needed > 1)
-    ]
+    """Decisions of earlier rounds and other items of the bytes; of the present round only what
+    a higher tier settles: a second review must not know the first one's word."""
+    words = item.decisions if whole else words_shown(item, settles=True)
+    lines = [_decision(record, now, by=record.reviewer if whole else "") for record in words]
     if item.earlier is not None:
         lines.insert(0, "The same file was " + _decision(item.earlier, now))
     return tuple(lines)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from imagesieve_server.core.calibration import Calibration
 from imagesieve_server.core.errors import UnknownCategory
+from imagesieve_server.core.second_review import SecondReview
 from imagesieve_server.core.views import Coverage, ViewKind
 
 Vectors = npt.NDArray[np.float32]
@@ -174,6 +175,7 @@ class Policy:
     on_partial_coverage: OnPartialCoverage = OnPartialCoverage.REVIEW
     on_unavailable: OnUnavailable = OnUnavailable.HOLD
     reviews_needed: int = 1  # reviewers who must agree before a decision takes effect
+    second_review: SecondReview | None = None  # a share of items that two people review, blind
     reuse_decisions: bool = False  # bytes decided before under this policy are decided alike
     audit: AuditRates | None = None  # None: no ALLOW is looked at
     description: str = ""

@@ -80,6 +80,7 @@ def flag_of(
     """
     worst = answer.judgement.worst  # may be a category that only came nearest
     acting = worst if worst is not None and worst.acts else None
+    category = acting.category if acting else ""
     info = answer.decode_info
     return Flag(
         tenant=request.tenant,
@@ -93,7 +94,7 @@ def flag_of(
         policy_version=policy.version,
         model_version=answer.model_version,
         reasons=tuple(reason.code for reason in answer.judgement.reasons),
-        category=acting.category if acting else "",
+        category=category,
         severity=acting.severity if acting else policy.severity,
         score=acting.score if acting else 1.0,
         answer=to_json(answer),
@@ -102,6 +103,7 @@ def flag_of(
         uploader_ref=request.uploader_ref,
         labels=dict(request.labels),
         reviews_needed=policy.reviews_needed,
+        second_review_share=_share(policy, category),
         reuse_decision=policy.reuse_decisions,
         blind=policy.audit is not None,
     )
@@ -120,7 +122,12 @@ def sample_of(
         inclusion_probability=draw.probability,
         reasons=(ReasonCode.AUDIT_SAMPLE, *flag.reasons),
         category=draw.category,
+        second_review_share=_share(policy, draw.category),
         severity=draw.severity,
         score=score,
         reuse_decision=False,
     )
+
+
+def _share(policy: Policy, category: str) -> float:
+    return policy.second_review.of(category) if policy.second_review else 0.0

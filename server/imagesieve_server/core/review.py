@@ -165,6 +165,7 @@ class Flag:
     audit: bool = False  # an audit sample, not a flag
     inclusion_probability: float | None = None  # of the audit sample
     reviews_needed: int = 1  # agreeing reviewers before the decision takes effect
+    second_review_share: float = 0.0  # chance of needing two of them, drawn by the store
     reuse_decision: bool = False  # take over the last decision on these bytes, where there is one
     blind: bool = False  # reviewers must not see what tells a flag from an audit sample
 
@@ -317,4 +318,5 @@ class QueueStats:
 
     by_state: Mapping[State, int]  # open states only: decided ones are all of history
     oldest_ready_at: float | None  # since when the READY item waits that waits longest
+    second_reviews: int = 0  # READY items that somebody has reviewed and another person must
     now: float  # the store's clock, so that ages need no other

@@ -28,6 +28,15 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """Where and when somebody spoke on an item."""
+
+    round: int
+    tier: int
+    decided_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Urgency:
     """Where an item stands in the queue; both are seconds since the epoch."""
 
@@ -51,7 +60,8 @@ def after_review(review: Review, *, before: Sequence[Review], needed: int) -> Ca
     """What a review leads to, given those before it in the same round and tier.
 
     The item is decided when ``needed`` different reviewers agree. Where two differ, the next
-    tier decides: nobody outvotes another by coming last.
+    tier decides: nobody outvotes another by coming last. There one word is enough, so ``needed``
+    is for the first tier (``needed_in``).
     """
     if any(other.outcome is not review.outcome for other in before):
         return Cause.ESCALATE
@@ -59,6 +69,31 @@ def after_review(review: Review, *, before: Sequence[Review], needed: int) -> Ca
         return Cause.ESCALATE
     agreeing = {r.reviewer for r in (*before, review)}
     return Cause.DECIDE if len(agreeing) >= needed else Cause.REVIEW_AGAIN
+
+
+def needed_in(tier: int, *, reviews_needed: int) -> int:
+    """Reviewers who must agree in a tier: whoever settles a difference does so alone."""
+    return reviews_needed if tier == 1 else 1
+
+
+OTHERS_FIRST_S = 24 * 3600.0
+"""So long, seconds, an item that is to be judged anew waits for people who have not judged it.
+After that anybody may have it, or a lead who works alone would never be done."""
+
+
+def is_barred(
+    word: Spoken, *, round: int, tier: int, opened_by: Cause, opened_at: float, now: float
+) -> bool:
+    """Whether the reviewer of ``word`` may not have the item now: nobody speaks twice in one
+    round and tier; a difference or an escalation is settled, and an appeal or overturning
+    decided, by somebody else first. Whoever undoes a word of theirs may speak at once.
+
+    Round, tier and opening are the item's present ones; times are seconds since the epoch.
+    """
+    if word.round == round:
+        return word.tier == tier or word.decided_at > now - OTHERS_FIRST_S
+    contested = opened_by in (Cause.APPEAL, Cause.OVERTURN) and word.round == round - 1
+    return contested and opened_at > now - OTHERS_FIRST_S
 
 
 def after_expiry(expiries: int) -> Cause:

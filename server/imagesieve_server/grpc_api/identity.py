@@ -39,6 +39,7 @@ class Role(enum.StrEnum):
 
     UPLOADER = "uploader"  # asks about images
     REVIEWER = "reviewer"  # claims, looks, decides
+    LEAD = "lead"  # settles what reviewers differ on or escalate, and sees how well they decide
     POLICY = "policy"  # reads and reloads policies
     ADMIN = "admin"  # looks after a tenant's records
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from imagesieve.v1 import review_pb2, review_pb2_grpc
-from imagesieve_server.core.errors import ItemNotFound
+from imagesieve_server.core.errors import ItemNotFound, PermissionDenied
 from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
 from imagesieve_server.core.review import Item
 from imagesieve_server.core.review_events import EventPage
@@ -22,6 +22,7 @@ from imagesieve_server.grpc_api.deadlines import unary_deadline, within
 from imagesieve_server.grpc_api.identity import Context, Identity, Role, present_identity
 from imagesieve_server.grpc_api.streaming import run_until
 from imagesieve_server.grpc_api.wire import review as wire
+from imagesieve_server.grpc_api.wire.seen import Reader
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,12 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         deadline = unary_deadline(context)
         who = present_identity()
         claim = wire.read_claim(request, tenant=who.tenant, name=who.name)
+        _require_tier(who, claim.tier)
         lease = await within(deadline, self._queue.claim(claim))
         if lease is None:
             return review_pb2.ClaimResponse()
         return review_pb2.ClaimResponse(
-            item=wire.item_of(lease.item, blind=_blind(who)),
+            item=wire.item_of(lease.item, _reader(who)),
             token=lease.token,
             lease_until=wire.timestamp(lease.lease_until),
             image=await within(deadline, self._image(lease.item, wanted=request.include_image)),
@@ -86,7 +88,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             token=wire.token(request.token),
         )
         item = await within(unary_deadline(context), work)
-        return review_pb2.ReleaseResponse(item=wire.item_of(item, blind=_blind(who)))
+        return review_pb2.ReleaseResponse(item=wire.item_of(item, _reader(who)))
 
     async def Decide(
         self, request: review_pb2.DecideRequest, context: Context
@@ -104,17 +106,19 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         wanted = wire.item_id(request.item_id)
         item = await within(deadline, self._queue.get(tenant=who.tenant, item_id=wanted))
         image = await within(deadline, self._image(item, wanted=request.include_image))
-        return review_pb2.GetResponse(item=wire.item_of(item, blind=_blind(who)), image=image)
+        return review_pb2.GetResponse(item=wire.item_of(item, _reader(who)), image=image)
 
     async def List(
         self, request: review_pb2.ListRequest, context: Context
     ) -> review_pb2.ListResponse:
         """A page of items."""
         who = present_identity()
-        work = self._queue.list(wire.read_list(request, tenant=who.tenant, blind=_blind(who)))
+        work = self._queue.list(
+            wire.read_list(request, tenant=who.tenant, blind=_reader(who).decides)
+        )
         page = await within(unary_deadline(context), work)
         return review_pb2.ListResponse(
-            items=[wire.item_of(item, blind=_blind(who)) for item in page.items],
+            items=[wire.item_of(item, _reader(who)) for item in page.items],
             next_page_token=page.next_page_token,
         )
 
@@ -134,7 +138,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         item_id = wire.item_id(request.item_id)
         work = self._queue.requeue(tenant=who.tenant, item_id=item_id, actor=who.name)
         item = await within(unary_deadline(context), work)
-        return review_pb2.RequeueResponse(item=wire.item_of(item, blind=_blind(who)))
+        return review_pb2.RequeueResponse(item=wire.item_of(item, _reader(who)))
 
     async def Reopen(
         self, request: review_pb2.ReopenRequest, context: Context
@@ -143,7 +147,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         who = present_identity()
         work = self._queue.reopen(wire.read_reopen(request, tenant=who.tenant, name=who.name))
         item = await within(unary_deadline(context), work)
-        return review_pb2.ReopenResponse(item=wire.item_of(item, blind=_blind(who)))
+        return review_pb2.ReopenResponse(item=wire.item_of(item, _reader(who)))
 
     async def Erase(
         self, request: review_pb2.EraseRequest, context: Context
@@ -179,9 +183,16 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             return b""
 
 
-def _blind(who: Identity) -> bool:
-    """Whoever may decide sees of no item what would tell an audit sample from a flag."""
-    return Role.REVIEWER in who.roles
+def _reader(who: Identity) -> Reader:
+    """What the caller may see: whoever may decide, nothing that would sway them."""
+    settles = Role.LEAD in who.roles
+    return Reader(decides=settles or Role.REVIEWER in who.roles, settles=settles)
+
+
+def _require_tier(who: Identity, tier: int) -> None:
+    """Higher tiers settle what reviewers differ on. Raises PermissionDenied."""
+    if tier > 1 and Role.LEAD not in who.roles:
+        raise PermissionDenied("tiers above the first are for callers with the role lead")
 
 
 async def _send(pages: AsyncIterator[EventPage], context: Context) -> None:

@@ -25,26 +25,27 @@ def _roles(*roles: Role) -> Access:
     return Access(roles=frozenset(roles))
 
 
-_UPLOADER, _REVIEWER, _POLICY, _ADMIN = Role.UPLOADER, Role.REVIEWER, Role.POLICY, Role.ADMIN
+_UPLOADER, _REVIEWER, _LEAD = Role.UPLOADER, Role.REVIEWER, Role.LEAD
+_POLICY, _ADMIN = Role.POLICY, Role.ADMIN
 
 ACCESS: Mapping[str, Access] = {
     "/imagesieve.v1.ModerationService/Moderate": _roles(_UPLOADER),
     "/imagesieve.v1.ModerationService/ModerateBatch": _roles(_UPLOADER),
     "/imagesieve.v1.ModerationService/ModerateStream": _roles(_UPLOADER),
-    "/imagesieve.v1.ReviewService/Claim": _roles(_REVIEWER),
-    "/imagesieve.v1.ReviewService/Extend": _roles(_REVIEWER),
-    "/imagesieve.v1.ReviewService/Release": _roles(_REVIEWER),
-    "/imagesieve.v1.ReviewService/Decide": _roles(_REVIEWER),
-    "/imagesieve.v1.ReviewService/Get": _roles(_REVIEWER, _ADMIN),
-    "/imagesieve.v1.ReviewService/List": _roles(_REVIEWER, _ADMIN),
-    "/imagesieve.v1.ReviewService/Stats": _roles(_REVIEWER, _ADMIN),
-    "/imagesieve.v1.ReviewService/Requeue": _roles(_REVIEWER, _ADMIN),
-    "/imagesieve.v1.ReviewService/Reopen": _roles(_REVIEWER, _ADMIN),
+    "/imagesieve.v1.ReviewService/Claim": _roles(_REVIEWER, _LEAD),
+    "/imagesieve.v1.ReviewService/Extend": _roles(_REVIEWER, _LEAD),
+    "/imagesieve.v1.ReviewService/Release": _roles(_REVIEWER, _LEAD),
+    "/imagesieve.v1.ReviewService/Decide": _roles(_REVIEWER, _LEAD),
+    "/imagesieve.v1.ReviewService/Get": _roles(_REVIEWER, _LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/List": _roles(_REVIEWER, _LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/Stats": _roles(_REVIEWER, _LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/Requeue": _roles(_REVIEWER, _LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/Reopen": _roles(_REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Erase": _roles(_ADMIN),
-    "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER),
+    "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER, _LEAD),
     # An uploader chooses a policy by name; thresholds and prompts are not its business.
-    "/imagesieve.v1.PolicyService/GetPolicy": _roles(_REVIEWER, _POLICY, _ADMIN),
-    "/imagesieve.v1.PolicyService/ListPolicies": _roles(_REVIEWER, _POLICY, _ADMIN),
+    "/imagesieve.v1.PolicyService/GetPolicy": _roles(_REVIEWER, _LEAD, _POLICY, _ADMIN),
+    "/imagesieve.v1.PolicyService/ListPolicies": _roles(_REVIEWER, _LEAD, _POLICY, _ADMIN),
     "/imagesieve.v1.PolicyService/ReloadPolicies": _roles(_POLICY, _ADMIN),
     # Probes of orchestrators and balancers have no identity, and learn one word.
     "/grpc.health.v1.Health/Check": Access(anonymous=True),

@@ -237,6 +237,10 @@ REVIEW_OLDEST_AGE = _gauge(
     "imagesieve_review_oldest_ready_age_seconds",
     "Seconds the oldest READY review item has waited; 0 where none is ready.",
 )
+REVIEW_SECOND = _gauge(
+    "imagesieve_review_awaiting_second_review",
+    "READY review items that one person has reviewed and another one must review, too.",
+)
 
 SHADOW_INFO = _gauge(
     "imagesieve_shadow_info",

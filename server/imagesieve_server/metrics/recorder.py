@@ -236,6 +236,7 @@ class PrometheusMetrics:
             self._gauges[catalogue.REVIEW_ITEMS].labels(state).set(count)
         oldest = stats.now if stats.oldest_ready_at is None else stats.oldest_ready_at
         self._gauges[catalogue.REVIEW_OLDEST_AGE].set(max(0.0, stats.now - oldest))
+        self._gauges[catalogue.REVIEW_SECOND].set(stats.second_reviews)
 
     def embeddings_kept(self, views: int) -> None:
         self._counters[catalogue.EMBEDDINGS_KEPT].inc(views)

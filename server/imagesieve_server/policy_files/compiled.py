@@ -216,6 +216,7 @@ def _policy(
         on_partial_coverage=source.on_partial_coverage,
         on_unavailable=source.on_unavailable,
         reviews_needed=source.reviews_needed,
+        second_review=source.second_review,
         reuse_decisions=source.reuse_decisions,
         audit=source.audit,
         description=source.description,

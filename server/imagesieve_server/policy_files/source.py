@@ -22,8 +22,10 @@ from imagesieve_server.core.policy import (
     Threshold,
     Thresholds,
 )
+from imagesieve_server.core.second_review import SecondReview
 from imagesieve_server.core.views import Coverage, ViewKind
 from imagesieve_server.policy_files.calibration_key import CalibrationSource, read_calibration
+from imagesieve_server.policy_files.second_review_key import read_second_review
 from imagesieve_server.policy_files.yaml_reader import Node, read_mapping
 
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -31,7 +33,7 @@ _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _POLICY_KEYS = (
     "name", "description", "templates", "neutral", "coverage", "max_views", "pooling",
     "categories", "on_undecodable", "on_partial_coverage", "on_unavailable",
-    "reviews_needed", "reuse_decisions", "audit",
+    "reviews_needed", "second_review", "reuse_decisions", "audit",
 )  # fmt: skip
 _AUDIT_KEYS = ("rate", "near")
 _NEAR_KEYS = ("within", "rate")
@@ -74,6 +76,7 @@ class PolicySource:
     on_partial_coverage: OnPartialCoverage
     on_unavailable: OnUnavailable
     reviews_needed: int
+    second_review: SecondReview | None
     reuse_decisions: bool
     audit: AuditRates | None
     text: str
@@ -114,6 +117,7 @@ def parse_policy(text: str, *, file: str) -> PolicySource:
         ),
         on_unavailable=top.choice("on_unavailable", OnUnavailable, OnUnavailable.HOLD),
         reviews_needed=top.whole("reviews_needed", low=1, high=9, default=1),
+        second_review=read_second_review(top, [category.id for category in categories]),
         reuse_decisions=top.truth("reuse_decisions", default=False),
         audit=_audit(top),
         text=text,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from imagesieve_server.core.errors import DecisionConflict
 from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord
-from imagesieve_server.core.review_rules import Review, after_review
+from imagesieve_server.core.review_rules import Review, after_review, needed_in
 from imagesieve_server.review_queue import checks, closing, moves, reading
 from imagesieve_server.review_queue.closing import Word
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow, Transaction
@@ -35,7 +35,7 @@ def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
     cause = after_review(
         Review(request.reviewer, request.outcome),
         before=_reviews(item, before),
-        needed=item.reviews_needed,
+        needed=needed_in(item.tier, reviews_needed=item.reviews_needed),
     )
     word = _word(tx, item, request, cause)
     row, _ = closing.say(

@@ -17,6 +17,7 @@ from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
 from imagesieve_server.review_queue.memory_figures import MemoryFigures
 from imagesieve_server.review_queue.memory_lists import MemoryLists
+from imagesieve_server.review_queue.memory_quality import MemoryQuality
 from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -70,7 +71,7 @@ def memory_store(*, clock: Callable[[], float]) -> RuledStore:
     return RuledStore(backend=MemoryBackend(clock=clock))
 
 
-class MemoryTransaction(MemoryLists, MemoryFigures):
+class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:
@@ -146,7 +147,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures):
             if row.state is State.READY
             and row.tier == tier
             and (not categories or row.category in categories)
-            and not self._reviewed(row, reviewer)
+            and not self.is_barred(row, reviewer)
             and item_id in ("", row.item_id)
             and row.item_id not in excluding
         ]
@@ -313,12 +314,6 @@ class MemoryTransaction(MemoryLists, MemoryFigures):
 
     def _items(self, tenant: str | None) -> Iterator[ItemRow]:
         return (row for row in self._t.items.values() if tenant is None or row.tenant == tenant)
-
-    def _reviewed(self, item: ItemRow, reviewer: str) -> bool:
-        return any(
-            row.reviewer == reviewer and (row.round, row.tier) == (item.round, item.tier)
-            for row in self._t.decisions.get((item.tenant, item.item_id), ())
-        )
 
     def _insert(self, table: dict[K, V], key: K, value: V) -> None:
         if key in table:

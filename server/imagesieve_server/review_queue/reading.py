@@ -36,6 +36,7 @@ def stats(tx: Transaction, tenant: str | None) -> QueueStats:
     return QueueStats(
         by_state={state: counts.get(state, 0) for state in State if state in OPEN},
         oldest_ready_at=tx.oldest_ready_at(tenant),
+        second_reviews=tx.second_reviews(tenant),
         now=tx.now(),
     )
 

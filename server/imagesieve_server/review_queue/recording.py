@@ -16,7 +16,7 @@ from typing import Any
 from imagesieve_server.core.errors import InvalidRequest, RequestError, RequestIdReused
 from imagesieve_server.core.review import Flag, Recorded, State
 from imagesieve_server.core.review_rules import Urgency, urgency_of
-from imagesieve_server.review_queue import checks, events, moves, reuse
+from imagesieve_server.review_queue import checks, drawing, events, moves, reuse
 from imagesieve_server.review_queue.reason_bits import bits_of
 from imagesieve_server.review_queue.reuse import Earlier
 from imagesieve_server.review_queue.rows import (
@@ -50,7 +50,7 @@ def record(tx: Transaction, flags: Sequence[Flag]) -> list[Recorded | RequestErr
     """Record a group; the result at each place is that flag's."""
     results: dict[int, Recorded | RequestError] = {}
     by_tenant: dict[str, list[tuple[int, Flag, Answer]]] = {}
-    for place, flag in enumerate(flags):
+    for place, flag in enumerate(drawing.drawn(tx, flags)):
         try:
             answer = _checked(flag)
         except InvalidRequest as problem:
@@ -92,6 +92,7 @@ def _checked(flag: Flag) -> Answer:
     checks.within("size_bytes", flag.size_bytes, low=0, high=checks.MAX_INT)
     checks.within("severity", flag.severity, low=1, high=4)
     checks.within("reviews_needed", flag.reviews_needed, low=1, high=9)
+    checks.within("second_review_share", flag.second_review_share, low=0, high=1)
     if flag.inclusion_probability is not None:
         checks.within("inclusion_probability", flag.inclusion_probability, low=0, high=1)
     for name in ("request_digest", "media_type", "policy", "policy_version", "category"):

@@ -217,8 +217,8 @@ class Transaction(FigureReads, Protocol):
         item_id: str = "",
         excluding: Sequence[str] = (),
     ) -> ItemRow | None:
-        """First by (rank, item_id) of the tier, without those this reviewer has reviewed in
-        their present round and tier. No category named: any; no item named: any."""
+        """First by (rank, item_id) of the tier, without those that this reviewer is barred from
+        (``review_rules.is_barred``). No category named: any; no item named: any."""
         ...
 
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
@@ -232,6 +232,10 @@ class Transaction(FigureReads, Protocol):
     def open_counts(self, tenant: str | None) -> Mapping[State, int]: ...
 
     def oldest_ready_at(self, tenant: str | None) -> float | None: ...
+
+    def second_reviews(self, tenant: str | None) -> int:
+        """READY items with a word of their present round and tier: another person must speak."""
+        ...
 
     def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
         """An item's submissions by (received_at, request_id)."""

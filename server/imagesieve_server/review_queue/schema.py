@@ -104,6 +104,12 @@ item = sa.Table(
         sqlite_where=sa.text("state = 'READY'"),
         postgresql_where=sa.text("state = 'READY'"),
     ),
+    sa.Index(
+        "ix_item_spoken",
+        "tenant",
+        sqlite_where=sa.text("state = 'READY' AND decisions > 0"),
+        postgresql_where=sa.text("state = 'READY' AND decisions > 0"),
+    ),
     sa.Index("ix_item_listed", "tenant", "state", "enqueued_at", "item_id"),
     sa.Index("ix_item_bytes", "tenant", "sha256"),
     sa.Index("ix_item_group", "tenant", "group_id"),

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from imagesieve_server.core.review import AuditCount, State
+from imagesieve_server.core.review import AuditCount, Cause, State
+from imagesieve_server.core.review_rules import OTHERS_FIRST_S
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -125,7 +126,7 @@ class SqlReads(SqlLists, SqlFigures):
         query = (
             sa.select(t.item)
             .where(item.tenant == tenant, item.state == _written(State.READY), item.tier == tier)
-            .where(sa.or_(item.reviews_needed == 1, ~_reviewed_by(reviewer)))
+            .where(sa.or_(item.decisions == 0, ~_barred(reviewer, now=self.now())))
             .order_by(item.rank, item.item_id)
             .limit(1)
         )
@@ -159,6 +160,18 @@ class SqlReads(SqlLists, SqlFigures):
         )
         found: float | None = self._connection.execute(_of_tenant(query, tenant)).scalar()
         return found
+
+    def second_reviews(self, tenant: str | None) -> int:
+        item, decision = t.item.c, t.decision.c
+        spoken = sa.exists().where(
+            decision.tenant == item.tenant,
+            decision.item_id == item.item_id,
+            decision.round == item.round,
+            decision.tier == item.tier,
+        )
+        query = sa.select(sa.func.count()).select_from(t.item).where(_spoken(), spoken)
+        count: int = self._connection.execute(_of_tenant(query, tenant)).scalar_one()
+        return count
 
     def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
         submission = t.submission.c
@@ -262,13 +275,27 @@ def _of_tenant(query: sa.Select[Any], tenant: str | None) -> sa.Select[Any]:
     return query if tenant is None else query.where(t.item.c.tenant == tenant)
 
 
-def _reviewed_by(reviewer: str) -> sa.Exists:
-    """Whether this reviewer has reviewed the item in its present round and tier."""
+def _spoken() -> sa.TextClause:
+    """In the words of the partial index."""
+    return sa.text("item.state = 'READY' AND item.decisions > 0")
+
+
+def _barred(reviewer: str, *, now: float) -> sa.Exists:
+    """``review_rules.is_barred`` by one of the reviewer's words on the item."""
     item, decision = t.item.c, t.decision.c
+    since = now - OTHERS_FIRST_S
+    present = sa.and_(
+        decision.round == item.round,
+        sa.or_(decision.tier == item.tier, decision.decided_at > since),
+    )
+    contested = sa.and_(
+        decision.round == item.round - 1,
+        item.opened_by.in_((Cause.APPEAL.value, Cause.OVERTURN.value)),
+        item.opened_at > since,
+    )
     return sa.exists().where(
         decision.tenant == item.tenant,
         decision.item_id == item.item_id,
-        decision.round == item.round,
-        decision.tier == item.tier,
         decision.reviewer == reviewer,
+        sa.or_(present, contested),
     )

@@ -10,12 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagesieve.v1 import moderation_pb2, review_pb2
 from imagesieve_server.core import answer, review, review_afterwards
-from imagesieve_server.core.audit import WITHHELD
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.core.verdict import ReasonCode
 from imagesieve_server.grpc_api.wire import checks, enums
 from imagesieve_server.grpc_api.wire.moderation import response_of
+from imagesieve_server.grpc_api.wire.seen import Reader, as_seen, withhold
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
@@ -163,18 +163,10 @@ def event_of(event: DecisionEvent) -> review_pb2.WatchDecisionsResponse:
     )
 
 
-def item_of(item: review.Item, *, blind: bool) -> review_pb2.Item:
-    """The item as a message; ``blind``: as those see it who decide.
-
-    Whoever decides must not know which items are audit samples, or the estimates would measure
-    that knowledge. So of a policy that audits they see neither the model's verdict, reasons,
-    score and answer nor arrival and due time, of flags and samples alike: nothing is
-    made up, it is withheld.
-    """
-    message = _whole(item)
-    if blind and item.blind:
-        for field in WITHHELD:
-            message.ClearField(field)
+def item_of(item: review.Item, reader: Reader) -> review_pb2.Item:
+    """The item as a message, as ``reader`` may see it."""
+    message = _whole(as_seen(item, reader))
+    withhold(message, item, reader)
     return message
 
 
@@ -243,6 +235,7 @@ def stats_of(stats: review.QueueStats) -> review_pb2.StatsResponse:
         leased=stats.by_state.get(review.State.LEASED, 0),
         parked=stats.by_state.get(review.State.PARKED, 0),
         oldest_ready_age_seconds=None if oldest is None else max(0.0, stats.now - oldest),
+        awaiting_second_review=stats.second_reviews,
     )
 
 

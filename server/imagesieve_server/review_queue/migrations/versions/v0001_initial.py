@@ -111,6 +111,14 @@ def _item() -> None:
         postgresql_where=sa.text("state = 'READY'"),
     )
     op.create_index(
+        "ix_item_spoken",
+        "item",
+        ["tenant"],
+        unique=False,
+        sqlite_where=sa.text("state = 'READY' AND decisions > 0"),
+        postgresql_where=sa.text("state = 'READY' AND decisions > 0"),
+    )
+    op.create_index(
         "uq_item_open",
         "item",
         ["tenant", "sha256"],
