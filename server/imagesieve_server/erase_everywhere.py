@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import ItemNotFound
 from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure
@@ -12,14 +13,32 @@ log = logging.getLogger(__name__)
 
 
 async def erase_everywhere(
-    request: EraseRequest, *, queue: ReviewQueue, embeddings: EmbeddingStore | None
+    request: EraseRequest,
+    *,
+    queue: ReviewQueue,
+    embeddings: EmbeddingStore | None,
+    content: ContentCache | None,
 ) -> Erasure:
     """Erase some bytes of a tenant. Where this raises, it is to be repeated.
 
     A picture that was allowed has no review item, but its embeddings may be kept: then they go,
-    and the log is the record. Raises ItemNotFound where nothing at all is kept of the picture,
-    InvalidRequest, StoreUnavailable.
+    and the log is the record. What other servers hold in memory ends with its age there.
+    Raises ItemNotFound where nothing durable is kept of the picture, InvalidRequest,
+    StoreUnavailable.
     """
+    sha256 = request.sha256
+    try:
+        erasure = await _erase_durable(request, queue=queue, embeddings=embeddings)
+        sha256 = erasure.sha256
+        return erasure
+    finally:
+        if content is not None and sha256:
+            content.forget(tenant=request.tenant, sha256=sha256)
+
+
+async def _erase_durable(
+    request: EraseRequest, *, queue: ReviewQueue, embeddings: EmbeddingStore | None
+) -> Erasure:
     try:
         erasure = await queue.erase(request)
     except ItemNotFound:

@@ -1,6 +1,7 @@
 """The path of one image, on one page.
 
-    policy → known already? → decode → room for its views → encode → score → decide
+    policy → known already? → seen before, or decode → room for its views → encode
+        → score → decide
         → keep what is flagged, remember what is allowed (and keep a sample of it)
         → show it to onlookers → answer
 
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Sequence
 
 from imagesieve_server.audit_sampling import AuditSampler
+from imagesieve_server.content_cache import ContentCache, ContentKey, Seen
 from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.errors import EncoderUnavailable, ImageUndecodable, StoreUnavailable
 from imagesieve_server.core.failure import judge_undecodable, judge_without_encoder
@@ -52,6 +54,7 @@ class Pipeline:
         queue: ReviewQueue,
         metrics: Metrics,
         recent: RecentAnswers,
+        content: ContentCache,
         undecodable: UndecodableQuota,
         audit: AuditSampler,
         onlookers: Sequence[Onlooker] = (),
@@ -62,6 +65,7 @@ class Pipeline:
         self._queue = queue
         self._counts = PipelineCounts(metrics=metrics)
         self._recent = recent
+        self._content = content
         self._undecodable = undecodable
         self._audit = audit
         self._onlookers = onlookers
@@ -88,7 +92,9 @@ class Pipeline:
                 may_be_remembered = False
 
         try:
-            judgement, image, embeddings = await self._judge(request, policy, place, deadline)
+            judgement, image, embeddings = await self._judge(
+                request, policy, sha256, place, deadline
+            )
         except ImageUndecodable as error:
             judgement = self._without_picture(request, policy, sha256, error)
             image, embeddings = None, None
@@ -128,23 +134,40 @@ class Pipeline:
         return stored_answer(stored) if stored else None
 
     async def _judge(
-        self, request: ModerationRequest, policy: Policy, place: Place, deadline: float
+        self,
+        request: ModerationRequest,
+        policy: Policy,
+        sha256: str,
+        place: Place,
+        deadline: float,
     ) -> tuple[Judgement, DecodedImage, Embeddings | None]:
-        """Look at the picture; what is returned of it has let its pixels go. There are no
-        embeddings where the encoder is down and the policy judges without them."""
+        """Look at the picture, unless these bytes were just seen. There are no embeddings
+        where the encoder is down and the policy judges without them."""
         plan = ViewPlan(coverage=policy.coverage, max_views=policy.max_views)
+        seen = await self._content.seen(
+            ContentKey(request.tenant, sha256, plan),
+            lambda: self._look(request.image, plan, place, deadline),
+            deadline=deadline,
+        )
+        if seen.problem is not None:  # raised again where the policy says hold
+            return judge_without_encoder(policy, seen.problem), seen.image, None
+        assert seen.embeddings is not None  # as there is no problem
+        with self._counts.stage("score"):
+            judgement = _score_and_decide(request, policy, seen.image, seen.embeddings)
+        return judgement, seen.image, seen.embeddings
+
+    async def _look(self, data: bytes, plan: ViewPlan, place: Place, deadline: float) -> Seen:
+        """What decoder and encoder see; the pixels are let go."""
         with self._counts.decoding():
-            image = await self._decoder.decode(request.image, plan=plan, deadline=deadline)
+            image = await self._decoder.decode(data, plan=plan, deadline=deadline)
         self._counts.views(len(image.views))
         place.take_views(len(image.views))  # raises where the pixels have no room
         try:
             with self._counts.stage("encode"):
                 embeddings = await self._encoder.encode(image.pixels, deadline=deadline)
-        except EncoderUnavailable as error:  # raised again where the policy says hold
-            return judge_without_encoder(policy, error), image.without_pixels(), None
-        with self._counts.stage("score"):
-            judgement = _score_and_decide(request, policy, image, embeddings)
-        return judgement, image.without_pixels(), embeddings
+        except EncoderUnavailable as error:
+            return Seen(image=image.without_pixels(), embeddings=None, problem=error)
+        return Seen(image=image.without_pixels(), embeddings=embeddings)
 
     def _without_picture(
         self, request: ModerationRequest, policy: Policy, sha256: str, error: ImageUndecodable

@@ -170,7 +170,10 @@ def main() -> int:
     images = pictures()
     encoder = OnnxImageEncoder(bundle=load_bundle(bundle), options=RuntimeOptions())
     with start_server(
-        folder=args.folder, bundle=bundle, policies=args.folder / "policies"
+        folder=args.folder,
+        bundle=bundle,
+        policies=args.folder / "policies",
+        IMAGESIEVE__IMAGES__CACHE_MIB="0",  # the same pictures come again and again
     ) as server:
         rounds = []
         for number in range(args.rounds):

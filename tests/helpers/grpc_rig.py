@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2_grpc, review_pb2_grpc
 from imagesieve_server.audit_sampling import AuditSampler
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import EmbeddingStore, Encoder
@@ -156,6 +157,7 @@ async def running(
     audit = AuditSampler(key=b"k" * 32, queue=queue, metrics=metrics)  # type: ignore[arg-type]
     reloader = Reloader(source)
     draining = asyncio.Event()
+    content = ContentCache(max_bytes=1 << 20, max_age_s=60, metrics=metrics)
     pipeline = Pipeline(
         decoder=decoder,
         encoder=encoder,
@@ -163,6 +165,7 @@ async def running(
         queue=queue,  # type: ignore[arg-type]  # passes everything on
         metrics=metrics,
         recent=RecentAnswers(),
+        content=content,
         undecodable=UndecodableQuota(per_hour=undecodable_per_hour),
         audit=audit,
         onlookers=[embeddings] if embeddings else [],
@@ -190,6 +193,7 @@ async def running(
             review=ReviewService(
                 queue=queue,  # type: ignore[arg-type]
                 embeddings=embeddings,
+                content=content,
                 draining=draining,
                 watches_per_tenant=5,
             ),

@@ -42,6 +42,7 @@ KILL_EVERY_S = 15.0
 RESPAWN_LIMIT_S = 30.0
 SETTINGS = {
     "IMAGESIEVE__IMAGES__WORKERS": "2",
+    "IMAGESIEVE__IMAGES__CACHE_MIB": "0",  # the good ones are always the same
     "IMAGESIEVE__IMAGES__UNDECODABLE_PER_HOUR": "1000000000",  # nearly all of them are
 }
 

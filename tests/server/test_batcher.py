@@ -79,10 +79,19 @@ def gauges() -> Gauges:
 
 @asynccontextmanager
 async def started(
-    encoder: Faulty, gauges: Gauges, options: BatcherOptions | None = None
+    encoder: Faulty,
+    gauges: Gauges,
+    options: BatcherOptions | None = None,
+    *,
+    on_down: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Batcher]:
     options = options or BatcherOptions(hang_timeout_s=20, recovery_interval_s=0.05)
-    batcher = Batcher(encoder=encoder, metrics=gauges, options=options)  # type: ignore[arg-type]
+    batcher = Batcher(
+        encoder=encoder,
+        metrics=gauges,  # type: ignore[arg-type]
+        options=options,
+        on_down=on_down,
+    )
     await batcher.start()
     try:
         yield batcher
@@ -282,6 +291,25 @@ async def test_an_error_of_any_kind_is_named(encoder: Faulty, gauges: Gauges) ->
         assert "internal words" not in caught.value.message
         await until(lambda: batcher.healthy)
         assert np.isfinite(await batcher.encode(pictures(1), deadline=soon())).all()
+
+
+async def test_whoever_keeps_embeddings_hears_that_they_may_be_wrong(
+    encoder: Faulty, gauges: Gauges
+) -> None:
+    """Before the callers of the failed batch do, so that none of them keeps what it got."""
+    told: list[str] = []
+
+    def surprise() -> None:
+        encoder.on_run = lambda: None
+        raise RuntimeError("a sick device")
+
+    async with started(encoder, gauges, on_down=lambda: told.append("down")) as batcher:
+        await batcher.encode(pictures(1), deadline=soon())
+        assert told == []
+        encoder.on_run = surprise
+        with pytest.raises(EncoderUnavailable):
+            await batcher.encode(pictures(1), deadline=soon())
+        assert told == ["down"]
 
 
 async def test_while_the_canary_fails_calls_are_refused_until_it_passes(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.commands import main
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import ConfigError, ImageUndecodable, PolicyError
 from imagesieve_server.core.explaining import explain
 from imagesieve_server.core.policy import Mode, OnUndecodable, Policy, Probe
@@ -103,6 +104,7 @@ async def test_every_demo_picture_is_explained_as_the_server_judges_it(
         queue=queue,
         metrics=metrics,
         recent=RecentAnswers(),
+        content=ContentCache(max_bytes=1 << 20, max_age_s=60, metrics=metrics),
         undecodable=UndecodableQuota(per_hour=2),
         audit=AuditSampler(key=b"k" * 32, queue=queue, metrics=metrics),
     )

@@ -182,7 +182,7 @@ async def test_a_batch_that_fails_tells_each_of_its_callers_and_the_server_recov
         faulty.free.clear()
         first = answered(rig, "first")
         await until(faulty.entered.is_set)
-        calls = [answered(rig, f"r-{i}") for i in range(5)]
+        calls = [answered(rig, f"r-{i}", ppm(GREEN, side=9 + i)) for i in range(5)]
         await until(lambda: rig.metrics.named("encoder_queue")[-1]["views"] == 5)
         faulty.on_run = fail
         faulty.free.set()

@@ -230,7 +230,7 @@ async def test_a_deadline_of_its_own_is_kept_beyond_ten_seconds(
 async def test_load_is_shed_with_a_delay_and_taken_again_afterwards() -> None:
     async with running(admission={"max_views": 2, "pace": Pace(guess=4.0)}) as rig:
         rig.encoder.pause()
-        held = [asyncio.ensure_future(_call(rig, f"r-{i}")) for i in range(2)]
+        held = [asyncio.ensure_future(_call(rig, f"r-{i}", side=8 + i)) for i in range(2)]
         await until(lambda: rig.encoder.waiting == 2)
         error = await refused(rig.moderation.Moderate(ask("r-3")))
         rig.encoder.resume()
@@ -438,7 +438,7 @@ async def test_a_stream_that_is_cancelled_frees_its_images() -> None:
         rig.encoder.pause()
         call = rig.moderation.ModerateStream()
         for i in range(5):
-            await call.write(StreamItem(request=ask(f"r-{i}")))
+            await call.write(StreamItem(request=ask(f"r-{i}", ppm(RED, side=8 + i))))
         await until(lambda: rig.encoder.waiting == 5)
         call.cancel()
         await until(lambda: rig.encoder.waiting == 0)
@@ -512,8 +512,8 @@ async def test_only_the_asked_categories_are_scored() -> None:
     assert [score.category for score in got.scores] == ["lime"]
 
 
-async def _call(rig: Rig, request_id: str) -> Any:
-    return await rig.moderation.Moderate(ask(request_id))
+async def _call(rig: Rig, request_id: str, *, side: int = 8) -> Any:
+    return await rig.moderation.Moderate(ask(request_id, ppm(RED, side=side)))
 
 
 async def _batch(rig: Rig, requests: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -289,6 +290,21 @@ async def test_erasing_reaches_the_kept_embeddings() -> None:
     assert len(got.decisions) == 1
     assert (without_item.sha256, len(without_item.decisions)) == (allowed.sha256, 0)
     assert (again.code, again.reason) == (Code.NOT_FOUND, "ITEM_NOT_FOUND")
+
+
+async def test_erasing_reaches_what_was_seen_and_is_in_memory() -> None:
+    async with running() as rig:
+        for request_id in ("r-1", "r-2"):
+            await rig.moderation.Moderate(ask(request_id, ppm(GREEN)))
+        flagged = await flag(rig, "r-3")
+        erase = pb.EraseRequest(item_id=flagged, reason="order 7")
+        await rig.review.Erase(erase)
+        never_kept = pb.EraseRequest(sha256=hashlib.sha256(ppm(GREEN)).hexdigest(), reason="8")
+        assert (await refused(rig.review.Erase(never_kept))).code == Code.NOT_FOUND
+        for request_id, colour in (("r-4", GREEN), ("r-5", RED)):
+            await rig.moderation.Moderate(ask(request_id, ppm(colour)))
+    looked = [call["result"] for call in rig.metrics.named("content_cache")]
+    assert looked == ["miss", "hit", "miss", "miss", "miss"]
 
 
 async def test_an_erasure_that_does_not_reach_the_embeddings_fails_and_is_repeated() -> None:

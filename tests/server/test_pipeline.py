@@ -14,6 +14,7 @@ import pytest
 
 from imagesieve_server import pipeline as pipeline_module
 from imagesieve_server.audit_sampling import AuditSampler
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.answer import Answer, from_json
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -100,6 +101,7 @@ class Bench:
             queue=self.queue,
             metrics=self.metrics,
             recent=RecentAnswers(),
+            content=ContentCache(max_bytes=1 << 20, max_age_s=60, metrics=self.metrics),
             undecodable=UndecodableQuota(per_hour=2),
             audit=self.audit,
             onlookers=[self.embeddings],
@@ -127,6 +129,23 @@ async def test_an_ordinary_picture_is_allowed_and_not_kept(bench: Bench) -> None
     answer = await bench.send(ppm(GREEN))
     assert (answer.judgement.verdict, answer.item_id) == (Verdict.ALLOW, "")
     assert await bench.ready() == 0
+
+
+async def test_equal_bytes_are_seen_once_and_judged_by_the_policy_in_force(bench: Bench) -> None:
+    assert (await bench.send(ppm(RED), "r-1")).judgement.verdict is not Verdict.ALLOW
+    bench.policies.policies = (colour_policy(flagged=[("blue", BLUE)]),)
+    second = await bench.send(ppm(RED), "r-2")
+    dry = await bench.send(ppm(RED), "r-3", dry_run=True)
+    assert {second.judgement.verdict, dry.judgement.verdict} == {Verdict.ALLOW}
+    assert len(bench.metrics.named("image_views")) == 1
+    assert [image.sha256 for image in bench.embeddings.images] == [second.sha256] * 2
+
+
+async def test_another_coverage_is_another_look(bench: Bench) -> None:
+    await bench.send(ppm(RED), "r-1")
+    bench.policies.policies = (dataclasses.replace(colour_policy(), max_views=1),)
+    await bench.send(ppm(RED), "r-2")
+    assert len(bench.metrics.named("image_views")) == 2
 
 
 async def test_a_flag_is_kept_with_its_picture_and_its_answer(bench: Bench) -> None:

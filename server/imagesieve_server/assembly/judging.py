@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import load_bundle
@@ -27,7 +29,11 @@ log = logging.getLogger(__name__)
 
 
 async def build_encoder(
-    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+    *,
+    on_down: Callable[[], None],
 ) -> Batcher:
     """A warm encoder behind its batcher. Raises StartupError."""
     model = settings.model
@@ -48,11 +54,21 @@ async def build_encoder(
             hang_timeout_s=model.hang_seconds,
             canary_interval_s=model.canary_seconds,
         ),
+        on_down=on_down,
     )
     stack.push_async_callback(batcher.close)
     await batcher.start()
     metrics.model(batcher.spec)
     return batcher
+
+
+def build_content_cache(settings: Settings, metrics: PrometheusMetrics) -> ContentCache:
+    """What remembers what was seen of pictures."""
+    return ContentCache(
+        max_bytes=settings.images.cache_mib * MEBI,
+        max_age_s=settings.images.cache_minutes * 60,
+        metrics=metrics,
+    )
 
 
 def build_policies(

@@ -21,12 +21,14 @@ from imagesieve_server.assembly.console import start_console
 from imagesieve_server.assembly.grpc_port import build_authenticator, build_services, server_options
 from imagesieve_server.assembly.judging import (
     build_audit,
+    build_content_cache,
     build_decoder,
     build_encoder,
     build_policies,
 )
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.ports import Onlooker
 from imagesieve_server.encoders.batcher import Batcher
@@ -77,15 +79,18 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     async with contextlib.AsyncExitStack() as stack:
         authenticator = build_authenticator(settings, metrics, stack)
-        encoder = await build_encoder(settings, metrics, stack)
+        content = build_content_cache(settings, metrics)
+        encoder = await build_encoder(settings, metrics, stack, on_down=content.clear)
         policies = build_policies(settings, encoder, metrics)
         queue = await _queue(settings, metrics, stack)
         onlookers = await build_onlookers(settings, policies, encoder.spec, metrics, stack)
         pipeline = await _pipeline(
-            settings, secret, encoder, policies, queue, onlookers.all, metrics, stack
+            settings, secret, encoder, policies, queue, content, onlookers.all, metrics, stack
         )
         draining = asyncio.Event()
-        review = ReviewService(queue=queue, embeddings=onlookers.embeddings, draining=draining)
+        review = ReviewService(
+            queue=queue, embeddings=onlookers.embeddings, content=content, draining=draining
+        )
         server = GrpcServer(
             options=options,
             services=build_services(
@@ -116,6 +121,7 @@ async def _pipeline(
     encoder: Batcher,
     policies: PolicyFolder,
     queue: QueueWriter,
+    content: ContentCache,
     onlookers: Sequence[Onlooker],
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,
@@ -128,6 +134,7 @@ async def _pipeline(
         queue=queue,
         metrics=metrics,
         recent=RecentAnswers(),
+        content=content,
         undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
         onlookers=onlookers,
     )

@@ -87,6 +87,12 @@ class ImageSettings:
     undecodable_per_hour: int = setting(
         100, "undecodable images of one tenant queued for review in an hour; more are refused"
     )
+    cache_mib: int = setting(
+        64,
+        "memory for what was seen of pictures, so that equal bytes are not looked at again; "
+        "MiB, 0 looks at everything",
+    )
+    cache_minutes: float = setting(60.0, "longest time that what was seen is kept in memory")
     worker_memory_mib: int = setting(1536, "address space of a worker, MiB")
 
 

@@ -70,10 +70,14 @@ class Batcher:
         encoder: RowEncoder,
         metrics: Metrics,
         options: BatcherOptions,
+        on_down: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_down`` is called when the encoder is found to be down: what it said since its
+        last canary may be wrong."""
         self._encoder = encoder
         self._metrics = metrics
         self._options = options
+        self._on_down = on_down
         self._room = WaitingRoom()
         self._times = BucketTimes({1: 0.0})  # replaced at start
         self._work = asyncio.Event()
@@ -266,6 +270,8 @@ class Batcher:
     def _set_health(self, healthy: bool) -> None:
         self._healthy = healthy
         self._metrics.encoder_healthy(healthy)
+        if not healthy:
+            self._on_down()
 
     def _report_queue(self) -> None:
         self._metrics.encoder_queue(self._room.rows)

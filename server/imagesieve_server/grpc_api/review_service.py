@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from imagesieve.v1 import review_pb2, review_pb2_grpc
+from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import ItemNotFound, PermissionDenied
 from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
 from imagesieve_server.core.review import Item
@@ -35,13 +36,15 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         *,
         queue: ReviewQueue,
         embeddings: EmbeddingStore | None = None,
+        content: ContentCache | None = None,
         draining: asyncio.Event,
         watches_per_tenant: int = 16,
     ) -> None:
-        """``embeddings`` are what a legal deletion must reach beside the queue. ``draining``
-        ends the watches, whose callers go on elsewhere."""
+        """``embeddings`` and ``content`` are what a legal deletion must reach beside the queue.
+        ``draining`` ends the watches, whose callers go on elsewhere."""
         self._queue = queue
         self._embeddings = embeddings
+        self._content = content
         self._draining = draining
         self._watches = AtOnce(what="watches", limit=watches_per_tenant)
 
@@ -155,7 +158,9 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         """Legal deletion."""
         who = present_identity()
         wanted = wire.read_erase(request, tenant=who.tenant, name=who.name)
-        work = erase_everywhere(wanted, queue=self._queue, embeddings=self._embeddings)
+        work = erase_everywhere(
+            wanted, queue=self._queue, embeddings=self._embeddings, content=self._content
+        )
         erasure = await within(unary_deadline(context), work)
         return review_pb2.EraseResponse(
             sha256=erasure.sha256,

@@ -134,6 +134,15 @@ IMAGES_QUARANTINED = _counter(
     "imagesieve_images_quarantined_total",
     "Images that are not decoded any more for an hour because decode workers died on them.",
 )
+CONTENT_CACHE = _counter(
+    "imagesieve_content_cache_total",
+    "Images whose bytes were seen before (hit), were just looked at for another request "
+    "(joined), or had to be looked at (miss).",
+    "result",
+)
+CONTENT_CACHE_BYTES = _gauge(
+    "imagesieve_content_cache_bytes", "Memory that what was seen of pictures takes."
+)
 IMAGE_VIEWS = _histogram("imagesieve_image_views", "Views of one decoded image.", _VIEWS)
 
 BATCH_ROWS = _histogram("imagesieve_encoder_batch_rows", "Real rows of one encoder batch.", _ROWS)
@@ -312,6 +321,7 @@ ALL_SERIES: tuple[Series, ...] = tuple(
 
 FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (IMAGES_SHED, ("calls", "room", "time")),
+    (CONTENT_CACHE, ("hit", "joined", "miss")),
     (STAGE_SECONDS, ("admit", "decode", "encode", "score", "keep")),
     (DECODE_FAILURES, tuple(UndecodableDetail)),
     (DECODE_WORKER_DEATHS, ("timed_out", "cpu", "killed", "exited", "protocol")),

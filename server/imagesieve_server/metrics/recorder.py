@@ -144,6 +144,12 @@ class PrometheusMetrics:
     def image_views(self, views: int) -> None:
         self._histograms[catalogue.IMAGE_VIEWS].observe(views)
 
+    def content_cache(self, result: str) -> None:
+        self._counters[catalogue.CONTENT_CACHE].labels(result).inc()
+
+    def content_cache_size(self, size_bytes: int) -> None:
+        self._gauges[catalogue.CONTENT_CACHE_BYTES].set(size_bytes)
+
     def quota_refused(self, quota: str) -> None:
         self._counters[catalogue.QUOTA_REFUSALS].labels(quota).inc()
 

@@ -56,6 +56,12 @@ class RecordingMetrics:
     def image_views(self, views: int) -> None:
         self._note("image_views", views=views)
 
+    def content_cache(self, result: str) -> None:
+        self._note("content_cache", result=result)
+
+    def content_cache_size(self, size_bytes: int) -> None:
+        self._note("content_cache_size", size_bytes=size_bytes)
+
     def quota_refused(self, quota: str) -> None:
         self._note("quota_refused", quota=quota)
 

@@ -53,6 +53,14 @@ class Metrics(Protocol):
         """Views of one decoded image."""
         ...
 
+    def content_cache(self, result: str) -> None:
+        """One look-up of bytes that may have been seen: hit, joined or miss."""
+        ...
+
+    def content_cache_size(self, size_bytes: int) -> None:
+        """Memory that what was seen takes, bytes."""
+        ...
+
     def quota_refused(self, quota: str) -> None:
         """One image was refused because its tenant's quota is used up."""
         ...
