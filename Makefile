@@ -44,7 +44,7 @@ $(VENV)/.mutation: $(VENV)/.base
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and what needs it (several GB) ..."
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres]" --group test --group all
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3]" --group test --group all
 	@touch $@
 
 $(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
@@ -66,7 +66,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 
 # --- everything else ------------------------------------------------------------------------
 
-test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
+test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, an object store, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q $(PARALLEL) --all
 
 test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from helpers.object_store import ObjectStore
     from helpers.postgres import PostgresServer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -65,6 +66,16 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A real object store with S3's API. Tests that use it carry the marker s3."""
+    from helpers.object_store import ObjectStore
+
+    store = ObjectStore()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
 def hostile_folder() -> Path:
     """The folder of hostile files. Tests that use it carry the marker of the same name."""
     return Path(os.environ["IMAGESIEVE_HOSTILE_IMAGES"])
@@ -72,7 +83,7 @@ def hostile_folder() -> Path:
 
 _HEAVY = (
     "torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler", "browser",
-    "postgres",
+    "postgres", "s3",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ _EXTRAS = {
     "scipy": "evaluate",
     "pyarrow": "embeddings",
     "psycopg": "postgres",
+    "obstore": "s3",
 }
 """The extra of each package that is not in ``export``."""
 

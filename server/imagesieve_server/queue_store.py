@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from imagesieve_server import config
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable, StoreUnavailable
-from imagesieve_server.review_queue.evidence import FolderEvidence
-from imagesieve_server.review_queue.evidence_mark import require_same_folder
+from imagesieve_server.evidence_place import open_evidence
+from imagesieve_server.review_queue.evidence_mark import require_same_evidence
 from imagesieve_server.review_queue.inspection import Inspection
 from imagesieve_server.review_queue.postgres import (
     LOCK_TIMEOUT_S,
@@ -63,13 +63,15 @@ def open_store(queue: QueueSettings) -> RuledStore:
 def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
     """The queue of a server, its database brought up to date. Raises StartupError subclasses,
     also where servers share the database and not the evidence."""
-    evidence = FolderEvidence(root=Path(queue.evidence))
+    evidence = open_evidence(queue)
     migrate_store(queue)
     store = open_store(queue)
     if not queue.is_postgres:
-        return QueueWriter(store=store, evidence=evidence, metrics=metrics)
+        return QueueWriter(
+            store=store, evidence=evidence.store, metrics=metrics, evidence_threads=evidence.threads
+        )
     try:
-        store.transact(lambda tx: require_same_folder(tx, Path(queue.evidence)))
+        store.transact(lambda tx: require_same_evidence(tx, evidence.mark))
     except StoreUnavailable as problem:
         store.close()
         raise StoreNotUsable(f"the database {shown(queue.database)} cannot be used") from problem
@@ -78,8 +80,9 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
         raise
     return QueueWriter(
         store=store,
-        evidence=evidence,
+        evidence=evidence.store,
         metrics=metrics,
+        evidence_threads=evidence.threads,
         store_threads=queue.database_connections,
         several_servers=True,
         idle_s=OTHERS_DECISIONS_S,

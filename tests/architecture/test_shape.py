@@ -28,7 +28,7 @@ LONG_LISTS = {"server/imagesieve_server/core/errors.py"}
 SERVING = (
     "assembly", "grpc_api.server", "pipeline", "images.decoder_pool", "encoders.onnx",
     "encoders.text", "policy_files.reload", "review_queue.writer", "review_queue.sqlite",
-    "review_queue.postgres",
+    "review_queue.postgres", "evidence_place",
     "metrics.recorder", "commands.serve", "commands.policy", "commands.queue", "commands.doctor",
     "commands.caller",
 )  # fmt: skip

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from helpers.object_store import ObjectStore
 from helpers.postgres import PostgresServer, open_for_test
 from helpers.review_queue import Desk, ManualClock
+from imagesieve_server.review_queue.evidence import (
+    EvidenceStore,
+    FolderEvidence,
+    MemoryEvidence,
+)
+from imagesieve_server.review_queue.evidence_bucket import BucketEvidence
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
@@ -69,6 +77,30 @@ def postgres(postgres_url: str, clock: ManualClock) -> Iterator[RuledStore]:
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store(request: pytest.FixtureRequest) -> RuledStore:
     found: RuledStore = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def _bucket_name(object_store: ObjectStore) -> str:
+    return object_store.new_bucket()
+
+
+@pytest.fixture
+def bucket_evidence(object_store: ObjectStore, _bucket_name: str) -> BucketEvidence:
+    """Evidence in a bucket, under a prefix that nobody used before."""
+    prefix = f"test/{secrets.token_hex(8)}"
+    bucket = object_store.bucket(_bucket_name)
+    return BucketEvidence(bucket=bucket, prefix=prefix, shown=f"bucket s3://{prefix}")
+
+
+@pytest.fixture(params=["memory", "folder", pytest.param("bucket", marks=pytest.mark.s3)])
+def evidence(request: pytest.FixtureRequest, tmp_path: Path) -> EvidenceStore:
+    """The same promises from each kind of place."""
+    if request.param == "memory":
+        return MemoryEvidence()
+    if request.param == "folder":
+        return FolderEvidence(root=tmp_path / "made" / "on the way")
+    found: EvidenceStore = request.getfixturevalue("bucket_evidence")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Evidence: the same promises from memory and from a folder, and what the folder adds."""
+"""Evidence: the same promises from memory, a folder and a bucket, and what the folder adds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from imagesieve_server.review_queue.evidence import (
     SCRATCH_AGE_S,
     EvidenceStore,
     FolderEvidence,
-    MemoryEvidence,
     folder_name,
 )
 
@@ -35,11 +34,6 @@ SHA = hashlib.sha256(DATA).hexdigest()
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "made" / "on the way"
-
-
-@pytest.fixture(params=["memory", "folder"])
-def evidence(request: pytest.FixtureRequest, root: Path) -> EvidenceStore:
-    return MemoryEvidence() if request.param == "memory" else FolderEvidence(root=root)
 
 
 @pytest.fixture
@@ -72,6 +66,22 @@ def test_tenants_do_not_see_each_others_bytes(evidence: EvidenceStore) -> None:
 def test_a_hash_that_is_not_the_bytes_is_refused(evidence: EvidenceStore, sha256: str) -> None:
     with pytest.raises(InvalidRequest):
         evidence.put(tenant="t", sha256=sha256, data=DATA)
+
+
+@pytest.mark.parametrize("tenant", ["", ".", "..", "A/b", ".scratch", "%41", "日本 x", "x" * 5000])
+def test_any_text_is_a_tenant_of_its_own(evidence: EvidenceStore, tenant: str) -> None:
+    evidence.put(tenant=tenant, sha256=SHA, data=DATA)
+    assert evidence.get(tenant=tenant, sha256=SHA) == DATA
+    assert not evidence.has(tenant=tenant + "x", sha256=SHA)
+    assert evidence.remove(tenant=tenant + "x", sha256=SHA)
+    assert evidence.has(tenant=tenant, sha256=SHA)
+
+
+@pytest.mark.parametrize("sha256", ["../../x", SHA.upper(), "", SHA + "\n"])
+def test_what_is_no_hash_is_not_looked_for(folder: FolderEvidence, sha256: str) -> None:
+    for call in (folder.get, folder.has, folder.remove):
+        with pytest.raises(InvalidRequest):
+            call(tenant="t", sha256=sha256)
 
 
 def test_the_file_lies_by_tenant_and_hash_and_nothing_else_is_left(

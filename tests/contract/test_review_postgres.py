@@ -27,8 +27,8 @@ from imagesieve_server.core.review import (
 )
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.review_queue import deciding, erasing, events, recording
-from imagesieve_server.review_queue.evidence import FolderEvidence
-from imagesieve_server.review_queue.evidence_mark import require_same_folder
+from imagesieve_server.review_queue.evidence import EvidenceStore, FolderEvidence
+from imagesieve_server.review_queue.evidence_mark import FolderMark, require_same_evidence
 from imagesieve_server.review_queue.postgres import open_postgres, postgres_engine, shown
 from imagesieve_server.review_queue.rows import Transaction
 from imagesieve_server.review_queue.store import RuledStore
@@ -502,7 +502,7 @@ def test_an_evidence_folder_of_another_database_is_refused(
         (tmp_path / name).mkdir()
 
     def check(store: RuledStore, name: str) -> None:
-        store.transact(lambda tx: require_same_folder(tx, tmp_path / name))
+        store.transact(lambda tx: require_same_evidence(tx, FolderMark(tmp_path / name)))
 
     desk.store.transact(
         lambda tx: tx._connection.execute(sa.text("DELETE FROM secret WHERE name = 'evidence'"))  # type: ignore[attr-defined]
@@ -603,12 +603,18 @@ class Quiet:
     def store_error(self, operation: str) -> None: ...
 
 
-class Slow(FolderEvidence):
-    """A folder after whose writes a moment passes, in which others get on."""
+class Slow:
+    """Evidence after whose writes a moment passes, in which others get on."""
+
+    def __init__(self, evidence: EvidenceStore) -> None:
+        self._evidence = evidence
 
     def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
-        super().put(tenant=tenant, sha256=sha256, data=data)
+        self._evidence.put(tenant=tenant, sha256=sha256, data=data)
         time.sleep(0.3)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._evidence, name)
 
 
 class Hasty(QueueWriter):
@@ -619,14 +625,14 @@ class Hasty(QueueWriter):
 
 
 async def erased_while_uploaded(
-    kind: type[QueueWriter], url: str, clock: ManualClock, root: Path
+    kind: type[QueueWriter], url: str, clock: ManualClock, evidence: EvidenceStore
 ) -> int:
     """Two servers: one deletes what the other is given; pictures that are missing afterwards."""
     stores = [open_for_test(url, clock, lock_timeout_s=60.0) for _ in range(2)]
     writers = [
         kind(
             store=store,
-            evidence=Slow(root=root),
+            evidence=Slow(evidence),  # type: ignore[arg-type]
             metrics=Quiet(),
             store_threads=4,
             several_servers=True,
@@ -643,7 +649,7 @@ async def erased_while_uploaded(
         flag = make_flag(f"r{turn}", "picture")
         _, kept = await asyncio.gather(writers[0].erase(asked), writers[1].submit(flag, b"picture"))
         item = await writers[1].get(tenant="t", item_id=kept.item_id)
-        there = Slow(root=root).has(tenant="t", sha256=flag.sha256)
+        there = evidence.has(tenant="t", sha256=flag.sha256)
         missing += item.state is State.READY and not there
         await writers[1].submit(make_flag(f"again{turn}", "picture"), b"picture")
     for writer in writers:
@@ -651,14 +657,22 @@ async def erased_while_uploaded(
     return missing
 
 
+@pytest.mark.parametrize("place", ["folder", pytest.param("bucket", marks=pytest.mark.s3)])
 async def test_an_upload_beside_a_deletion_at_another_server_keeps_its_picture(
-    postgres_url: str, clock: ManualClock, tmp_path: Path
+    request: pytest.FixtureRequest,
+    postgres_url: str,
+    clock: ManualClock,
+    tmp_path: Path,
+    place: str,
 ) -> None:
-    assert await erased_while_uploaded(QueueWriter, postgres_url, clock, tmp_path) == 0
+    folder = FolderEvidence(root=tmp_path)
+    evidence = folder if place == "folder" else request.getfixturevalue("bucket_evidence")
+    assert await erased_while_uploaded(QueueWriter, postgres_url, clock, evidence) == 0
 
 
 async def test_without_the_second_look_the_picture_is_missed(
     postgres_url: str, clock: ManualClock, tmp_path: Path
 ) -> None:
     """Who does not look again after the commit loses some: the test above can fail."""
-    assert await erased_while_uploaded(Hasty, postgres_url, clock, tmp_path) > 0
+    evidence = FolderEvidence(root=tmp_path)
+    assert await erased_while_uploaded(Hasty, postgres_url, clock, evidence) > 0

@@ -22,7 +22,6 @@ from imagesieve_server.review_queue.evidence import (
     PARTS,
     EvidenceStore,
     FolderEvidence,
-    MemoryEvidence,
     folder_name,
     tenant_of,
 )
@@ -312,11 +311,6 @@ async def test_events_are_dropped_through_the_writer(bench: Bench, clock: Manual
     await bench.decide()
     clock.advance(10.0)
     assert await bench.writer.drop_events(older_than_s=5.0) == 1
-
-
-@pytest.fixture(params=["memory", "folder"])
-def evidence(request: pytest.FixtureRequest, tmp_path: Path) -> EvidenceStore:
-    return MemoryEvidence() if request.param == "memory" else FolderEvidence(root=tmp_path / "e")
 
 
 def test_evidence_is_removed_once_and_for_all(evidence: EvidenceStore) -> None:

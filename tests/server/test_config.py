@@ -116,3 +116,43 @@ def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path, url: str
         load(tmp_path, SHARED.replace("postgresql://u@h/q", url))
     assert "hunter2" not in str(caught.value)
     assert "queue.database" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('evidence = "gs://b/p"', "queue.evidence: must be a folder or like s3://bucket/prefix"),
+        ('evidence = "s3://"', "queue.evidence: must be like s3://bucket"),
+        ('evidence = "s3://b?x/p"', "queue.evidence: must be like s3://bucket"),
+        ('evidence = "s3://key:secret@bucket/p"', "queue.evidence: must be like s3://bucket"),
+        ('evidence = "s3://bucket/a//b"', "queue.evidence: a prefix may hold"),
+        ('evidence = "s3://bucket/../b"', "queue.evidence: a prefix may hold"),
+        ('evidence_endpoint = "objects:9000"', "queue.evidence_endpoint: must be like https"),
+        ('evidence_endpoint = "ftp://objects"', "queue.evidence_endpoint: must be like https"),
+        ('evidence_endpoint = "https://objects:x"', "queue.evidence_endpoint: must be like https"),
+        ('evidence_endpoint = "https://k:s@objects"', "queue.evidence_endpoint: must be scheme"),
+        ('evidence_endpoint = "https://objects/x"', "queue.evidence_endpoint: must be scheme"),
+        ('evidence_endpoint = "http://objects:9000"', "would carry pictures unencrypted"),
+        ('evidence_access_key = "k"', "evidence_access_key and .* belong together"),
+        ('evidence_secret_key_file = "f"', "evidence_access_key and .* belong together"),
+    ],
+)
+def test_a_bucket_that_cannot_be_meant_is_refused(tmp_path: Path, lines: str, problem: str) -> None:
+    bucket = "" if lines.startswith("evidence =") else 'evidence = "s3://bucket/p"\n'
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load(tmp_path, f"[queue]\n{bucket}{lines}\n")
+    assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'evidence = "s3://bucket"',
+        'evidence = "s3://my.bucket-1/a/b.c/"\nevidence_endpoint = "https://objects:9000/"',
+        'evidence = "s3://b-1"\nevidence_endpoint = "http://127.0.0.1:9000"',
+        'evidence = "s3://b-1"\nevidence_endpoint = "http://o:9"\nevidence_insecure = true',
+    ],
+)
+def test_a_bucket_counts_as_shared(tmp_path: Path, lines: str) -> None:
+    text = SHARED.replace("evidence_shared = true", lines)
+    assert load(tmp_path, text).queue.evidence_is_bucket

@@ -16,6 +16,7 @@ from imagesieve_server.core.errors import (
     StoreNotUsable,
     StoreUnavailable,
 )
+from imagesieve_server.evidence_place import open_evidence
 from imagesieve_server.queue_store import open_queue, open_store, password_of, place_of
 from imagesieve_server.review_queue.memory import MemoryBackend
 from imagesieve_server.review_queue.store import RuledStore
@@ -67,3 +68,32 @@ def test_a_database_that_goes_away_while_it_is_opened_is_refused_by_name(
     with pytest.raises(StoreNotUsable, match=r"postgresql://h:5/q cannot be used"):
         open_queue(queue, RecordingMetrics())
     assert store.closed
+
+
+def test_a_missing_object_store_client_is_told_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    queue = QueueSettings(database=str(tmp_path / "queue.db"), evidence="s3://bucket/p")
+    with pytest.raises(MissingExtra, match=r"imagesieve\[s3\]"):
+        open_queue(queue, RecordingMetrics())
+    assert not (tmp_path / "queue.db").exists()
+
+
+def test_files_of_a_bucket_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    queue = QueueSettings(
+        evidence="s3://bucket/p",
+        evidence_access_key="k",
+        evidence_secret_key_file=str(tmp_path / "none"),
+    )
+    with pytest.raises(ConfigError, match=r"queue\.evidence_secret_key_file: .*No such file"):
+        open_evidence(queue)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_an_unencrypted_endpoint_in_the_environment_is_refused_too(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://objects.example.com")
+    with pytest.raises(ConfigError, match=f"{variable}: .*unencrypted"):
+        open_evidence(QueueSettings(evidence="s3://bucket/p"))

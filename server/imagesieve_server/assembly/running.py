@@ -150,9 +150,9 @@ async def _queue(
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    """Where a full disk stops the queue, or the keeping of embeddings."""
+    """Where a full disk stops the queue, or the keeping of embeddings. A bucket is no disk."""
     queue = settings.queue
-    folders = {"evidence": Path(queue.evidence)}
+    folders = {} if queue.evidence_is_bucket else {"evidence": Path(queue.evidence)}
     if not queue.is_postgres:
         folders["database"] = Path(queue.database).parent
     kept = settings.embeddings.folder

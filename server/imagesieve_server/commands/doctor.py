@@ -51,6 +51,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "certificates", lambda: _certificates(settings)
     yield "embeddings", lambda: _embeddings(settings)
     yield "database", lambda: _database(settings)
+    yield "evidence", lambda: _evidence(settings)
 
 
 def _database(settings: Settings) -> str:
@@ -61,6 +62,16 @@ def _database(settings: Settings) -> str:
         return f"SQLite {sqlite3.sqlite_version}, {settings.queue.database}"
     open_store(settings.queue).close()
     return f"PostgreSQL, {place_of(settings.queue)}"
+
+
+def _evidence(settings: Settings) -> str:
+    """A bucket is written to, read and cleaned, as a server does at its start."""
+    from imagesieve_server.evidence_place import open_evidence
+
+    if not settings.queue.evidence_is_bucket:
+        return f"folder {settings.queue.evidence}"
+    open_evidence(settings.queue)
+    return f"bucket {settings.queue.evidence}"
 
 
 def _runtime() -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from imagesieve_server.core.errors import ItemNotFound, StoreUnavailable
 from imagesieve_server.core.review import State
+from imagesieve_server.evidence_place import evidence_to_read
 from imagesieve_server.queue_store import open_inspection, place_of, queue_settings
 from imagesieve_server.review_queue import chain
-from imagesieve_server.review_queue.evidence import EvidenceStore, FolderEvidence
+from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.inspection import Inspection, Whole
 
 SHOWN = 50
@@ -40,7 +41,7 @@ def _check(args: argparse.Namespace) -> int:
     queue = queue_settings(args.config)
     inspection = open_inspection(queue, tenant=args.tenant)
     print(f"{place_of(queue)}: schema is this release's")
-    evidence = FolderEvidence(root=Path(queue.evidence))
+    evidence = evidence_to_read(queue)
 
     def problems(whole: Whole) -> Iterator[str]:
         yield from chain.problems(whole.item, whole.decisions)

@@ -12,6 +12,7 @@ from typing import Any
 from imagesieve_server.commands.progress import Progress
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.evidence_place import evidence_to_read
 from imagesieve_server.offline.from_decisions.labels import (
     Labelled,
     Left,
@@ -20,7 +21,6 @@ from imagesieve_server.offline.from_decisions.labels import (
     write_pictures,
 )
 from imagesieve_server.queue_store import open_inspection, queue_settings
-from imagesieve_server.review_queue.evidence import FolderEvidence
 from imagesieve_server.review_queue.inspection import Inspection, Whole
 
 SECRET = ("token",)
@@ -103,7 +103,7 @@ def _export_labels(
     left = Left()
     pictures = labelled(inspection.items(), policy=args.policy, aliases=aliases, left=left)
     if args.images is not None:
-        evidence = FolderEvidence(root=Path(queue.evidence))
+        evidence = evidence_to_read(queue)
         write_pictures(
             args.images,
             pictures,

@@ -7,7 +7,8 @@ import re
 import urllib.parse
 
 from imagesieve_server.addresses import parse_address
-from imagesieve_server.config.reviewing import ConsoleSettings
+from imagesieve_server.bucket_address import check_endpoint, parse_bucket
+from imagesieve_server.config.reviewing import ConsoleSettings, QueueSettings
 from imagesieve_server.config.settings import Settings
 from imagesieve_server.core.errors import ConfigError
 
@@ -60,6 +61,7 @@ def _check_numbers(settings: Settings) -> None:
 def check_queue(settings: Settings) -> None:
     """What servers that share a database must share besides. Raises ConfigError."""
     queue = settings.queue
+    _check_evidence(queue)
     if not queue.is_postgres:
         if "://" in queue.database:
             raise ConfigError("queue.database: must be a file or a postgresql:// URL")
@@ -72,15 +74,33 @@ def check_queue(settings: Settings) -> None:
             "queue.database: must not hold a password; name a file in "
             "queue.database_password_file, or set PGPASSWORD"
         )
-    if not queue.evidence_shared:
+    if not queue.evidence_shared and not queue.evidence_is_bucket:
         raise ConfigError(
             "queue.evidence_shared: servers that share a database must share the evidence folder; "
-            "say so here once queue.evidence is the same folder on all of them"
+            "say so here once queue.evidence is the same folder on all of them, or name a bucket"
         )
     if not settings.server.secret_file:
         raise ConfigError(
             "server.secret_file: servers that share a database must share the secret; "
             "`openssl rand -hex 32` makes a good one"
+        )
+
+
+def _check_evidence(queue: QueueSettings) -> None:
+    if not queue.evidence_is_bucket:
+        if "://" in queue.evidence:
+            raise ConfigError("queue.evidence: must be a folder or like s3://bucket/prefix")
+        return
+    parse_bucket(queue.evidence, setting="queue.evidence")
+    if queue.evidence_endpoint:
+        check_endpoint(
+            queue.evidence_endpoint,
+            setting="queue.evidence_endpoint",
+            insecure=queue.evidence_insecure,
+        )
+    if bool(queue.evidence_access_key) != bool(queue.evidence_secret_key_file):
+        raise ConfigError(
+            "queue.evidence_access_key and queue.evidence_secret_key_file belong together"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imagesieve_server.bucket_address import SCHEME
 from imagesieve_server.config.setting import setting
 
 
@@ -20,9 +21,35 @@ class QueueSettings:
     database_connections: int = setting(
         8, "connections to PostgreSQL, and calls to the queue at work at once"
     )
-    evidence: str = setting("imagesieve-data/evidence", "folder of the original images")
+    evidence: str = setting(
+        "imagesieve-data/evidence",
+        "folder of the original images, or s3://bucket/prefix (needs the extra s3)",
+    )
     evidence_shared: bool = setting(
-        False, "the folder is the same on all servers; PostgreSQL needs it to be"
+        False, "the folder is the same on all servers; PostgreSQL needs it to be; a bucket is"
+    )
+    evidence_endpoint: str = setting(
+        "",
+        "an S3-compatible store's address, for example https://objects.internal:9000; "
+        "empty: AWS_ENDPOINT_URL or Amazon's",
+    )
+    evidence_region: str = setting("", "the bucket's region; empty: AWS_REGION or us-east-1")
+    evidence_access_key: str = setting(
+        "", "id of the bucket's key; empty: AWS_ACCESS_KEY_ID, a web identity or the machine's role"
+    )
+    evidence_secret_key_file: str = setting(
+        "", "file of the secret that belongs to that key; empty: AWS_SECRET_ACCESS_KEY"
+    )
+    evidence_ca: str = setting(
+        "", "PEM file of authorities that the store's certificate may come from, besides the known"
+    )
+    evidence_insecure: bool = setting(
+        False, "allow http:// to a store on another machine (a private network)"
+    )
+    evidence_versions: bool = setting(
+        False,
+        "the bucket keeps old versions, and a lifecycle rule of yours expires them; "
+        "such a bucket is refused otherwise",
     )
     keep_decided_days: float = setting(
         0.0, "days after its decision until an item's picture and details go; 0 keeps them"
@@ -35,6 +62,11 @@ class QueueSettings:
     def is_postgres(self) -> bool:
         """Whether the queue is in PostgreSQL, which several servers share."""
         return self.database.startswith(("postgresql://", "postgres://"))
+
+    @property
+    def evidence_is_bucket(self) -> bool:
+        """Whether the pictures are in an object store, which several servers share."""
+        return self.evidence.startswith(SCHEME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ class MemoryEvidence:
         self._clock = clock
 
     def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
-        _require_match(sha256, data)
+        require_match(sha256, data)
         self._kept[tenant, sha256] = data
         self._put_at[tenant, sha256] = self._clock()
 
@@ -103,7 +103,7 @@ class MemoryEvidence:
         try:
             return self._kept[tenant, sha256]
         except KeyError:
-            raise _not_found() from None
+            raise not_found() from None
 
 
 class FolderEvidence:
@@ -131,7 +131,7 @@ class FolderEvidence:
             ) from problem
 
     def put(self, *, tenant: str, sha256: str, data: bytes) -> None:
-        _require_match(sha256, data)
+        require_match(sha256, data)
         target = self._path(tenant, sha256)
         try:
             self._make_durable(target.parent)
@@ -153,7 +153,7 @@ class FolderEvidence:
         try:
             data = self._path(tenant, sha256).read_bytes()
         except FileNotFoundError:
-            raise _not_found() from None
+            raise not_found() from None
         except OSError as problem:
             raise StoreUnavailable("the evidence cannot be read") from problem
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -246,11 +246,11 @@ def _holds(target: Path, data: bytes) -> bool:
         return False
 
 
-def _require_match(sha256: str, data: bytes) -> None:
+def require_match(sha256: str, data: bytes) -> None:
     checks.sha256("sha256", sha256)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise InvalidRequest("sha256", "is not the hash of the bytes")
 
 
-def _not_found() -> ItemNotFound:
+def not_found() -> ItemNotFound:
     return ItemNotFound("there is no evidence with that hash")

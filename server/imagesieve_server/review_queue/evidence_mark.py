@@ -1,7 +1,7 @@
-"""Whether an evidence folder is the one that a database's other servers use.
+"""Whether the evidence is that which a database's other servers use.
 
-Servers that share a database and not the folder would each have some of the pictures, and
-show none of the others'. So the folder carries a mark that the database knows. Knows a file and
+Servers that share a database and not the evidence would each have some of the pictures, and
+show none of the others'. So the evidence carries a mark that the database knows. Knows a mark and
 a row, not what is kept.
 """
 
@@ -10,36 +10,74 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Protocol
 
 from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.review_queue.rows import Transaction
 
 FILE = ".database"
-"""In the root of the folder. No tenant's folder begins with a dot."""
+"""In the root of the evidence. No tenant's folder begins with a dot."""
 MARK = "evidence"
 
 
-def require_same_folder(tx: Transaction, root: Path) -> None:
+class EvidenceMark(Protocol):
+    """The mark that lies with the evidence."""
+
+    @property
+    def shown(self) -> str:
+        """The place as an operator knows it."""
+        ...
+
+    def mark(self) -> str | None:
+        """The mark, None where there is none. Raises StoreNotUsable."""
+        ...
+
+    def made_mark(self) -> str:
+        """The mark, made where it is missing, by one server of all. Raises StoreNotUsable."""
+        ...
+
+
+class FolderMark:
+    """A file in the root of an evidence folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.shown = f"folder {root}"
+
+    def mark(self) -> str | None:
+        try:
+            return (self._root / FILE).read_text().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise self._unusable(problem) from problem
+
+    def made_mark(self) -> str:
+        try:
+            _make(self._root / FILE)
+        except OSError as problem:
+            raise self._unusable(problem) from problem
+        return self.mark() or ""
+
+    def _unusable(self, problem: Exception) -> StoreNotUsable:
+        return StoreNotUsable(f"the evidence {self.shown} cannot be used: {problem}")
+
+
+def require_same_evidence(tx: Transaction, evidence: EvidenceMark) -> None:
     """Compare the marks, and make them where there are none yet. Raises StoreNotUsable."""
     known = tx.mark(MARK)
-    try:
-        found = _made(root / FILE) if known is None else (root / FILE).read_text().strip()
-    except FileNotFoundError:
-        found = ""
-    except (OSError, UnicodeDecodeError) as problem:
-        raise StoreNotUsable(f"the evidence folder {root} cannot be used: {problem}") from problem
     if known is None:
-        tx.add_mark(MARK, found)
-    elif found != known:
+        tx.add_mark(MARK, evidence.made_mark())
+    elif evidence.mark() != known:
         raise StoreNotUsable(
-            f"the evidence folder {root} is not the one that other servers of this database use; "
-            f"if it is a restored copy, write {known} into its file {FILE}"
+            f"the evidence {evidence.shown} is not the one that other servers of this database "
+            f"use; if it is a restored copy, write {known} into its {FILE}"
         )
 
 
-def _made(path: Path) -> str:
-    """The mark in the file, which is made where it is missing, by one server of all."""
+def _make(path: Path) -> None:
+    """Write a mark unless there is one."""
     scratch = path.with_name(f"{FILE}-{secrets.token_hex(8)}")
     files.write_file(scratch, secrets.token_hex(16).encode(), scratch=Path(f"{scratch}-new"))
     try:
@@ -48,4 +86,3 @@ def _made(path: Path) -> str:
         pass  # another server was first
     finally:
         files.remove_file(scratch)
-    return path.read_text().strip()
