@@ -13,7 +13,7 @@ PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff bench-queue kills kills-postgres machine machine-postgres \
+        bench bench-policy-diff bench-queue kills kills-postgres kills-bucket machine machine-postgres \
         power-cuts overload audit-recall fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
@@ -113,6 +113,9 @@ kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must
 
 kills-postgres: $(VENV)/.all ## N kills of two loaded servers on PostgreSQL and of the database
 	@$(PY) tests/long/kill_postgres.py --n $(N) --seed $(SEED)
+
+kills-bucket: $(VENV)/.all ## The same with the pictures in a bucket, whose object store is killed as well
+	@$(PY) tests/long/kill_postgres.py --bucket --n $(N) --seed $(SEED)
 
 overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed reason, none hangs
 	@$(PY) tests/long/overload.py --n $(N) --seed $(SEED)

@@ -1,11 +1,13 @@
 """Kill loaded servers and their database N times; nothing that was acknowledged may be missing.
 
-    python tests/long/kill_postgres.py [--n 200] [--seed 1] [--callers 8]
+    python tests/long/kill_postgres.py [--n 200] [--seed 1] [--callers 8] [--bucket]
 
-Two real servers share one PostgreSQL database and one evidence folder. Uploaders send flagged
+Two real servers share one PostgreSQL database and one evidence folder, with ``--bucket`` one bucket
+of a real object store, which is killed as well. Uploaders send flagged
 pictures to both and repeat what failed, at either; reviewers claim at one and decide at the other.
-At random moments one server or the database with all its processes gets SIGKILL and is started
-again; the others go on and must recover by themselves. In the end over gRPC and in the database:
+At random moments one server, the database with all its processes or the object store gets SIGKILL
+and is started again; the others go on and must recover by themselves. In the end over gRPC and in
+the database:
 
 - each acknowledged flag has its item, once, with the very bytes;
 - each acknowledged decision is the item's, and no item has two effective decisions in a round;
@@ -36,6 +38,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # servers are started beside livin
 
 from kill_server import Acknowledged, flagged_picture
 
+from helpers.object_store import ObjectStore
 from helpers.postgres import PostgresServer, open_for_test
 from imagesieve import AsyncClient, Client, ImagesieveError, Outcome, Verdict
 from imagesieve_server.commands.local_server import LocalServer, launch
@@ -56,9 +59,13 @@ class Told:
 class Fleet:
     """Two servers on one database; what is killed is started again."""
 
-    def __init__(self, folder: Path, database: PostgresServer) -> None:
+    def __init__(self, folder: Path, database: PostgresServer, objects: ObjectStore | None) -> None:
         self._folder = folder
         self._database = database
+        self._objects = objects
+        self._evidence = {"IMAGESIEVE__QUEUE__EVIDENCE_SHARED": "true"}
+        if objects is not None:
+            self._evidence = objects.settings(objects.new_bucket(), folder / "key")
         self.url = database.new_database(migrated=False)
         (folder / "secret").write_text("0123456789abcdef" * 4)
         self.servers = [self._launch(), self._launch()]
@@ -67,12 +74,17 @@ class Fleet:
         return launch(
             folder=self._folder,
             IMAGESIEVE__QUEUE__DATABASE=self.url,
-            IMAGESIEVE__QUEUE__EVIDENCE_SHARED="true",
             IMAGESIEVE__SERVER__SECRET_FILE=str(self._folder / "secret"),
+            **self._evidence,
         )
 
     async def kill(self, victim: int) -> None:
-        """0 and 1 are servers, 2 is the database."""
+        """0 and 1 are servers, 2 is the database, 3 the object store."""
+        if victim == 3 and self._objects is not None:
+            self._objects.kill()
+            await asyncio.sleep(0.3)
+            self._objects.start()
+            return
         if victim == 2:
             await asyncio.to_thread(self._database.kill)
             await asyncio.sleep(0.3)
@@ -81,6 +93,10 @@ class Fleet:
         self.servers[victim].process.kill()
         self.servers[victim].process.wait()
         self.servers[victim] = await asyncio.to_thread(self._launch)
+
+    @property
+    def victims(self) -> int:
+        return 3 if self._objects is None else 4
 
     def close(self) -> None:
         for server in self.servers:
@@ -160,7 +176,7 @@ async def kills(
         for task in work:
             if task.done():
                 task.result()
-        victim = turn % 3
+        victim = turn % fleet.victims
         await fleet.kill(victim)
         done[victim] += 1
         print(f"{turn + 1} kills, {len(told.flags)} flags, {len(told.decisions)} decisions",
@@ -227,11 +243,13 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--callers", type=int, default=8)
+    parser.add_argument("--bucket", action="store_true", help="pictures in an object store")
     given = parser.parse_args()
     started, told, database = time.monotonic(), Told(), PostgresServer()
+    objects = ObjectStore() if given.bucket else None
     try:
         with tempfile.TemporaryDirectory(prefix="imagesieve-kills-") as name:
-            fleet = Fleet(Path(name), database)
+            fleet = Fleet(Path(name), database, objects)
             try:
                 chance = random.Random(given.seed)
                 work = kills(fleet, told, n=given.n, callers=given.callers, chance=chance)
@@ -242,11 +260,14 @@ def main() -> int:
                 fleet.close()
     finally:
         database.close()
+        if objects is not None:
+            objects.close()
     figures = {
         "n": given.n,
         "seed": given.seed,
         "kills of servers": done[0] + done[1],
         "kills of the database": done[2],
+        "kills of the object store": done[3],
         "duration_s": round(killed_s, 1),
         "acknowledged flags": len(told.flags),
         "acknowledged decisions": len(told.decisions),

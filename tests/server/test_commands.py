@@ -147,7 +147,7 @@ def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 9
+    assert capsys.readouterr().out.count("ok ") == 10
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out
