@@ -13,7 +13,7 @@ from imagesieve_server.core.answer import without_details
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound
 from imagesieve_server.core.review import Cause, DecisionRecord, Outcome, State
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure
-from imagesieve_server.review_queue import checks, closing, moves, reading
+from imagesieve_server.review_queue import checks, closing, moves, reading, webhook_delivery
 from imagesieve_server.review_queue.closing import Word
 from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
@@ -92,7 +92,8 @@ def unreferenced(tx: Transaction, tenant: str, sha256s: Sequence[str]) -> list[s
 
 def drop_events(tx: Transaction, *, older_than_s: float, limit: int) -> int:
     """Remove each tenant's oldest events, ``limit`` at most; how many. Only a beginning of a
-    sequence is ever removed, also where the clock was set back in between."""
+    sequence is ever removed, also where the clock was set back in between. What webhooks have
+    not told of them becomes dead letters."""
     before = tx.now() - older_than_s
     dropped = 0
     for tenant in tx.tenants_with_events():
@@ -103,6 +104,7 @@ def drop_events(tx: Transaction, *, older_than_s: float, limit: int) -> int:
                 break
             upto = event.position
         if upto > removed:
+            webhook_delivery.bury(tx, tenant, upto=upto, unserved_since=before)
             tx.drop_events(tenant, upto=upto)
             dropped += upto - removed
     return dropped

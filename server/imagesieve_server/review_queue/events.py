@@ -47,7 +47,7 @@ def page(
     """
     checks.text("cursor", cursor)
     removed, last = tx.event_range(tenant)
-    key = bytes.fromhex(tx.mark(CURSOR_MARK) or "")
+    key = _key(tx)
     if cursor:
         after = cursors.unseal(key, tenant, cursor)
         if after < removed:
@@ -58,15 +58,16 @@ def page(
         after = removed if from_oldest else last
     rows = tx.events(tenant, after=after, limit=min(limit, PAGE_MAX))
     return EventPage(
-        events=tuple(_events(tx, tenant, rows, key)),
+        events=tuple(events_of(tx, tenant, rows)),
         cursor=cursors.seal(key, tenant, rows[-1].position if rows else after),
     )
 
 
-def _events(
-    tx: Transaction, tenant: str, rows: Sequence[EventRow], key: bytes
-) -> list[DecisionEvent]:
-    """With a fixed number of reads for all of them."""
+def events_of(tx: Transaction, tenant: str, rows: Sequence[EventRow]) -> list[DecisionEvent]:
+    """The rows' events, with a fixed number of reads for all of them."""
+    if not rows:
+        return []
+    key = _key(tx)
     item_ids = sorted({row.item_id for row in rows})
     items = tx.items(tenant, item_ids)
     payloads = tx.payloads(tenant, sorted({row.request_id for row in rows}))
@@ -87,3 +88,7 @@ def _events(
         )
         for row in rows
     ]
+
+
+def _key(tx: Transaction) -> bytes:
+    return bytes.fromhex(tx.mark(CURSOR_MARK) or "")

@@ -19,6 +19,7 @@ from imagesieve_server.review_queue.memory_figures import MemoryFigures
 from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_quality import MemoryQuality
 from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
+from imagesieve_server.review_queue.memory_webhooks import MemoryWebhooks
 from imagesieve_server.review_queue.rows import (
     AuditRow,
     ClaimRow,
@@ -71,7 +72,7 @@ def memory_store(*, clock: Callable[[], float]) -> RuledStore:
     return RuledStore(backend=MemoryBackend(clock=clock))
 
 
-class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality):
+class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhooks):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:

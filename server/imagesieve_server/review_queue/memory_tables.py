@@ -19,6 +19,7 @@ from imagesieve_server.review_queue.rows import (
     PayloadRow,
     SubmissionRow,
 )
+from imagesieve_server.review_queue.webhook_rows import DeliveryRow, EndpointRow
 
 Key = tuple[str, str]  # (tenant, id)
 V = TypeVar("V")
@@ -37,6 +38,8 @@ class Tables:
     events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)  # events up to here are not kept
+    webhook_endpoints: dict[Key, EndpointRow] = field(default_factory=dict)
+    webhook_deliveries: dict[tuple[str, str, int], DeliveryRow] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=lambda: {CURSOR_MARK: secrets.token_hex(32)})
 
 

@@ -15,6 +15,7 @@ from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.review_queue.figure_rows import FigureReads
 from imagesieve_server.review_queue.list_rows import Found, Wanted
+from imagesieve_server.review_queue.webhook_rows import WebhookRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,7 @@ CURSOR_MARK = "cursor"
 """Name of the key of cursors, hexadecimal."""
 
 
-class Transaction(FigureReads, Protocol):
+class Transaction(FigureReads, WebhookRows, Protocol):
     """What the rules ask of a store. All reads see the writes of the same transaction.
 
     Several servers may have transactions at once. In one that writes, the items that were

@@ -33,6 +33,7 @@ from imagesieve_server.review_queue.rows import (
 )
 from imagesieve_server.review_queue.sql_reads import SqlReads
 from imagesieve_server.review_queue.sql_rows import columns_of
+from imagesieve_server.review_queue.sql_webhooks import SqlWebhooks
 
 DROP_CLAIMS_MAX = 200
 """Ended claims that one claim removes at most: it must not pay for a busy week."""
@@ -111,7 +112,7 @@ class SqlBackend:
             raise StoreUnavailable("the review queue cannot be read or written") from problem
 
 
-class SqlTransaction(SqlReads):
+class SqlTransaction(SqlReads, SqlWebhooks):
     """One open transaction, reads and writes."""
 
     def __init__(

@@ -131,6 +131,10 @@ class ReviewStore(Protocol):
 
     def chain_problems(self, *, tenant: str, item_id: str) -> tuple[str, ...]: ...
 
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Rules that stand elsewhere, in one transaction; they may be run more than once."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -124,6 +124,10 @@ class StoreCalls:
         """Wakes the tenant's watchers, from whatever thread it is called in."""
         return partial(in_loop, asyncio.get_running_loop(), self._signals.give, tenant)
 
+    def signal(self, tenant: str) -> asyncio.Event:
+        """Is set at the tenant's next decision."""
+        return self._signals.of(tenant)
+
     async def close(self) -> None:
         """Refuse new calls, finish those begun, close the store. Repeated, it waits again."""
         self._closing = True

@@ -1,4 +1,4 @@
-"""The first tables: items, submissions, evidence, claims, decisions, audit, counts, events."""
+"""The first tables: items and what belongs to them, decisions, events, webhooks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import secrets
 
 import sqlalchemy as sa
 from alembic import op
+
+from imagesieve_server.review_queue.migrations.v0001_webhooks import (
+    webhook_delivery,
+    webhook_endpoint,
+)
 
 revision = "0001"
 down_revision = None
@@ -25,6 +30,8 @@ def upgrade() -> None:
     _event_position()
     _decision_event()
     _secret()
+    webhook_endpoint()
+    webhook_delivery()
 
 
 def _item() -> None:

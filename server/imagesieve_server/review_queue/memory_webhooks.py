@@ -1,0 +1,97 @@
+"""The rows of webhooks in memory; a part of ``memory.py``'s transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from imagesieve_server.review_queue.memory_tables import Tables
+from imagesieve_server.review_queue.webhook_rows import DeliveryCounts, DeliveryRow, EndpointRow
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryWebhooks:
+    """One open transaction, its webhooks."""
+
+    _t: Tables
+    _undo: list[Callable[[], None]]
+
+    def _put(self, table: dict[K, V], key: K, value: V) -> None:
+        """Write, so that it can be undone."""
+        raise NotImplementedError
+
+    def webhook_endpoint(self, tenant: str, endpoint: str) -> EndpointRow | None:
+        return self._t.webhook_endpoints.get((tenant, endpoint))
+
+    def webhook_endpoints(self, tenant: str) -> Sequence[EndpointRow]:
+        rows = (row for row in self._t.webhook_endpoints.values() if row.tenant == tenant)
+        return sorted(rows, key=lambda row: row.endpoint)
+
+    def put_webhook_endpoint(self, row: EndpointRow) -> None:
+        self._put(self._t.webhook_endpoints, (row.tenant, row.endpoint), row)
+
+    def deliveries(
+        self, tenant: str, endpoint: str, item_ids: Sequence[str]
+    ) -> Sequence[DeliveryRow]:
+        return [row for row in self._deliveries(tenant, endpoint) if row.item_id in set(item_ids)]
+
+    def items_with_deliveries(
+        self, tenant: str, endpoint: str, item_ids: Sequence[str]
+    ) -> frozenset[str]:
+        return frozenset(row.item_id for row in self.deliveries(tenant, endpoint, item_ids))
+
+    def due_deliveries(
+        self, tenant: str, endpoint: str, *, until: float, limit: int
+    ) -> Sequence[DeliveryRow]:
+        due = [
+            (row.next_at, row.position, row)
+            for row in self._deliveries(tenant, endpoint)
+            if row.next_at is not None and row.next_at <= until
+        ]
+        return [row for _, _, row in sorted(due, key=lambda each: each[:2])[:limit]]
+
+    def next_delivery_at(self, tenant: str, endpoint: str) -> float | None:
+        times = (row.next_at for row in self._deliveries(tenant, endpoint))
+        return min((at for at in times if at is not None), default=None)
+
+    def dead_deliveries(
+        self, tenant: str, endpoint: str, *, after: int, limit: int
+    ) -> Sequence[DeliveryRow]:
+        rows = self._deliveries(tenant, endpoint)
+        return [row for row in rows if row.dead_at is not None and row.position > after][:limit]
+
+    def delivery_counts(self, tenant: str, endpoint: str) -> DeliveryCounts:
+        rows = list(self._deliveries(tenant, endpoint))
+        live = [row.created_at for row in rows if row.dead_at is None]
+        return DeliveryCounts(
+            retrying=len(live), dead=len(rows) - len(live), oldest_at=min(live, default=None)
+        )
+
+    def put_deliveries(self, rows: Sequence[DeliveryRow]) -> None:
+        for row in rows:
+            self._put(self._t.webhook_deliveries, (row.tenant, row.endpoint, row.position), row)
+
+    def drop_deliveries(self, tenant: str, endpoint: str, positions: Sequence[int]) -> None:
+        table = self._t.webhook_deliveries
+        for position in positions:
+            key = (tenant, endpoint, position)
+            if key in table:
+                self._undo.append(partial(table.__setitem__, key, table.pop(key)))
+
+    def hurry_deliveries(self, tenant: str, endpoint: str, *, at: float) -> None:
+        later = [
+            replace(row, next_at=at)
+            for row in self._deliveries(tenant, endpoint)
+            if row.next_at is not None and row.next_at > at
+        ]
+        self.put_deliveries(later)
+
+    def _deliveries(self, tenant: str, endpoint: str) -> Iterator[DeliveryRow]:
+        """By position."""
+        table = self._t.webhook_deliveries
+        keys = sorted(key for key in table if key[:2] == (tenant, endpoint))
+        return (table[key] for key in keys)

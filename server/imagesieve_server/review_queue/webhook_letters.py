@@ -1,0 +1,62 @@
+"""Dead letters of webhooks: which there are, and trying them again, in order per item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from imagesieve_server.core.webhook_port import DeadLetter, Endpoint
+from imagesieve_server.core.webhooks import event_id
+from imagesieve_server.review_queue.rows import Transaction
+from imagesieve_server.review_queue.webhook_delivery import promote
+from imagesieve_server.review_queue.webhook_rows import DeliveryRow
+
+PAGE = 200
+"""Dead letters of one transaction: deliveries and reviewers' calls come in between."""
+
+
+def letters(tx: Transaction, endpoint: Endpoint, *, after: int = 0) -> list[DeadLetter]:
+    """The endpoint's dead letters behind a position, a page of them, in order."""
+    rows = tx.dead_deliveries(endpoint.tenant, endpoint.name, after=after, limit=PAGE)
+    return [_letter(row) for row in rows]
+
+
+def all_letters(
+    read: Callable[[Callable[[Transaction], list[DeadLetter]]], list[DeadLetter]],
+    endpoint: Endpoint,
+) -> Iterator[DeadLetter]:
+    """All of an endpoint's, page by page; ``read`` runs a reading transaction."""
+    after = 0
+    while page := read(partial(letters, endpoint=endpoint, after=after)):
+        yield from page
+        after = page[-1].position
+
+
+def replay(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str]) -> int:
+    """Let the dead letters of these items be tried again, each item's in order, as if they had
+    never failed; how many."""
+    tx.webhook_endpoint(endpoint.tenant, endpoint.name)  # held until the end
+    dead = [
+        row
+        for row in tx.deliveries(endpoint.tenant, endpoint.name, item_ids)
+        if row.dead_at is not None
+    ]
+    tx.put_deliveries([replace(row, attempts=0, failed_at=None, dead_at=None) for row in dead])
+    promote(tx, endpoint, item_ids, now=tx.now())
+    return len(dead)
+
+
+def _letter(row: DeliveryRow) -> DeadLetter:
+    return DeadLetter(
+        endpoint=row.endpoint,
+        position=row.position,
+        item_id=row.item_id,
+        decision_id=row.decision_id,
+        request_id=row.request_id,
+        event_id=event_id(row.tenant, row.decision_id, row.request_id),
+        created_at=row.created_at,
+        dead_at=row.dead_at or 0.0,
+        attempts=row.attempts,
+        result=row.result,
+    )
