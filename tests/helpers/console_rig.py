@@ -17,6 +17,7 @@ from helpers.review_queue import ManualClock
 from imagesieve_server.console.accounts import Account, ConsoleRole
 from imagesieve_server.console.build import ConsoleOptions, build_console
 from imagesieve_server.console.database import ConsoleDatabase, open_database
+from imagesieve_server.console.exposure import Limits
 from imagesieve_server.console.passwords import Passwords
 from imagesieve_server.console.signing_in import Proxy
 from imagesieve_server.core import answer as answers
@@ -33,6 +34,7 @@ from imagesieve_server.core.verdict import (
 )
 from imagesieve_server.core.views import DecodeInfo, View, ViewKind
 from imagesieve_server.review_queue.evidence import MemoryEvidence
+from imagesieve_server.review_queue.figures import QueueFigures
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.testing import (
@@ -137,6 +139,8 @@ class Rig:
                 "always_veil": False,
                 "idle_s": 3600.0,
                 "absolute_s": 12 * 3600.0,
+                "limits": Limits(),
+                "break_after_s": 3600.0,
                 **self.options,
             }
         )
@@ -144,6 +148,7 @@ class Rig:
             options=options,
             accounts=lambda: self.accounts,
             queue=self.queue,
+            figures=QueueFigures(calls=self.queue.calls),
             policies=self.policies,
             previews=self.previews,
             database=self.database,

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from helpers.console_rig import Rig, account, console, make_flag
-from imagesieve_server.console.database import Deed
-from imagesieve_server.console.figures import by_hour, shares
 from imagesieve_server.core.policy import AuditRates
-from imagesieve_server.core.review import LOOK_AT, State
+from imagesieve_server.core.review import LOOK_AT, DecideRequest, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode
 from imagesieve_server.testing import colour_policy
 
@@ -175,27 +173,6 @@ async def test_an_empty_overview(rig: Rig) -> None:
     assert "Decisions per hour: none" in lea.page
 
 
-def test_hours_and_shares() -> None:
-    deeds = [
-        Deed(at=at, account=name, tenant="t", item_id="i", what=what)
-        for at, name, what in (
-            (9999.0, "a", "APPROVE"),
-            (9000.0, "b", "SKIP"),
-            (6000.0, "a", "UNDO"),
-        )
-    ]
-    hours = by_hour(deeds, now=10_000.0)
-    assert len(hours) == 24
-    assert [(hour.ago, hour.count, hour.share) for hour in hours[-2:]] == [
-        (1, 1, 50.0),
-        (0, 2, 100.0),
-    ]
-    people = shares(deeds, exposures={"c": 4})
-    assert [(p.name, p.decided, p.skipped, p.undone, p.exposures) for p in people] == [
-        ("a", 1, 0, 1, 0), ("b", 0, 1, 0, 0), ("c", 0, 0, 0, 4),
-    ]  # fmt: skip
-
-
 def titles(page: str) -> list[str]:
     return re.findall(r'<a href="/items/[^"]+">([^<]+)</a>', page)
 
@@ -266,3 +243,55 @@ async def test_a_lead_takes_an_item_out_of_its_turn(rig: Rig) -> None:
     await lea.post("/items/take", item_id=first)
     assert "could not be taken" in lea.told
     assert (await rig.item(second)).state is State.READY
+
+
+async def test_the_overview_counts_what_was_said_over_the_service_too(rig: Rig) -> None:
+    await rig.flag(category="red")
+    lease = await rig.claim("api-bot")
+    assert lease is not None
+    said = DecideRequest(tenant="t", item_id=lease.item.item_id, token=lease.token,
+                         reviewer="api-bot", outcome=Outcome.REJECT)  # fmt: skip
+    await rig.queue.decide(said)
+    lea = await rig.signed_in("lea")
+    await lea.get("/overview")
+    assert "Decisions per hour: 1 in the last hour" in lea.page
+    row = lea.page.split('<th scope="row">api-bot</th>')[1].split("</tr>")[0]
+    assert row.replace("<td>", " ").replace("</td>", "").split() == list("1010000")
+
+
+async def test_the_overview_marks_what_is_overdue_and_what_is_due_soon(rig: Rig) -> None:
+    await rig.flag(category="red", severity=4)  # due in half an hour
+    lea = await rig.signed_in("lea")
+    await lea.get("/overview")
+    assert "1 waiting, 1 due within the hour, the oldest less than a minute" in lea.page
+    rig.clock.advance(1800.5)
+    await lea.get("/overview")
+    assert '1 waiting, <span class="late">1 overdue</span>, the oldest 30 minutes' in lea.page
+
+
+async def test_precision_is_drawn_by_category_and_day(rig: Rig) -> None:
+    ann, lea = await rig.signed_in(), await rig.signed_in("lea")
+    for outcome in ("approve", "reject", "reject"):
+        await rig.flag(category="red")
+        await ann.take()
+        await ann.decide(outcome, label=["red"])
+    rig.clock.advance(24 * 3600.0)
+    await lea.sign_in("lea")
+    await lea.get("/overview")
+    assert "67 % (21 to 94 %) of 3" in lea.page
+    assert 'aria-label="Precision of Red: 67 % 1 day ago"' in lea.page
+
+
+async def test_no_day_is_counted_before_it_is_over_where_samples_are_taken(rig: Rig) -> None:
+    """Or whoever decides an item could see whether the number of flags has risen."""
+    rig.policies.policies = (colour_policy(audit=AuditRates(rate=0.1)),)
+    await rig.flag(blind=True)
+    ann, lea = await rig.signed_in(), await rig.signed_in("lea")
+    await ann.take()
+    await ann.decide("approve")
+    await lea.get("/overview")
+    assert "No flag has been decided before today" in lea.page
+    rig.clock.advance(24 * 3600.0)
+    await lea.sign_in("lea")
+    await lea.get("/overview")
+    assert "of 1</span>" in lea.page

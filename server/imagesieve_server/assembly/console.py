@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imagesieve_server.addresses import parse_address
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import ConsoleSettings, Settings
-from imagesieve_server.core.ports import PolicySource, ReviewQueue
+from imagesieve_server.core.ports import PolicySource, ReviewFigures, ReviewQueue
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
@@ -48,6 +48,7 @@ class PreviewMetrics:
 async def start_console(
     settings: Settings,
     queue: ReviewQueue,
+    figures: ReviewFigures,
     policies: PolicySource,
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,
@@ -77,6 +78,7 @@ async def start_console(
         options=console_options(console, port=port),
         accounts=lambda: accounts.value,
         queue=queue,
+        figures=figures,
         policies=policies,
         previews=await _previews(settings, metrics, stack),
         database=database,
@@ -105,6 +107,7 @@ def web_options(console: ConsoleSettings) -> WebOptions:
 def console_options(console: ConsoleSettings, *, port: int) -> ConsoleOptions:
     """What the site must know; ``port`` is the one it listens on."""
     from imagesieve_server.console.build import ConsoleOptions
+    from imagesieve_server.console.exposure import Limits
     from imagesieve_server.console.signing_in import proxy_of
 
     scheme = "https" if console.tls_cert else "http"
@@ -118,6 +121,8 @@ def console_options(console: ConsoleSettings, *, port: int) -> ConsoleOptions:
         secure=all(origin.startswith("https:") for origin in origins),
         proxy=proxy_of(header=console.proxy_header, addresses=console.proxy_addresses),
         always_veil=console.always_veil,
+        limits=Limits(severe=console.severe_per_day, urgent=console.urgent_per_day),
+        break_after_s=console.break_after_minutes * 60,
         idle_s=console.session_idle_minutes * 60,
         absolute_s=console.session_hours * 3600,
     )

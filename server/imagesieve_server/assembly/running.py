@@ -45,6 +45,7 @@ from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.queue_store import open_queue
 from imagesieve_server.recent_answers import RecentAnswers
+from imagesieve_server.review_queue.figures import QueueFigures
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import ServerSecret, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
@@ -103,7 +104,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         _look_after(settings, policies, queue, metrics, stack)
         metrics_port = _metrics_port(settings, metrics, stack)
-        console_port = await start_console(settings, queue, policies, metrics, stack)
+        figures = QueueFigures(calls=queue.calls)
+        console_port = await start_console(settings, queue, figures, policies, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
         yield Running(

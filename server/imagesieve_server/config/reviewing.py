@@ -97,5 +97,16 @@ class ConsoleSettings:
     always_veil: bool = setting(
         False, "pictures come blurred and grey, whatever the reviewer prefers"
     )
+    severe_per_day: int = setting(
+        0,
+        "pictures of severity 3 and 4 that come to one person in 24 hours; then only milder ones "
+        "do; 0 is no limit",
+    )
+    urgent_per_day: int = setting(
+        0, "pictures of severity 4 that come to one person in 24 hours; 0 is no limit"
+    )
+    break_after_minutes: float = setting(
+        60.0, "reviewing for so long, a person is reminded to take a break; 0 says nothing"
+    )
     session_idle_minutes: float = setting(60.0, "a session ends when unused for so long")
     session_hours: float = setting(12.0, "a session ends so long after signing in")

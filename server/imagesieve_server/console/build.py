@@ -11,11 +11,15 @@ from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages, LoginMetrics
 from imagesieve_server.console.accounts import Accounts
+from imagesieve_server.console.breaks import Breaks
 from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
+from imagesieve_server.console.exposure import Exposure, Limits
+from imagesieve_server.console.kept_figures import KeptFigures
 from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.login_limit import LoginLimit
+from imagesieve_server.console.overview_page import OverviewPage
 from imagesieve_server.console.passwords import Passwords
 from imagesieve_server.console.pictures import Pictures
 from imagesieve_server.console.preferences import PreferenceBook
@@ -25,7 +29,7 @@ from imagesieve_server.console.review_pages import ReviewMetrics, ReviewPages
 from imagesieve_server.console.sessions import Sessions
 from imagesieve_server.console.signing_in import Proxy, SigningIn
 from imagesieve_server.console.site import Site
-from imagesieve_server.core.ports import PolicySource, PreviewMaker, ReviewQueue
+from imagesieve_server.core.ports import PolicySource, PreviewMaker, ReviewFigures, ReviewQueue
 
 
 class ConsoleMetrics(LoginMetrics, ReviewMetrics, Protocol):
@@ -42,6 +46,8 @@ class ConsoleOptions:
     always_veil: bool
     idle_s: float
     absolute_s: float
+    limits: Limits
+    break_after_s: float  # 0: nobody is told to take one
 
 
 def build_console(
@@ -49,6 +55,7 @@ def build_console(
     options: ConsoleOptions,
     accounts: Callable[[], Accounts],
     queue: ReviewQueue,
+    figures: ReviewFigures,
     policies: PolicySource,
     previews: PreviewMaker,
     database: ConsoleDatabase,
@@ -58,15 +65,9 @@ def build_console(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The site. ``clock`` gives Unix time."""
-    sessions = Sessions(
-        database=database,
-        accounts=accounts,
-        clock=clock,
-        idle_s=options.idle_s,
-        absolute_s=options.absolute_s,
-    )
+    sessions = _sessions(options, accounts, database, clock)
     signing_in = _signing_in(options, sessions, passwords, LoginLimit(clock=monotonic))
-    desk = Desk(queue=queue, sessions=sessions)
+    desk = _desk(options, queue, figures, policies, sessions, clock)
     book = PreferenceBook(database=database, always_veil=options.always_veil)
     templates = Templates()
     review = ReviewPages(
@@ -89,10 +90,42 @@ def build_console(
         review=review,
         lead=_lead_pages(review),
         listed=QueuePage(queue=queue, policies=policies, templates=templates, clock=clock),
+        overview=_overview_page(review, figures, options.limits),
         choice=ChoicePage(desk=desk, policies=policies, templates=templates),
         templates=templates,
         origins=options.origins,
     ).app()
+
+
+def _sessions(
+    options: ConsoleOptions,
+    accounts: Callable[[], Accounts],
+    database: ConsoleDatabase,
+    clock: Callable[[], float],
+) -> Sessions:
+    return Sessions(
+        database=database,
+        accounts=accounts,
+        clock=clock,
+        idle_s=options.idle_s,
+        absolute_s=options.absolute_s,
+    )
+
+
+def _desk(
+    options: ConsoleOptions,
+    queue: ReviewQueue,
+    figures: ReviewFigures,
+    policies: PolicySource,
+    sessions: Sessions,
+    clock: Callable[[], float],
+) -> Desk:
+    return Desk(
+        queue=queue,
+        sessions=sessions,
+        exposure=Exposure(figures=figures, policies=policies, limits=options.limits, clock=clock),
+        breaks=Breaks(after_s=options.break_after_s, clock=clock),
+    )
 
 
 def _lead_pages(review: ReviewPages) -> LeadPages:
@@ -105,6 +138,18 @@ def _lead_pages(review: ReviewPages) -> LeadPages:
         database=review.database,
         book=review.book,
         templates=review.templates,
+        clock=review.clock,
+    )
+
+
+def _overview_page(review: ReviewPages, figures: ReviewFigures, limits: Limits) -> OverviewPage:
+    return OverviewPage(
+        queue=review.queue,
+        figures=KeptFigures(figures=figures, clock=review.clock),
+        policies=review.policies,
+        database=review.database,
+        templates=review.templates,
+        limits=limits,
         clock=review.clock,
     )
 

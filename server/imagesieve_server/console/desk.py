@@ -10,6 +10,8 @@ import dataclasses
 import secrets
 from dataclasses import dataclass
 
+from imagesieve_server.console.breaks import Breaks
+from imagesieve_server.console.exposure import Exposure, limit_reached
 from imagesieve_server.console.sessions import Session, Sessions, Work
 from imagesieve_server.core.errors import (
     DecisionConflict,
@@ -49,6 +51,8 @@ class Desk:
 
     queue: ReviewQueue
     sessions: Sessions
+    exposure: Exposure
+    breaks: Breaks
 
     async def in_hand(self, session: Session) -> tuple[Session, Lease | None]:
         """The item in hand with its lease prolonged; None where there is none (any more)."""
@@ -68,8 +72,12 @@ class Desk:
         session, lease = await self.in_hand(session)
         if lease is not None:
             return session, lease
+        session, categories = await self._may_come(session)
+        if categories is None:
+            work = dataclasses.replace(session.work, nothing=True)
+            return await self.sessions.save(session, work), None
         for tier in session.account.role.tiers:
-            session, lease = await self._claim(session, tier)
+            session, lease = await self._claim(session, tier, categories=categories)
             if lease is not None:
                 return session, lease
         work = dataclasses.replace(session.work, nothing=True)
@@ -177,7 +185,7 @@ class Desk:
         return await self.sessions.save(session, work), message
 
     async def _claim(
-        self, session: Session, tier: int, *, item_id: str = ""
+        self, session: Session, tier: int, *, item_id: str = "", categories: tuple[str, ...] = ()
     ) -> tuple[Session, Lease | None]:
         work = session.work
         if not work.claim_id or work.tier != tier or item_id:
@@ -187,7 +195,7 @@ class Desk:
         request = ClaimRequest(
             tenant=session.tenant, reviewer=session.account.name, claim_id=work.claim_id,
             tier=tier, item_id=item_id, excluding=work.skipped,
-            categories=() if item_id else work.categories,
+            categories=categories,
         )  # fmt: skip
         lease = await self.queue.claim(request)
         if lease is None:
@@ -196,6 +204,20 @@ class Desk:
             work, item_id=lease.item.item_id, token=lease.token, nothing=False
         )
         return await self.sessions.save(session, work), lease
+
+    async def _may_come(self, session: Session) -> tuple[Session, tuple[str, ...] | None]:
+        """The categories that may come to the person now, as ``Exposure.categories`` says; a
+        limit that was just reached, and a break that is due, are told."""
+        highest = await self.exposure.highest(session.account)
+        before = session.work.highest
+        work, told = self.breaks.noted(dataclasses.replace(session.work, highest=highest))
+        if highest < before:
+            told = " ".join(filter(None, (limit_reached(highest), told)))
+        if told:
+            work = dataclasses.replace(work, message=" ".join(filter(None, (work.message, told))))
+        if work != session.work:
+            session = await self.sessions.save(session, work)
+        return session, self.exposure.categories(highest, work.categories)
 
     async def _reopened(self, session: Session) -> Item | None:
         work = session.work

@@ -1,21 +1,16 @@
-"""What leads see beyond the item in hand: one item with its history, the overview.
-
-Knows which questions the queue answers quickly, and says on the page what the figures cover.
-"""
+"""What leads do with any item: look at it with its history, take it, put it back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
-from imagesieve_server.console.figures import by_category, by_hour, shares
-from imagesieve_server.console.listing import Row, categories_of, listed, policy_of, with_frames
+from imagesieve_server.console.listing import Row, listed, policy_of, with_frames
 from imagesieve_server.console.pictures import Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
@@ -24,13 +19,8 @@ from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import field_of, for_leads, read_form
 from imagesieve_server.core.errors import ArrowNotAllowed
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
-from imagesieve_server.core.review import Item, ListRequest, State
+from imagesieve_server.core.review import Item, State
 from imagesieve_server.core.views import Background
-
-PAGE: Final = 50
-SAMPLE: Final = 500
-"""Waiting items that the overview's figures by category are made of: the oldest."""
-_DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,39 +90,6 @@ class LeadPages:
             pass  # somebody else was faster; the page shows how it stands
         return RedirectResponse(f"/items/{item_id}", status_code=303)
 
-    async def overview(self, request: Request, session: Session) -> Response:
-        """How the queue stands and what people did."""
-        for_leads(session)
-        tenant, now = session.tenant, self.clock()
-        stats = await self.queue.stats(tenant=tenant)
-        waiting = await self.queue.list(
-            ListRequest(tenant=tenant, states=(State.READY,), page_size=SAMPLE)
-        )
-        parked = await self.queue.list(
-            ListRequest(tenant=tenant, states=(State.PARKED,), page_size=PAGE)
-        )
-        deeds = await self.database.deeds(tenant=tenant, since=now - _DAY_S)
-        titles = dict(categories_of(self.policies))
-        oldest = stats.oldest_ready_at
-        return self.templates.page(
-            "overview.html",
-            session=session,
-            stats={state.value.capitalize(): n for state, n in stats.by_state.items()},
-            oldest_s=None if oldest is None else max(0.0, stats.now - oldest),
-            categories=by_category(waiting.items, titles=titles, now=stats.now),
-            partial=bool(waiting.next_page_token),
-            sample=SAMPLE,
-            parked=[self._row(item, session, now) for item in parked.items],
-            hours=by_hour([deed for deed in deeds if deed.what in _DECISIONS], now=now),
-            people=shares(
-                deeds,
-                exposures=await self.database.exposures(tenant=tenant, since=now - _DAY_S),
-            ),
-        )
-
     def _row(self, item: Item, session: Session, now: float) -> Row:
         policy = policy_of(self.policies, item)
         return listed(item, policy=policy, now=now, reader=session.account.name)
-
-
-_DECISIONS: Final = ("APPROVE", "REJECT", "ESCALATE")

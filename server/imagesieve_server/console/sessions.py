@@ -36,6 +36,9 @@ class Work:
     nothing: bool = False  # the last claim found none for this person
     message: str = ""  # told on the next page, once
     decided: int = 0  # in this session
+    busy_since: float = 0.0  # Unix time: since when without a break
+    last_at: float = 0.0  # when an item was taken last
+    highest: int = 4  # the highest severity that came last: below 4, a limit was reached
     skipped: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()  # that the person wants to come; none: all
     revealed: tuple[str, ...] = ()

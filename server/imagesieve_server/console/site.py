@@ -23,6 +23,7 @@ from imagesieve_server.console.account_pages import AccountPages
 from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.guard import Guard
 from imagesieve_server.console.lead_pages import LeadPages
+from imagesieve_server.console.overview_page import OverviewPage
 from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
@@ -50,6 +51,7 @@ class Site:
     lead: LeadPages
     listed: QueuePage
     choice: ChoicePage
+    overview: OverviewPage
     templates: Templates
     origins: frozenset[str]
 
@@ -80,7 +82,7 @@ class Site:
             self._post("/items/take", lead.take),
             self._get("/items/{item_id}", lead.item),
             self._post("/items/requeue", lead.requeue),
-            self._get("/overview", lead.overview),
+            self._get("/overview", self.overview.page),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers = {
