@@ -14,7 +14,7 @@ LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
         bench bench-policy-diff bench-queue kills kills-postgres kills-bucket machine machine-postgres \
-        power-cuts overload audit-recall fuzz mutation train-demo probe-curve finetune-demo clean
+        power-cuts overload audit-recall kappa-coverage fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
@@ -125,6 +125,9 @@ power-cuts: $(VENV)/.base ## N power cuts under the loaded queue, and controls t
 
 audit-recall: $(VENV)/.base ## N servers with audit samples: recall by decisions against labels (LABELS=labels.csv)
 	@$(PY) tests/long/audit_recall.py --n $(N) --seed $(SEED) --labels "$(LABELS)"
+
+kappa-coverage: $(VENV)/.base ## N simulated tables a cell: how often intervals of kappa hold the truth
+	@$(PY) tests/long/kappa_coverage.py --n $(N) --seed $(SEED)
 
 fuzz: $(VENV)/.base ## N odd, broken and hostile images to a real server (2000 or more; FIRST= resumes)
 	@PYTHONPATH=tests $(PY) tests/long/fuzz_images.py --n $(N) --seed $(SEED) --first $(FIRST)

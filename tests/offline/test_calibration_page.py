@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from imagesieve_server.core.binomial import interval
 from imagesieve_server.core.calibration import Platt
 from imagesieve_server.core.policy import Scale, Threshold
 from imagesieve_server.core.views import ViewKind
@@ -22,7 +23,6 @@ from imagesieve_server.offline.calibration.outcome import (
 )
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.reliability import reliability
-from imagesieve_server.offline.measures.binomial import interval
 from tests.helpers.policies import category, group, unit
 
 LABELS = np.repeat([0, 1], [90, 10]).astype(np.int8)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagesieve_server.core import binomial
 from imagesieve_server.core.errors import TooFewLabels
 from imagesieve_server.offline.calibration.folds import deal, number_groups
 from imagesieve_server.offline.calibration.held_out import held_out_flags, measure
 from imagesieve_server.offline.calibration.promise import Aim, Goal, choose, flagged
 from imagesieve_server.offline.calibration.review_load import choose_for_load
-from imagesieve_server.offline.measures import binomial
 
 FPR = Aim(goal=Goal.MAX_FPR, rate=0.02)
 RECALL = Aim(goal=Goal.MIN_RECALL, rate=0.9)

@@ -6,9 +6,9 @@ one moment; nothing is locked and nothing written. Knows tables, no rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,8 @@ from imagesieve_server.review_queue.rows import (
 )
 from imagesieve_server.review_queue.sql_reads import SqlReads
 from imagesieve_server.review_queue.sql_rows import value_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,16 @@ class Inspection:
         while page := self._read(after):
             yield from page
             after = (page[-1].item.tenant, page[-1].item.item_id)
+
+    def read(self, work: Callable[[SqlReads], T]) -> T:
+        """Do some reads that see one moment."""
+        try:
+            with self._engine.connect() as connection:
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql("BEGIN")  # else each statement sees its own moment
+                return work(SqlReads(connection=connection, clock=lambda _: 0.0, writes=False))
+        except SQLAlchemyError as problem:
+            raise self._unusable(problem) from problem
 
     def close(self) -> None:
         self._engine.dispose()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imagesieve_server.core.review import State
 from imagesieve_server.core.review_rules import Spoken, is_barred
 from imagesieve_server.review_queue.memory_tables import Tables
-from imagesieve_server.review_queue.rows import ItemRow
+from imagesieve_server.review_queue.quality_rows import SaidAfter
+from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
 
 
 class MemoryQuality:
@@ -26,6 +27,18 @@ class MemoryQuality:
             if row.state is State.READY and tenant in (None, row.tenant)
         )
 
+    def said_between(
+        self, tenant: str, *, since: float, until: float, after: SaidAfter | None, limit: int
+    ) -> Sequence[DecisionRow]:
+        said = [
+            row
+            for (owner, _), rows in self._t.decisions.items()
+            for row in rows
+            if owner == tenant and row.token is not None and since <= row.decided_at < until
+        ]
+        said.sort(key=_said)
+        return [row for row in said if after is None or _said(row) > after][:limit]
+
     def is_barred(self, item: ItemRow, reviewer: str) -> bool:
         return any(
             row.reviewer == reviewer
@@ -39,3 +52,7 @@ class MemoryQuality:
             )
             for row in self._t.decisions.get((item.tenant, item.item_id), ())
         )
+
+
+def _said(row: DecisionRow) -> SaidAfter:
+    return row.decided_at, row.decision_id

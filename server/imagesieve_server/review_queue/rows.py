@@ -15,6 +15,7 @@ from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.review_queue.figure_rows import FigureReads
 from imagesieve_server.review_queue.list_rows import Found, Wanted
+from imagesieve_server.review_queue.quality_rows import QualityReads
 from imagesieve_server.review_queue.webhook_rows import WebhookRows
 
 
@@ -160,7 +161,7 @@ CURSOR_MARK = "cursor"
 """Name of the key of cursors, hexadecimal."""
 
 
-class Transaction(FigureReads, WebhookRows, Protocol):
+class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
     """What the rules ask of a store. All reads see the writes of the same transaction.
 
     Several servers may have transactions at once. In one that writes, the items that were
@@ -233,10 +234,6 @@ class Transaction(FigureReads, WebhookRows, Protocol):
     def open_counts(self, tenant: str | None) -> Mapping[State, int]: ...
 
     def oldest_ready_at(self, tenant: str | None) -> float | None: ...
-
-    def second_reviews(self, tenant: str | None) -> int:
-        """READY items with a word of their present round and tier: another person must speak."""
-        ...
 
     def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
         """An item's submissions by (received_at, request_id)."""

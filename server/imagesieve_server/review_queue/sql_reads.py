@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from imagesieve_server.core.review import AuditCount, Cause, State
-from imagesieve_server.core.review_rules import OTHERS_FIRST_S
+from imagesieve_server.core.review import AuditCount, State
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.rows import (
     AuditRow,
@@ -29,12 +28,13 @@ from imagesieve_server.review_queue.rows import (
 )
 from imagesieve_server.review_queue.sql_figures import SqlFigures
 from imagesieve_server.review_queue.sql_lists import SqlLists
+from imagesieve_server.review_queue.sql_quality import SqlQuality, barred
 from imagesieve_server.review_queue.sql_rows import value_of
 
 R = TypeVar("R")
 
 
-class SqlReads(SqlLists, SqlFigures):
+class SqlReads(SqlLists, SqlFigures, SqlQuality):
     """One open transaction, its reads."""
 
     def __init__(
@@ -126,7 +126,7 @@ class SqlReads(SqlLists, SqlFigures):
         query = (
             sa.select(t.item)
             .where(item.tenant == tenant, item.state == _written(State.READY), item.tier == tier)
-            .where(sa.or_(item.decisions == 0, ~_barred(reviewer, now=self.now())))
+            .where(sa.or_(item.decisions == 0, ~barred(reviewer, now=self.now())))
             .order_by(item.rank, item.item_id)
             .limit(1)
         )
@@ -160,18 +160,6 @@ class SqlReads(SqlLists, SqlFigures):
         )
         found: float | None = self._connection.execute(_of_tenant(query, tenant)).scalar()
         return found
-
-    def second_reviews(self, tenant: str | None) -> int:
-        item, decision = t.item.c, t.decision.c
-        spoken = sa.exists().where(
-            decision.tenant == item.tenant,
-            decision.item_id == item.item_id,
-            decision.round == item.round,
-            decision.tier == item.tier,
-        )
-        query = sa.select(sa.func.count()).select_from(t.item).where(_spoken(), spoken)
-        count: int = self._connection.execute(_of_tenant(query, tenant)).scalar_one()
-        return count
 
     def request_ids(self, tenant: str, item_id: str) -> Sequence[str]:
         submission = t.submission.c
@@ -273,29 +261,3 @@ def _written(state: State) -> sa.BindParameter[str]:
 
 def _of_tenant(query: sa.Select[Any], tenant: str | None) -> sa.Select[Any]:
     return query if tenant is None else query.where(t.item.c.tenant == tenant)
-
-
-def _spoken() -> sa.TextClause:
-    """In the words of the partial index."""
-    return sa.text("item.state = 'READY' AND item.decisions > 0")
-
-
-def _barred(reviewer: str, *, now: float) -> sa.Exists:
-    """``review_rules.is_barred`` by one of the reviewer's words on the item."""
-    item, decision = t.item.c, t.decision.c
-    since = now - OTHERS_FIRST_S
-    present = sa.and_(
-        decision.round == item.round,
-        sa.or_(decision.tier == item.tier, decision.decided_at > since),
-    )
-    contested = sa.and_(
-        decision.round == item.round - 1,
-        item.opened_by.in_((Cause.APPEAL.value, Cause.OVERTURN.value)),
-        item.opened_at > since,
-    )
-    return sa.exists().where(
-        decision.tenant == item.tenant,
-        decision.item_id == item.item_id,
-        decision.reviewer == reviewer,
-        sa.or_(present, contested),
-    )

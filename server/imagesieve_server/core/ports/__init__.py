@@ -15,4 +15,5 @@ from imagesieve_server.core.ports.judging import Place as Place
 from imagesieve_server.core.ports.judging import PolicySource as PolicySource
 from imagesieve_server.core.ports.judging import PreviewMaker as PreviewMaker
 from imagesieve_server.core.ports.metrics import Metrics as Metrics
+from imagesieve_server.core.ports.quality import ReviewQuality as ReviewQuality
 from imagesieve_server.core.ports.reviewing import ReviewQueue as ReviewQueue

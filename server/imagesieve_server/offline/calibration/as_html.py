@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from html import escape
 
+from imagesieve_server.core.binomial import Share
 from imagesieve_server.core.policy import Threshold
 from imagesieve_server.offline.calibration import summary
 from imagesieve_server.offline.calibration.outcome import CategoryOutcome, Outcome
 from imagesieve_server.offline.calibration.reliability import Bin, Reliability
 from imagesieve_server.offline.calibration.view_kinds import PICTURES
-from imagesieve_server.offline.measures.binomial import Share
 from imagesieve_server.offline.policy_text.written import threshold_text
 from imagesieve_server.offline.report.numbers import count, percent
 from imagesieve_server.offline.report.page import page, paragraph, table

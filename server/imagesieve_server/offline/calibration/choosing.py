@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imagesieve_server.core.binomial import interval
 from imagesieve_server.core.calibration import Calibration
 from imagesieve_server.core.errors import PolicyError, TooFewLabels
 from imagesieve_server.core.policy import Category, Method, Mode, OnPartialCoverage, Threshold
@@ -27,7 +28,6 @@ from imagesieve_server.offline.calibration.reliability import reliability
 from imagesieve_server.offline.calibration.review_load import LoadChoice, choose_for_load
 from imagesieve_server.offline.calibration.sample import Sample
 from imagesieve_server.offline.calibration.view_kinds import choose_by_kind
-from imagesieve_server.offline.measures.binomial import interval
 from imagesieve_server.offline.policy_text.written import rounded
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core.binomial import Share, interval
 from imagesieve_server.core.scoring import Doubles
 from imagesieve_server.offline.calibration.promise import (
     Aim,
@@ -16,7 +17,6 @@ from imagesieve_server.offline.calibration.promise import (
     choose_loosely,
     flagged,
 )
-from imagesieve_server.offline.measures.binomial import Share, interval
 
 Flags = npt.NDArray[np.bool_]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from imagesieve_server.core.binomial import Share
 from imagesieve_server.core.policy import Category, Threshold
 from imagesieve_server.core.views import ViewKind
 from imagesieve_server.offline.calibration.fit import Fitted
 from imagesieve_server.offline.calibration.held_out import Measured
 from imagesieve_server.offline.calibration.promise import Aim
 from imagesieve_server.offline.calibration.reliability import Reliability
-from imagesieve_server.offline.measures.binomial import Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core.binomial import Share, interval
 from imagesieve_server.core.scoring import Doubles
 from imagesieve_server.offline.calibration.promise import Labels
-from imagesieve_server.offline.measures.binomial import Share, interval
 
 BINS = 15
 _LEAST_P = 1e-12  # a probability of exactly 0 or 1 that was wrong costs 27.6 nats, not infinity

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core import binomial
 from imagesieve_server.core.errors import TooFewLabels
 from imagesieve_server.core.scoring import Doubles
-from imagesieve_server.offline.measures import binomial
 
 Flags = npt.NDArray[np.bool_]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from imagesieve_server.core.binomial import Share
 from imagesieve_server.core.calibration import Isotonic, Platt
 from imagesieve_server.core.policy import Threshold
 from imagesieve_server.offline.calibration.held_out import Measured
@@ -17,7 +18,6 @@ from imagesieve_server.offline.calibration.outcome import (
 from imagesieve_server.offline.calibration.promise import Aim, Goal
 from imagesieve_server.offline.calibration.reliability import Reliability
 from imagesieve_server.offline.calibration.view_kinds import PICTURES
-from imagesieve_server.offline.measures.binomial import Share
 from imagesieve_server.offline.measures.figures import Figure
 from imagesieve_server.offline.policy_text.written import threshold_text
 from imagesieve_server.offline.report import numbers

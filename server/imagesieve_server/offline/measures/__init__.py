@@ -4,7 +4,6 @@ ranking    scores from the highest down, ties in one step, any number of weighti
 quality    AUC, average precision, precision at a recall, recall at a false-positive rate
 figures    a value with its 95 % interval
 bootstrap  the same measures over resampled pictures, and paired differences
-binomial   exact intervals and tails of a share
 fisher     whether two shares differ by more than chance
 needed     how many labelled pictures a figure needs
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagesieve_server.offline.measures import binomial
+from imagesieve_server.core import binomial
 from imagesieve_server.offline.measures.ranking import Doubles
 
 CONFIDENCE = 0.95
