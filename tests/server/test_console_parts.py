@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import ssl
 from pathlib import Path
 
 import argon2
@@ -25,6 +24,7 @@ from imagesieve_server.console.accounts import (
     parse_accounts,
     read_accounts,
 )
+from imagesieve_server.console.connections import BoundedListener
 from imagesieve_server.console.database import open_database
 from imagesieve_server.console.passwords import Passwords, TooManyChecks, encode_password
 from imagesieve_server.console.patience import Impatient
@@ -35,7 +35,6 @@ from imagesieve_server.core.errors import ConfigError, StoreNotUsable
 from imagesieve_server.core.review import DecisionRecord, Item, Outcome
 from imagesieve_server.testing import RecordingMetrics, colour_policy
 
-TLS = Path(__file__).parent.parent / "data" / "tls"
 FILE = Path("accounts.toml")
 ANN = f"""
 [[account]]
@@ -275,30 +274,6 @@ async def test_the_port_serves_until_it_is_stopped() -> None:
         await _fetch(f"http://127.0.0.1:{port}/")
 
 
-async def test_the_port_speaks_tls() -> None:
-    options = WebOptions(
-        host="127.0.0.1", port=0, certificate=TLS / "certificate.pem", key=TLS / "key.pem"
-    )
-    web = WebServer(options=options)
-    port = web.bind()
-    await web.start(_hello)  # type: ignore[arg-type]
-    trust = ssl.create_default_context(cafile=TLS / "certificate.pem")
-    assert (await _fetch(f"https://127.0.0.1:{port}/", verify=trust)).text == "hello"
-    await web.stop()
-
-
-async def test_a_bad_certificate_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.pem").write_text("no certificate")
-    options = WebOptions(
-        host="127.0.0.1", port=0, certificate=tmp_path / "bad.pem", key=TLS / "key.pem"
-    )
-    web = WebServer(options=options)
-    web.bind()
-    with pytest.raises(ConfigError, match="certificate or key"):
-        await web.start(_hello)  # type: ignore[arg-type]
-    await web.stop()
-
-
 @pytest.mark.parametrize(
     "sent",
     [
@@ -341,7 +316,7 @@ async def test_an_answer_may_take_longer_than_a_request(monkeypatch: pytest.Monk
 
 
 async def test_connections_beyond_the_most_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Impatient, "most", 2)
+    monkeypatch.setattr(BoundedListener, "most", 2)
     web = WebServer(options=WebOptions(host="127.0.0.1", port=0))
     port = web.bind()
     await web.start(_hello)  # type: ignore[arg-type]
@@ -359,11 +334,6 @@ def test_without_tls_only_this_machine_is_served(host: str) -> None:
         WebServer(options=WebOptions(host=host, port=0)).bind()
 
 
-def test_half_a_certificate_is_refused() -> None:
-    with pytest.raises(ConfigError, match="belong together"):
-        WebServer(options=WebOptions(host="127.0.0.1", port=0, key=TLS / "key.pem")).bind()
-
-
 # --- settings --------------------------------------------------------------------------------
 
 
@@ -375,6 +345,7 @@ def test_half_a_certificate_is_refused() -> None:
         ({"ACCOUNTS": "a.toml", "ORIGIN": "review.example.com"}, "console.origin"),
         ({"ACCOUNTS": "a.toml", "ORIGIN": "https://x/path"}, "console.origin"),
         ({"ACCOUNTS": "a.toml", "ADDRESS": "0.0.0.0:80"}, "say in console.origin"),
+        ({"ACCOUNTS": "a.toml", "TLS_CERT": "c.pem"}, "belong together"),
         ({"ACCOUNTS": "a.toml", "SESSION_HOURS": "0"}, "console.session_hours"),
     ],
 )

@@ -19,9 +19,11 @@ from imagesieve_server.core.ports import PolicySource, ReviewFigures, ReviewQueu
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
+from imagesieve_server.kept_files import Kept
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 
 if TYPE_CHECKING:
+    from imagesieve_server.certificate_files import Checked
     from imagesieve_server.console.build import ConsoleOptions
     from imagesieve_server.console.web_server import WebOptions
 
@@ -69,7 +71,8 @@ async def start_console(
     accounts = kept_accounts(Path(console.accounts), metrics=metrics)
     accounts.load()
     run_until_closed(stack, accounts.watch(every_s=settings.server.watch_seconds))
-    web = WebServer(options=web_options(console))
+    certificate = _certificate(settings, metrics, stack)
+    web = WebServer(options=web_options(console), certificate=certificate)
     port = web.bind()
     stack.push_async_callback(web.stop)
     database = open_database(Path(console.database))
@@ -90,6 +93,21 @@ async def start_console(
     return port
 
 
+def _certificate(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> Kept[Checked] | None:
+    """The pages' certificate, looked at again as the gRPC port's is. Raises ConfigError."""
+    from imagesieve_server.console.certificate import kept_certificate
+
+    console = settings.console
+    if not console.tls_cert:
+        return None
+    kept = kept_certificate(Path(console.tls_cert), Path(console.tls_key), metrics=metrics)
+    kept.load()
+    run_until_closed(stack, kept.watch(every_s=settings.server.watch_seconds))
+    return kept
+
+
 def web_options(console: ConsoleSettings) -> WebOptions:
     """Where the console listens. Raises ConfigError."""
     from imagesieve_server.console.web_server import WebOptions
@@ -98,8 +116,6 @@ def web_options(console: ConsoleSettings) -> WebOptions:
     return WebOptions(
         host=host,
         port=port,
-        certificate=Path(console.tls_cert) if console.tls_cert else None,
-        key=Path(console.tls_key) if console.tls_key else None,
         insecure=console.insecure,
     )
 

@@ -109,6 +109,8 @@ def check_console(console: ConsoleSettings) -> None:
     if not console.address:
         return
     host = parse_address(console.address, setting="console.address")[0]
+    if bool(console.tls_cert) != bool(console.tls_key):
+        raise ConfigError("console.tls_cert and console.tls_key belong together")
     if not console.accounts:
         raise ConfigError("console.address needs console.accounts: nobody could sign in")
     if console.origin and not re.fullmatch(r"https?://[^/\s]+/?", console.origin):

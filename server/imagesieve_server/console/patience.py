@@ -1,9 +1,8 @@
-"""How long and how many connections may wait on the console's port.
+"""How long a connection may wait on the console's port.
 
-uvicorn waits for ever for a request that never ends, and its limit on connections refuses
-requests but keeps the connections. The port is the server's own process: whoever opens
-connections and says nothing would use up its files, and the uploads' with them. Knows
-connections and no pages.
+uvicorn waits for ever for a request that never ends. The port is the server's own process: whoever
+opens connections and says nothing would use up its files, and the uploads' with them. How many
+there may be is ``connections.py``'s. Knows requests and no pages.
 """
 
 from __future__ import annotations
@@ -16,22 +15,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 REQUEST_S: Final = 20.0
 """A whole request, head and form, must have arrived so long after the connection was made, or
 after the answer before it."""
-MOST: Final = 768
-"""Connections at once. Beyond uvicorn's limit they are answered with 503, beyond this closed."""
 
 
 class Impatient(H11Protocol):
     """One connection that is closed where its peer keeps it waiting."""
 
     request_s = REQUEST_S
-    most = MOST
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.most:
-            transport.abort()
-            return
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -12,14 +12,18 @@ import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from imagesieve_server.addresses import is_loopback
+from imagesieve_server.certificate_files import Checked
+from imagesieve_server.console.certificate import listening_context
+from imagesieve_server.console.connections import HANDSHAKE_S, BoundedListener
 from imagesieve_server.console.patience import Impatient
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.kept_files import Kept
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +38,42 @@ class WebOptions:
 
     host: str
     port: int  # 0: a free one
-    certificate: Path | None = None  # PEM; with ``key`` it turns TLS on
-    key: Path | None = None
     insecure: bool = False  # listen beyond loopback without TLS
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handlers: the server has its own."""
+    """uvicorn without signal handlers, the server has its own, and with a certificate that can
+    be replaced and handshakes that end, neither of which it can be told."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, certificate: Kept[Checked] | None) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._certificate = certificate
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        (listener,) = sockets or []
+        await self.lifespan.startup()
+        protocol = partial(
+            Impatient,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        context = None if self._certificate is None else listening_context(self._certificate)
+        bound = None if context is None else self.handshake_s
+        server = await asyncio.get_running_loop().create_server(
+            protocol,
+            sock=listener,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=bound,
+            ssl_shutdown_timeout=bound,
+        )
+        self.servers = [server]
+        self.started = True
         self.listening.set()
+
+    handshake_s = HANDSHAKE_S
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,20 +81,22 @@ class _Uvicorn(uvicorn.Server):
 
 
 class WebServer:
-    """One listening site. ``start`` once, ``stop`` once."""
+    """One listening site. ``start`` once, ``stop`` once. With ``certificate``, which must have been
+    loaded, it speaks TLS."""
 
-    def __init__(self, *, options: WebOptions) -> None:
+    def __init__(self, *, options: WebOptions, certificate: Kept[Checked] | None = None) -> None:
         self._options = options
+        self._certificate = certificate
         self._server: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
-        self._socket: socket.socket | None = None
+        self._socket: BoundedListener | None = None
 
     def bind(self) -> int:
         """Take the port, and return it. Raises ConfigError."""
         options = self._options
-        check_web(options)
+        check_web(options, encrypted=self._certificate is not None)
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket = BoundedListener(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((options.host, options.port))
@@ -82,9 +109,8 @@ class WebServer:
         return int(self._socket.getsockname()[1])
 
     async def start(self, app: ASGIApp) -> None:
-        """Serve ``app`` on the port taken. Raises ConfigError for a bad certificate."""
+        """Serve ``app`` on the port taken."""
         assert self._socket is not None, "bind comes first"
-        options = self._options
         config = uvicorn.Config(
             app,
             loop="none",
@@ -96,22 +122,14 @@ class WebServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # who asks is the peer; the proxy's header is read elsewhere
-            backlog=_BACKLOG,
             limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=_CLOSE_S,
             h11_max_incomplete_event_size=32 * 1024,
-            ssl_certfile=options.certificate,
-            ssl_keyfile=options.key,
         )
-        try:
-            config.load()
-        except OSError as error:
-            self._socket.close()
-            raise ConfigError(f"console: the certificate or key cannot be used: {error}") from None
-        self._server = _Uvicorn(config)
+        self._server = _Uvicorn(config, certificate=self._certificate)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         await self._server.listening.wait()
-        log.info("console listens", extra={"host": options.host})
+        log.info("console listens", extra={"host": self._options.host})
 
     async def stop(self) -> None:
         """Finish the requests in hand, for a few seconds."""
@@ -122,11 +140,9 @@ class WebServer:
             self._socket.close()
 
 
-def check_web(options: WebOptions) -> None:
+def check_web(options: WebOptions, *, encrypted: bool) -> None:
     """Raises ConfigError where the port could not listen: without TLS only loopback may be."""
-    if bool(options.certificate) != bool(options.key):
-        raise ConfigError("console.tls_cert and console.tls_key belong together")
-    if options.certificate or options.insecure or is_loopback(options.host):
+    if encrypted or options.insecure or is_loopback(options.host):
         return
     raise ConfigError(
         f"console.address {options.host} can be reached from other machines: give a certificate "

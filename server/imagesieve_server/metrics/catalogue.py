@@ -74,7 +74,7 @@ CALLS_REFUSED = _counter(
 )
 FILE_RELOADS = _counter(
     "imagesieve_file_reloads_total",
-    "Readings of certificates (tls) and of the callers file (callers).",
+    "Readings of certificates (tls, console_tls), callers (callers) and accounts (accounts).",
     "file",
     "result",
 )
@@ -90,7 +90,7 @@ FILE_RELOADED_AT = _gauge(
 )
 CERTIFICATE_EXPIRY = _gauge(
     "imagesieve_certificate_expiry_timestamp_seconds",
-    "Unix time at which a certificate in force is over: server or client_ca.",
+    "Unix time at which a certificate in force is over: server, client_ca or console.",
     "certificate",
 )
 IMAGES_IN_FLIGHT = _gauge("imagesieve_images_in_flight", "Images admitted and not yet answered.")
