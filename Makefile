@@ -111,11 +111,11 @@ kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must
 	@$(PY) tests/long/kill9.py --n $(N) --seed $(SEED)
 	@$(PY) tests/long/kill_server.py --n $(N) --seed $(SEED)
 
-kills-postgres: $(VENV)/.all ## N kills of two loaded servers on PostgreSQL and of the database
-	@$(PY) tests/long/kill_postgres.py --n $(N) --seed $(SEED)
+kills-postgres: $(VENV)/.all ## N kills of two loaded servers on PostgreSQL, and N of the database
+	@$(PY) tests/long/kill_postgres.py --servers $(N) --databases $(N) --seed $(SEED)
 
 kills-bucket: $(VENV)/.all ## The same with the pictures in a bucket, whose object store is killed as well
-	@$(PY) tests/long/kill_postgres.py --bucket --n $(N) --seed $(SEED)
+	@$(PY) tests/long/kill_postgres.py --bucket --servers $(N) --databases $(N) --seed $(SEED)
 
 overload: $(VENV)/.base ## N callers at once; each gets an answer or a typed reason, none hangs
 	@$(PY) tests/long/overload.py --n $(N) --seed $(SEED)

@@ -30,7 +30,8 @@ from imagesieve_server.review_queue.postgres import (
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.store import RuledStore
 
-START_TRIES = 5
+START_TRIES = 8
+SLOW_START_S = 120.0
 
 
 class PostgresServer:
@@ -84,15 +85,30 @@ class PostgresServer:
         """After ``kill``: it recovers and listens at the same place."""
         for attempt in range(START_TRIES):
             # Nobody is left (see kill), but a zombie looks alive to who reads these.
-            for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
-                (self.folder / name).unlink(missing_ok=True)
+            if not any(map(_lives, _postmasters(self.folder))):
+                for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+                    (self.folder / name).unlink(missing_ok=True)
             try:
                 self._server.ensure_postgres_running()
                 return
             except subprocess.SubprocessError:  # a fork beside many threads, or a slow machine
+                if self._listens_within(SLOW_START_S):
+                    continue  # it is found to run
                 if attempt == START_TRIES - 1:
                     raise
                 self.kill()
+
+    def _listens_within(self, seconds: float) -> bool:
+        """Whether the server that was started comes up, only late."""
+        import psycopg
+
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(map(_lives, _postmasters(self.folder))):
+            with suppress(psycopg.OperationalError):
+                psycopg.connect(self.url(), connect_timeout=5).close()
+                return True
+            time.sleep(0.2)
+        return False
 
     def close(self) -> None:
         self.kill()

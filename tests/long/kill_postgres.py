@@ -1,13 +1,15 @@
-"""Kill loaded servers and their database N times; nothing that was acknowledged may be missing.
+"""Kill loaded servers and their database; nothing that was acknowledged may be missing.
 
-    python tests/long/kill_postgres.py [--n 200] [--seed 1] [--callers 8] [--bucket]
+    python tests/long/kill_postgres.py [--servers 200] [--databases 200] [--seed 1] [--callers 8]
+                                       [--minutes 600] [--bucket]
 
 Two real servers share one PostgreSQL database and one evidence folder, with ``--bucket`` one bucket
-of a real object store, which is killed as well. Uploaders send flagged
+of a real object store, which is killed with the database. Uploaders send flagged
 pictures to both and repeat what failed, at either; reviewers claim at one and decide at the other.
-At random moments one server, the database with all its processes or the object store gets SIGKILL
-and is started again; the others go on and must recover by themselves. In the end over gRPC and in
-the database:
+In each round one server gets SIGKILL at a random moment, and while it starts again the database
+with all its processes does, too; the others go on and must recover by themselves. After
+``--minutes``, or Ctrl-C, the round is the last one and what was done is judged. In the end, over
+gRPC and in the database:
 
 - each acknowledged flag has its item, once, with the very bytes;
 - each acknowledged decision is the item's, and no item has two effective decisions in a round;
@@ -21,15 +23,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,11 +44,18 @@ from kill_server import Acknowledged, flagged_picture
 
 from helpers.object_store import ObjectStore
 from helpers.postgres import PostgresServer, open_for_test
-from imagesieve import AsyncClient, Client, ImagesieveError, Outcome, Verdict
+from imagesieve import AsyncClient, ImagesieveError, ItemNotFound, Outcome, Verdict
 from imagesieve_server.commands.local_server import LocalServer, launch
+from imagesieve_server.core.errors import StartupError
 from imagesieve_server.review_queue import chain
+from imagesieve_server.review_queue.rows import DecisionRow
 
 TENANT = "default"
+CALL_S = 2.0
+"""Time-out of one call, seconds: so long a caller waits for a server that is dead."""
+FLOW_S = 300.0
+"""Flags and decisions must be taken again within this time after a kill, seconds."""
+START_TRIES = 5
 
 
 @dataclass
@@ -69,34 +80,68 @@ class Fleet:
         self.url = database.new_database(migrated=False)
         (folder / "secret").write_text("0123456789abcdef" * 4)
         self.servers = [self._launch(), self._launch()]
+        self.kills = Counter[str]()
+        self._clients: dict[str, AsyncClient] = {}
+        self._old: list[tuple[float, AsyncClient]] = []
 
     def _launch(self) -> LocalServer:
-        return launch(
-            folder=self._folder,
-            IMAGESIEVE__QUEUE__DATABASE=self.url,
-            IMAGESIEVE__SERVER__SECRET_FILE=str(self._folder / "secret"),
-            **self._evidence,
-        )
+        """A server whose start met the database's death is started again."""
+        for _ in range(START_TRIES):
+            try:
+                return launch(
+                    folder=self._folder,
+                    IMAGESIEVE__QUEUE__DATABASE=self.url,
+                    IMAGESIEVE__SERVER__SECRET_FILE=str(self._folder / "secret"),
+                    **self._evidence,
+                )
+            except StartupError as problem:
+                self.kills["starts repeated"] += 1
+                last = problem
+        raise last
 
-    async def kill(self, victim: int) -> None:
-        """0 and 1 are servers, 2 is the database, 3 the object store."""
-        if victim == 3 and self._objects is not None:
+    def client(self, number: int) -> AsyncClient:
+        """To the server that has this number at present."""
+        target = self.servers[number % 2].target
+        if target not in self._clients:
+            self._clients[target] = AsyncClient(target)
+        return self._clients[target]
+
+    async def kill_server(self, number: int) -> None:
+        server = self.servers[number]
+        server.process.kill()
+        server.process.wait()
+        self.kills["servers"] += 1
+        self.servers[number] = await asyncio.to_thread(self._launch)
+        if client := self._clients.pop(server.target, None):
+            self._old.append((time.monotonic(), client))
+        server.log.unlink()
+
+    async def kill_database(self) -> None:
+        await asyncio.to_thread(self._database.kill)
+        self.kills["databases"] += 1
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(self._database.start_again)
+        if self._objects is not None:
             self._objects.kill()
+            self.kills["object stores"] += 1
             await asyncio.sleep(0.3)
             self._objects.start()
-            return
-        if victim == 2:
-            await asyncio.to_thread(self._database.kill)
-            await asyncio.sleep(0.3)
-            await asyncio.to_thread(self._database.start_again)
-            return
-        self.servers[victim].process.kill()
-        self.servers[victim].process.wait()
-        self.servers[victim] = await asyncio.to_thread(self._launch)
 
-    @property
-    def victims(self) -> int:
-        return 3 if self._objects is None else 4
+    def start_what_is_down(self) -> None:
+        self._database.start_again()
+        for number, server in enumerate(self.servers):
+            if server.process.poll() is not None:
+                self.servers[number] = self._launch()
+
+    async def close_old_clients(self) -> None:
+        """Those whose calls have long ended: a channel that is closed cancels them."""
+        while self._old and self._old[0][0] < time.monotonic() - 3 * CALL_S:
+            await self._old.pop(0)[1].close()
+
+    async def close_clients(self) -> None:
+        for client in [*self._clients.values(), *(client for _, client in self._old)]:
+            await client.close()
+        self._clients, self._old = {}, []
 
     def close(self) -> None:
         for server in self.servers:
@@ -111,10 +156,9 @@ async def upload(fleet: Fleet, told: Told, *, picture: bytes, number: int) -> No
         name = f"pool-{turn}" if turn % 5 == 0 else f"{number}-{turn}"
         image, request_id = picture + name.encode(), f"{number}-{turn}"
         for attempt in itertools.count():
-            target = fleet.servers[(number + turn + attempt) % 2].target
+            client = fleet.client(number + turn + attempt)
             try:
-                async with AsyncClient(target) as client:
-                    result = await client.moderate(image, request_id=request_id, timeout=5)
+                result = await client.moderate(image, request_id=request_id, timeout=CALL_S)
             except ImagesieveError as problem:
                 told.failures[type(problem).__name__] += 1
                 await asyncio.sleep(0.05)
@@ -134,10 +178,9 @@ async def review(fleet: Fleet, told: Told, *, number: int) -> None:
     reviewer = f"reviewer-{number}"
     for turn in itertools.count():
         try:
-            async with AsyncClient(fleet.servers[turn % 2].target) as client:
-                lease = await client.review.claim(
-                    reviewer=reviewer, claim_id=f"{number}-{turn}", timeout=5
-                )
+            lease = await fleet.client(turn).review.claim(
+                reviewer=reviewer, claim_id=f"{number}-{turn}", timeout=CALL_S
+            )
         except ImagesieveError as problem:
             told.failures[f"claim: {type(problem).__name__}"] += 1
             lease = None
@@ -146,14 +189,13 @@ async def review(fleet: Fleet, told: Told, *, number: int) -> None:
             continue
         for attempt in range(40):
             try:
-                async with AsyncClient(fleet.servers[(turn + 1 + attempt) % 2].target) as client:
-                    decision = await client.review.decide(
-                        lease.item.item_id,
-                        lease.token,
-                        Outcome.REJECT if turn % 2 else Outcome.APPROVE,
-                        reviewer=reviewer,
-                        timeout=5,
-                    )
+                decision = await fleet.client(turn + 1 + attempt).review.decide(
+                    lease.item.item_id,
+                    lease.token,
+                    Outcome.REJECT if turn % 2 else Outcome.APPROVE,
+                    reviewer=reviewer,
+                    timeout=CALL_S,
+                )
                 told.decisions[decision.decision_id] = decision.item_id
                 break
             except ImagesieveError as problem:
@@ -162,44 +204,102 @@ async def review(fleet: Fleet, told: Told, *, number: int) -> None:
 
 
 async def kills(
-    fleet: Fleet, told: Told, *, n: int, callers: int, chance: random.Random
-) -> Counter[int]:
-    """Load, and a kill at random moments; which ones there were."""
-    picture, done = flagged_picture(), Counter[int]()
+    fleet: Fleet, told: Told, *, given: argparse.Namespace, stop: asyncio.Event
+) -> None:
+    """Load, and the kills at random moments."""
+    picture, chance = flagged_picture(), random.Random(given.seed)
     work = [
         asyncio.create_task(upload(fleet, told, picture=picture, number=number))
-        for number in range(callers)
+        for number in range(given.callers)
     ]
     work += [asyncio.create_task(review(fleet, told, number=number)) for number in range(4)]
-    for turn in range(n):
-        await asyncio.wait(work, timeout=chance.uniform(0.2, 3.0))
+    try:
+        await rounds(fleet, told, work, given=given, chance=chance, stop=stop)
+        await asyncio.sleep(3.0)  # what is under way is acknowledged
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+async def rounds(
+    fleet: Fleet,
+    told: Told,
+    work: list[asyncio.Task[None]],
+    *,
+    given: argparse.Namespace,
+    chance: random.Random,
+    stop: asyncio.Event,
+) -> None:
+    end = time.monotonic() + given.minutes * 60
+    for turn in range(max(given.servers, given.databases)):
+        if not await flows(told, work):
+            fleet.kills["not recovered from"] += 1
+            break
+        await asyncio.wait(work, timeout=chance.uniform(0.0, 1.0))
+        both = [one_after(0.0, fleet.kill_server(turn % 2))] if turn < given.servers else []
+        if turn < given.databases:
+            both.append(one_after(chance.uniform(0.0, 2.0), fleet.kill_database()))
+        await asyncio.gather(*both)
+        await fleet.close_old_clients()
+        print(f"{dict(fleet.kills)}, {len(told.flags)} flags, {len(told.decisions)} decisions",
+              file=sys.stderr, flush=True)  # fmt: skip
+        if stop.is_set() or time.monotonic() > end:
+            break
+
+
+async def flows(told: Told, work: list[asyncio.Task[None]]) -> bool:
+    """Wait until flags and decisions are taken again, so that every kill meets both under way."""
+    flags, decisions = len(told.flags) + 4, len(told.decisions) + 1
+    by = time.monotonic() + FLOW_S
+    while len(told.flags) < flags or len(told.decisions) < decisions:
+        if time.monotonic() > by:
+            return False
+        await asyncio.wait(work, timeout=0.05)
         for task in work:
             if task.done():
                 task.result()
-        victim = turn % fleet.victims
-        await fleet.kill(victim)
-        done[victim] += 1
-        print(f"{turn + 1} kills, {len(told.flags)} flags, {len(told.decisions)} decisions",
-              file=sys.stderr, flush=True)  # fmt: skip
-    await asyncio.sleep(3.0)  # what is under way is acknowledged
-    for task in work:
-        task.cancel()
-    for task in work:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    return done
+    return True
 
 
-def lost_flags(fleet: Fleet, told: Told) -> int:
+async def one_after(seconds: float, kill: Coroutine[None, None, None]) -> None:
+    await asyncio.sleep(seconds)
+    await kill
+
+
+async def kill_and_look(fleet: Fleet, told: Told, given: argparse.Namespace) -> int:
+    """All the kills; the flags lost."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        try:
+            await kills(fleet, told, given=given, stop=stop)
+        except Exception:  # noqa: BLE001 - what was done until then is judged all the same
+            traceback.print_exc()
+            fleet.kills["broke off"] += 1
+            await asyncio.to_thread(fleet.start_what_is_down)
+        return await lost_flags(fleet, told)
+    finally:
+        await fleet.close_clients()
+
+
+async def lost_flags(fleet: Fleet, told: Told) -> int:
     """Over gRPC, at both servers in turn."""
-    lost = 0
-    with Client(fleet.servers[0].target) as one, Client(fleet.servers[1].target) as two:
-        for number, flag in enumerate(told.flags):
-            client = (one, two)[number % 2]
-            item = client.review.get(flag.item_id, include_image=True)
-            again = client.moderate(flag.image, request_id=flag.request_id)
-            lost += item.image != flag.image or again.item_id != flag.item_id
-    return lost
+    at_once = asyncio.Semaphore(16)
+
+    async def lost(number: int, flag: Acknowledged) -> bool:
+        async with at_once:
+            client = fleet.client(number)
+            try:
+                item = await client.review.get(flag.item_id, include_image=True, timeout=60)
+            except ItemNotFound:
+                return True
+            again = await client.moderate(flag.image, request_id=flag.request_id, timeout=60)
+            same = item.image == flag.image and again.item_id == flag.item_id
+            return not same
+
+    return sum(await asyncio.gather(*(lost(*each) for each in enumerate(told.flags))))
 
 
 def problems(fleet: Fleet, told: Told) -> dict[str, int]:
@@ -208,12 +308,16 @@ def problems(fleet: Fleet, told: Told) -> dict[str, int]:
     store = open_for_test(fleet.url)
     with store.backend.read() as tx:
         ids = sorted({flag.item_id for flag in told.flags} | set(told.decisions.values()))
-        rows, known = tx.items(TENANT, ids), set[str]()
+        rows = {k: v for some in batched(ids) for k, v in tx.items(TENANT, some).items()}
+        chains: dict[str, list[DecisionRow]] = {}
+        for some in batched(ids):
+            for decision in tx.decisions(TENANT, some):
+                chains.setdefault(decision.item_id, []).append(decision)
+        known = {each.decision_id for decisions in chains.values() for each in decisions}
         events = tx.events(TENANT, after=0, limit=10**9)
         told_of = Counter(event.decision_id for event in events)
         for item_id, row in rows.items():
-            decisions = tx.decisions(TENANT, [item_id])
-            known |= {each.decision_id for each in decisions}
+            decisions = chains.get(item_id, [])
             effective = [each for each in decisions if each.effective]
             rounds = Counter(each.round for each in effective)
             found["decided twice"] += sum(count > 1 for count in rounds.values())
@@ -238,9 +342,15 @@ def problems(fleet: Fleet, told: Told) -> dict[str, int]:
     return dict(found)
 
 
+def batched(ids: list[str]) -> list[list[str]]:
+    return [ids[begin : begin + 500] for begin in range(0, len(ids), 500)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--servers", type=int, default=200, help="kills of them")
+    parser.add_argument("--databases", type=int, default=200, help="kills of it")
+    parser.add_argument("--minutes", type=float, default=600.0, help="at most, the kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--bucket", action="store_true", help="pictures in an object store")
@@ -251,11 +361,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="imagesieve-kills-") as name:
             fleet = Fleet(Path(name), database, objects)
             try:
-                chance = random.Random(given.seed)
-                work = kills(fleet, told, n=given.n, callers=given.callers, chance=chance)
-                done = asyncio.run(work)
-                killed_s = time.monotonic() - started
-                bad = {"flags lost": lost_flags(fleet, told), **problems(fleet, told)}
+                lost = asyncio.run(kill_and_look(fleet, told, given))
+                stuck = fleet.kills["not recovered from"] + fleet.kills["broke off"]
+                bad = {"flags lost": lost, "not recovered": stuck, **problems(fleet, told)}
             finally:
                 fleet.close()
     finally:
@@ -263,12 +371,10 @@ def main() -> int:
         if objects is not None:
             objects.close()
     figures = {
-        "n": given.n,
         "seed": given.seed,
-        "kills of servers": done[0] + done[1],
-        "kills of the database": done[2],
-        "kills of the object store": done[3],
-        "duration_s": round(killed_s, 1),
+        "callers": given.callers,
+        "kills": dict(fleet.kills),
+        "duration_s": round(time.monotonic() - started, 1),
         "acknowledged flags": len(told.flags),
         "acknowledged decisions": len(told.decisions),
         "problems": bad,
