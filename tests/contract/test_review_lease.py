@@ -288,6 +288,7 @@ def test_old_claims_are_forgotten_but_the_items_are_not(desk: Desk) -> None:
     lease = desk.lease()
     release(desk, lease)
     desk.clock.advance(25 * 3600.0)
+    desk.store.expire_leases()
     desk.lease()
     with pytest.raises(LeaseLost):
         release(desk, lease)

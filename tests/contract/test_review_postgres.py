@@ -322,7 +322,7 @@ def test_contesting_and_flagging_again_at_once_leave_one_open_item(
         (result,) = flagged.result(60.0)
         item = desk.item(kept.item_id)
         assert item.state is State.READY or item.attached_to == result.item_id  # type: ignore[union-attr]
-        desk.decide(desk.lease())
+        desk.decide(desk.lease(reviewer="ben"), reviewer="ben")
         assert desk.item(kept.item_id).state is State.DECIDED
 
 

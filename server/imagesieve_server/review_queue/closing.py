@@ -51,7 +51,12 @@ def say(
         effective=effective,
         round=item.round + (1 if step is not None and step.new_round else 0),
     )
-    fields: dict[str, Any] = {"decisions": row.seq, "chain_head": row.hash, **(changes or {})}
+    fields: dict[str, Any] = {
+        "decisions": row.seq,
+        "chain_head": row.hash,
+        "spoken_by": row.reviewer,
+        **(changes or {}),
+    }
     if effective:
         fields |= {"decided_at": now, "attached_to": None}
     after = moves.move(

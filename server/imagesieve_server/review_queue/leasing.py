@@ -1,4 +1,4 @@
-"""Claim, extend, release, expire, requeue: who may work on an item, and until when.
+"""Extend, release, expire, requeue: who may work on an item, and until when.
 
 Knows the rules of leases. A token is fresh for each claim and is compared, never
 interpreted; that a lease has ended is judged by the store's clock alone.
@@ -6,65 +6,17 @@ interpreted; that a lease has ended is judged by the store's clock alone.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
-from imagesieve_server.core.errors import InvalidRequest, LeaseLost
-from imagesieve_server.core.review import LEASE_MAX_S, OPEN, Cause, ClaimRequest, Item, Lease, State
+from imagesieve_server.core.errors import LeaseLost
+from imagesieve_server.core.review import LEASE_MAX_S, OPEN, Cause, Item, Lease, State
 from imagesieve_server.core.review_rules import after_expiry, extended_until
 from imagesieve_server.review_queue import checks, moves, reading
-from imagesieve_server.review_queue.backend import Overtaken
-from imagesieve_server.review_queue.rows import ClaimRow, ItemRow, Transaction
+from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
 LEASE_MIN_S = 1.0
 KEEP_CLAIMS_S = 24 * 3600.0
 """How long an ended claim is remembered, seconds, so that a repeated release is recognised."""
-
-
-def claim(tx: Transaction, request: ClaimRequest) -> Lease | None:
-    """Lease the first ready item by rank, or return the lease this claim_id already has."""
-    _check_claim(request)
-    tx.hold(request.tenant, [f"claim {request.claim_id}"])
-    now = tx.now()
-    expire(tx, request.tenant)
-    live = tx.live_claim(request.tenant, request.claim_id)
-    if live is not None:
-        if live.reviewer != request.reviewer:
-            raise InvalidRequest("claim_id", "belongs to another reviewer's claim")
-        row = moves.require_item(tx, request.tenant, live.item_id)
-        if row.token != live.token:
-            raise Overtaken("the lease ended at the same moment; try again")
-        return _lease(tx, row)
-    ready = tx.next_ready(
-        request.tenant,
-        tier=request.tier,
-        categories=request.categories,
-        reviewer=request.reviewer,
-        item_id=request.item_id,
-        excluding=request.excluding,
-    )
-    if ready is None:
-        return None
-    tx.drop_claims(request.tenant, ended_before=now - KEEP_CLAIMS_S)
-    token = secrets.token_urlsafe(24)
-    fields = {
-        "token": token,
-        "claimed_by": request.reviewer,
-        "claimed_at": now,
-        "lease_until": now + request.lease_s,
-    }
-    leased = moves.move(tx, ready, Cause.CLAIM, now=now, actor=request.reviewer, changes=fields)
-    tx.add_claim(
-        ClaimRow(
-            tenant=request.tenant,
-            token=token,
-            claim_id=request.claim_id,
-            item_id=leased.item_id,
-            reviewer=request.reviewer,
-            claimed_at=now,
-        )
-    )
-    return _lease(tx, leased)
 
 
 def extend(tx: Transaction, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
@@ -80,7 +32,7 @@ def extend(tx: Transaction, *, tenant: str, item_id: str, token: str, lease_s: f
     )
     after = replace(row, lease_until=until, version=row.version + 1)
     moves.save(tx, row, after)
-    return _lease(tx, after)
+    return lease_of(after, reading.item_of(tx, after))
 
 
 def release(tx: Transaction, *, tenant: str, item_id: str, token: str) -> Item:
@@ -123,6 +75,13 @@ def expire(tx: Transaction, tenant: str | None) -> int:
     return len(due)
 
 
+def upkeep(tx: Transaction) -> int:
+    """End every lease that is over and forget claims that ended long ago; how many leases."""
+    ended = expire(tx, None)
+    tx.drop_claims(ended_before=tx.now() - KEEP_CLAIMS_S)
+    return ended
+
+
 def _given_back(tx: Transaction, row: ItemRow, token: str) -> bool:
     """Whether the token's lease ended without a decision and nobody else needs to know."""
     claimed = tx.claim(row.tenant, token)
@@ -134,17 +93,7 @@ def _given_back(tx: Transaction, row: ItemRow, token: str) -> bool:
     return expired and row.state is not State.LEASED
 
 
-def _lease(tx: Transaction, row: ItemRow) -> Lease:
+def lease_of(row: ItemRow, item: Item) -> Lease:
     assert row.token is not None  # it is leased
     assert row.lease_until is not None
-    return Lease(item=reading.item_of(tx, row), token=row.token, lease_until=row.lease_until)
-
-
-def _check_claim(request: ClaimRequest) -> None:
-    checks.text("claim_id", request.claim_id, required=True)
-    checks.text("reviewer", request.reviewer, required=True)
-    checks.text("item_id", request.item_id)
-    checks.texts("categories", request.categories)
-    checks.texts("excluding", request.excluding)
-    checks.within("tier", request.tier, low=1, high=99)
-    checks.within("lease_s", request.lease_s, low=LEASE_MIN_S, high=LEASE_MAX_S)
+    return Lease(item=item, token=row.token, lease_until=row.lease_until)

@@ -98,6 +98,13 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
     def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]:
         return known_of(self._t.payloads, tenant, request_ids)
 
+    def answers(
+        self, tenant: str, request_ids: Sequence[str]
+    ) -> Mapping[str, tuple[SubmissionRow, PayloadRow]]:
+        payloads = self.payloads(tenant, request_ids)
+        found = self.submissions(tenant, request_ids).items()
+        return {request_id: (row, payloads[request_id]) for request_id, row in found}
+
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
         return known_of(self._t.evidence, tenant, sha256s)
 
@@ -177,11 +184,12 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
         rows.sort(key=lambda row: (row.received_at, row.request_id))
         return [row.request_id for row in rows]
 
-    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None:
-        for row in self._t.claims.values():
-            if (row.tenant, row.claim_id) == (tenant, claim_id) and row.ended_at is None:
-                return row
-        return None
+    def live_claims(self, tenant: str, claim_ids: Sequence[str]) -> Mapping[str, ClaimRow]:
+        return {
+            row.claim_id: row
+            for row in self._t.claims.values()
+            if row.tenant == tenant and row.claim_id in claim_ids and row.ended_at is None
+        }
 
     def claim(self, tenant: str, token: str) -> ClaimRow | None:
         return self._t.claims.get((tenant, token))
@@ -274,16 +282,17 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
         key = (row.tenant, row.item_id)
         self._put(self._t.decisions, key, (*self._t.decisions.get(key, ()), row))
 
-    def add_claim(self, row: ClaimRow) -> None:
-        self._insert(self._t.claims, (row.tenant, row.token), row)
+    def add_claims(self, rows: Sequence[ClaimRow]) -> None:
+        for row in rows:
+            self._insert(self._t.claims, (row.tenant, row.token), row)
 
     def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None:
         ended = replace(self._t.claims[tenant, token], ended_at=at, ended_by=cause)
         self._put(self._t.claims, (tenant, token), ended)
 
-    def drop_claims(self, tenant: str, *, ended_before: float) -> None:
+    def drop_claims(self, *, ended_before: float) -> None:
         for key, row in list(self._t.claims.items()):
-            if row.tenant == tenant and row.ended_at is not None and row.ended_at < ended_before:
+            if row.ended_at is not None and row.ended_at < ended_before:
                 self._undo.append(partial(self._t.claims.__setitem__, key, row))
                 del self._t.claims[key]
 

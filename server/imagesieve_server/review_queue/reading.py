@@ -64,18 +64,16 @@ def items_of(tx: Transaction, tenant: str, rows: Sequence[ItemRow]) -> list[Item
     """The items of one tenant's rows, with a fixed number of reads for all of them."""
     shown = [row.shown_request_id for row in rows]
     sha256s = sorted({row.sha256 for row in rows})
-    submissions = tx.submissions(tenant, shown)
-    payloads = tx.payloads(tenant, shown)
+    answers = tx.answers(tenant, shown)
     evidence = tx.evidence(tenant, sha256s)
     decisions: dict[str, list[DecisionRecord]] = {}
-    for decision in tx.decisions(tenant, [row.item_id for row in rows]):
+    for decision in tx.decisions(tenant, [row.item_id for row in rows if row.decisions]):
         decisions.setdefault(decision.item_id, []).append(decision_of(decision))
     closed = tx.closed_decisions(tenant, sha256s)
     return [
         _item(
             row,
-            submissions[row.shown_request_id],
-            payloads[row.shown_request_id],
+            *answers[row.shown_request_id],
             evidence[row.sha256],
             decisions=tuple(decisions.get(row.item_id, ())),
             earlier=_earlier(row, closed),

@@ -49,7 +49,8 @@ class Earlier:
             model_version=flag.model_version,
         )
         row = closing.sealed(item, word, (), now=now, effective=True, round=item.round)
-        return replace(item, decisions=1, chain_head=row.hash, decided_at=now), row
+        spoken = replace(item, decisions=1, chain_head=row.hash, spoken_by=row.reviewer)
+        return replace(spoken, decided_at=now), row
 
 
 def look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> dict[str, Earlier]:

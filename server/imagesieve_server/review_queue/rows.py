@@ -53,6 +53,7 @@ class ItemRow:
     blind: bool = False
     decided_at: float | None = None
     decisions: int = 0
+    spoken_by: str = ""  # the reviewer of the last of them
     chain_head: str = ""
     version: int = 1
 
@@ -175,7 +176,7 @@ class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
     def hold(self, tenant: str, names: Sequence[str]) -> None:
         """Wait until no other transaction holds one of these names, and hold them until the
         end. Whoever adds or removes what refers to bytes holds their sha256, tenants in order
-        and before any item is read; whoever claims, the claim."""
+        and before any item is read; whoever claims, the claims."""
         ...
 
     # --- reads: lists in the order stated, mappings without the keys that are unknown ---
@@ -185,6 +186,12 @@ class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
     ) -> Mapping[str, SubmissionRow]: ...
 
     def payloads(self, tenant: str, request_ids: Sequence[str]) -> Mapping[str, PayloadRow]: ...
+
+    def answers(
+        self, tenant: str, request_ids: Sequence[str]
+    ) -> Mapping[str, tuple[SubmissionRow, PayloadRow]]:
+        """Both at once."""
+        ...
 
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]: ...
 
@@ -239,7 +246,9 @@ class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
         """An item's submissions by (received_at, request_id)."""
         ...
 
-    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None: ...
+    def live_claims(self, tenant: str, claim_ids: Sequence[str]) -> Mapping[str, ClaimRow]:
+        """By claim_id."""
+        ...
 
     def claim(self, tenant: str, token: str) -> ClaimRow | None: ...
 
@@ -297,7 +306,9 @@ class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
         """Insert, or mark evidence that was removed as stored again."""
         ...
 
-    def add_audit(self, rows: Sequence[AuditRow]) -> None: ...
+    def add_audit(self, rows: Sequence[AuditRow]) -> None:
+        """May be written as late as the end of the transaction, many together."""
+        ...
 
     def add_counts(self, counts: Sequence[AuditCount]) -> None:
         """Add to what was counted of each key, which is all but the last two fields."""
@@ -305,11 +316,13 @@ class Transaction(FigureReads, QualityReads, WebhookRows, Protocol):
 
     def add_decision(self, row: DecisionRow) -> None: ...
 
-    def add_claim(self, row: ClaimRow) -> None: ...
+    def add_claims(self, rows: Sequence[ClaimRow]) -> None: ...
 
     def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None: ...
 
-    def drop_claims(self, tenant: str, *, ended_before: float) -> None: ...
+    def drop_claims(self, *, ended_before: float) -> None:
+        """Remove ended claims of all tenants, some of them at a time."""
+        ...
 
     def next_positions(self, tenant: str, count: int) -> int:
         """Reserve ``count`` event positions of the tenant; returns the first. Whoever holds

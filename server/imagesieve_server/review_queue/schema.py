@@ -90,6 +90,7 @@ item = sa.Table(
     _time("decided_at", nullable=True),
     _int("decisions"),  # rows in the item's chain
     _text("chain_head"),  # hash of the last of them
+    _text("spoken_by"),  # its reviewer; "" where there is none
     _int("version"),  # + 1 with every change
     _one_of("state", STATES),
     _one_of("verdict", [verdict.value for verdict in Verdict]),
@@ -99,6 +100,18 @@ item = sa.Table(
         "ix_item_ready",
         "tenant",
         "tier",
+        "spoken_by",
+        "rank",
+        "item_id",
+        sqlite_where=sa.text("state = 'READY'"),
+        postgresql_where=sa.text("state = 'READY'"),
+    ),
+    sa.Index(
+        "ix_item_ready_category",
+        "tenant",
+        "tier",
+        "spoken_by",
+        "category",
         "rank",
         "item_id",
         sqlite_where=sa.text("state = 'READY'"),
@@ -204,7 +217,12 @@ claim = sa.Table(
     sa.Column("ended_by", sa.Text, nullable=True),  # a Cause
     _of_item(),
     sa.CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended"),
-    sa.Index("ix_claim_ended", "tenant", "ended_at"),
+    sa.Index(
+        "ix_claim_ended",
+        "ended_at",
+        sqlite_where=sa.text("ended_at IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    ),
     sa.Index("ix_claim_taken", "tenant", "reviewer", "claimed_at"),
     sa.Index(
         "uq_claim_live",

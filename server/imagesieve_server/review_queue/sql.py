@@ -32,11 +32,11 @@ from imagesieve_server.review_queue.rows import (
     Transaction,
 )
 from imagesieve_server.review_queue.sql_reads import SqlReads
-from imagesieve_server.review_queue.sql_rows import columns_of
+from imagesieve_server.review_queue.sql_rows import changed_columns, columns_of
 from imagesieve_server.review_queue.sql_webhooks import SqlWebhooks
 
-DROP_CLAIMS_MAX = 200
-"""Ended claims that one claim removes at most: it must not pay for a busy week."""
+DROP_CLAIMS_MAX = 1000
+"""Ended claims that are removed at once: nobody shall wait for a busy week."""
 
 Hold = Callable[[sa.Connection, str, Sequence[str]], None]
 """Waits for a tenant's names and holds them until the transaction's end."""
@@ -98,12 +98,14 @@ class SqlBackend:
     def _transaction(self, engine: sa.Engine, *, writes: bool) -> Iterator[Transaction]:
         try:
             with engine.begin() as connection:
-                yield SqlTransaction(
+                transaction = SqlTransaction(
                     connection=connection,
                     clock=self._clock,
                     writes=writes,
                     hold=self._dialect.hold,
                 )
+                yield transaction
+                transaction.flush()
         except SQLAlchemyError as problem:
             if self._dialect.overtaken(problem):
                 raise Overtaken("another transaction was faster; try again") from problem
@@ -125,6 +127,16 @@ class SqlTransaction(SqlReads, SqlWebhooks):
     ) -> None:
         super().__init__(connection=connection, clock=clock, writes=writes)
         self._hold = hold
+        self._audit: list[AuditRow] = []
+
+    def flush(self) -> None:
+        """Write what was put off, before anybody reads it."""
+        rows, self._audit = self._audit, []
+        self._insert(t.audit, rows)
+
+    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
+        self.flush()
+        return super().audit(tenant, item_id)
 
     def hold(self, tenant: str, names: Sequence[str]) -> None:
         if names:
@@ -186,7 +198,7 @@ class SqlTransaction(SqlReads, SqlWebhooks):
                 )
 
     def add_audit(self, rows: Sequence[AuditRow]) -> None:
-        self._insert(t.audit, rows)
+        self._audit += rows
 
     def add_counts(self, counts: Sequence[AuditCount]) -> None:
         columns = t.audit_count.c
@@ -205,8 +217,8 @@ class SqlTransaction(SqlReads, SqlWebhooks):
     def add_decision(self, row: DecisionRow) -> None:
         self._insert(t.decision, [row])
 
-    def add_claim(self, row: ClaimRow) -> None:
-        self._insert(t.claim, [row])
+    def add_claims(self, rows: Sequence[ClaimRow]) -> None:
+        self._insert(t.claim, rows)
 
     def end_claim(self, tenant: str, token: str, *, at: float, cause: Cause) -> None:
         self._connection.execute(
@@ -215,16 +227,16 @@ class SqlTransaction(SqlReads, SqlWebhooks):
             .values(ended_at=at, ended_by=cause.value)
         )
 
-    def drop_claims(self, tenant: str, *, ended_before: float) -> None:
+    def drop_claims(self, *, ended_before: float) -> None:
         claim = t.claim.c
         old = (
-            sa.select(claim.token)
-            .where(claim.tenant == tenant, claim.ended_at < ended_before)
+            sa.select(claim.tenant, claim.token)
+            .where(claim.ended_at < ended_before)
             .limit(DROP_CLAIMS_MAX)
             .with_for_update(skip_locked=True)
         )
         self._connection.execute(
-            sa.delete(t.claim).where(claim.tenant == tenant, claim.token.in_(old))
+            sa.delete(t.claim).where(sa.tuple_(claim.tenant, claim.token).in_(old))
         )
 
     def next_positions(self, tenant: str, count: int) -> int:
@@ -258,7 +270,7 @@ class SqlTransaction(SqlReads, SqlWebhooks):
             .where(item.tenant == before.tenant, item.item_id == before.item_id)
             .where(item.state == before.state.value, item.version == before.version)
             .where(item.token.is_not_distinct_from(before.token))
-            .values(**columns_of(after))
+            .values(**changed_columns(before, after))
         )
         return changed.rowcount == 1
 

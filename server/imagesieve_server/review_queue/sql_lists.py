@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,8 +34,12 @@ class SqlLists:
         last = self._connection.execute(place.limit(1).offset(wanted.look_at - 1)).first()
         return Found(rows=rows, reached=None if last is None else (last.enqueued_at, last.item_id))
 
-    def _items(self, query: sa.Select[Any]) -> list[ItemRow]:
-        return [value_of(ItemRow, row) for row in self._connection.execute(query).mappings()]
+    def _items(
+        self, query: sa.Select[Any], values: Mapping[str, Any] | None = None
+    ) -> list[ItemRow]:
+        return [
+            value_of(ItemRow, row) for row in self._connection.execute(query, values).mappings()
+        ]
 
 
 def _in_range(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from imagesieve_server.core.review import Cause
-from imagesieve_server.core.review_rules import OTHERS_FIRST_S
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.quality_rows import SaidAfter
 from imagesieve_server.review_queue.rows import DecisionRow
@@ -53,10 +53,12 @@ class SqlQuality:
         return [value_of(DecisionRow, row) for row in found]
 
 
-def barred(reviewer: str, *, now: float) -> sa.Exists:
-    """``review_rules.is_barred`` by one of the reviewer's words on the item."""
-    item, decision = t.item.c, t.decision.c
-    since = now - OTHERS_FIRST_S
+def barred(
+    item: Any, *, reviewer: sa.BindParameter[str], since: sa.BindParameter[float]
+) -> sa.Exists:
+    """``review_rules.is_barred`` by one of the reviewer's words on the item of these columns.
+    ``since``: ``OTHERS_FIRST_S`` ago."""
+    decision = t.decision.c
     present = sa.and_(
         decision.round == item.round,
         sa.or_(decision.tier == item.tier, decision.decided_at > since),

@@ -26,15 +26,15 @@ from imagesieve_server.review_queue.rows import (
     PayloadRow,
     SubmissionRow,
 )
+from imagesieve_server.review_queue.sql_claims import SqlClaims
 from imagesieve_server.review_queue.sql_figures import SqlFigures
-from imagesieve_server.review_queue.sql_lists import SqlLists
-from imagesieve_server.review_queue.sql_quality import SqlQuality, barred
-from imagesieve_server.review_queue.sql_rows import value_of
+from imagesieve_server.review_queue.sql_quality import SqlQuality
+from imagesieve_server.review_queue.sql_rows import names_of, value_of
 
 R = TypeVar("R")
 
 
-class SqlReads(SqlLists, SqlFigures, SqlQuality):
+class SqlReads(SqlClaims, SqlFigures, SqlQuality):
     """One open transaction, its reads."""
 
     def __init__(
@@ -61,6 +61,23 @@ class SqlReads(SqlLists, SqlFigures, SqlQuality):
             return {}
         query = _among(t.submission_payload, tenant, t.submission_payload.c.request_id, request_ids)
         return {row.request_id: row for row in self._rows(PayloadRow, query)}
+
+    def answers(
+        self, tenant: str, request_ids: Sequence[str]
+    ) -> Mapping[str, tuple[SubmissionRow, PayloadRow]]:
+        if not request_ids:
+            return {}
+        payload = t.submission_payload.c
+        wide = (payload[name] for name in names_of(PayloadRow) if name not in t.submission.c)
+        query = (
+            _among(t.submission, tenant, t.submission.c.request_id, request_ids)
+            .add_columns(*wide)
+            .join(t.submission_payload)
+        )
+        return {
+            row["request_id"]: (value_of(SubmissionRow, row), value_of(PayloadRow, row))
+            for row in self._connection.execute(query).mappings()
+        }
 
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
         if not sha256s:
@@ -112,32 +129,6 @@ class SqlReads(SqlLists, SqlFigures, SqlQuality):
         )
         return self._rows(ItemRow, query)
 
-    def next_ready(
-        self,
-        tenant: str,
-        *,
-        tier: int,
-        categories: Sequence[str],
-        reviewer: str,
-        item_id: str = "",
-        excluding: Sequence[str] = (),
-    ) -> ItemRow | None:
-        item = t.item.c
-        query = (
-            sa.select(t.item)
-            .where(item.tenant == tenant, item.state == _written(State.READY), item.tier == tier)
-            .where(sa.or_(item.decisions == 0, ~barred(reviewer, now=self.now())))
-            .order_by(item.rank, item.item_id)
-            .limit(1)
-        )
-        if categories:
-            query = query.where(item.category.in_(categories))
-        if item_id:
-            query = query.where(item.item_id == item_id)
-        if excluding:
-            query = query.where(item.item_id.not_in(excluding))
-        return self._row(ItemRow, self._locked(query, skip_locked=True))
-
     def due_leases(self, tenant: str | None, now: float) -> Sequence[ItemRow]:
         query = sa.select(t.item).where(
             t.item.c.state == _written(State.LEASED), t.item.c.lease_until <= now
@@ -170,9 +161,10 @@ class SqlReads(SqlLists, SqlFigures, SqlQuality):
         )
         return self._connection.execute(query).scalars().all()
 
-    def live_claim(self, tenant: str, claim_id: str) -> ClaimRow | None:
-        query = _among(t.claim, tenant, t.claim.c.claim_id, [claim_id])
-        return self._row(ClaimRow, query.where(t.claim.c.ended_at.is_(None)))
+    def live_claims(self, tenant: str, claim_ids: Sequence[str]) -> Mapping[str, ClaimRow]:
+        query = _among(t.claim, tenant, t.claim.c.claim_id, claim_ids)
+        found = self._rows(ClaimRow, query.where(t.claim.c.ended_at.is_(None)))
+        return {row.claim_id: row for row in found}
 
     def claim(self, tenant: str, token: str) -> ClaimRow | None:
         return self._row(ClaimRow, _among(t.claim, tenant, t.claim.c.token, [token]))

@@ -28,18 +28,28 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 """How a column's value becomes the row's; the others are as they are."""
 
 
+def names_of(row_class: type[Any]) -> tuple[str, ...]:
+    """The names of its columns."""
+    return tuple(field.name for field in dataclasses.fields(row_class))
+
+
 def value_of(row_class: type[R], row: sa.RowMapping) -> R:
     """The row's value."""
-    return row_class(**{name: _value(row_class, name, row[name]) for name in _names(row_class)})
+    return row_class(**{name: _value(row_class, name, row[name]) for name in names_of(row_class)})
 
 
 def columns_of(row: Any) -> dict[str, Any]:
     """The value's columns. Enums are strings by themselves; JSON takes lists and dicts."""
-    return {name: _plain(getattr(row, name)) for name in _names(type(row))}
+    return {name: _plain(getattr(row, name)) for name in names_of(type(row))}
 
 
-def _names(row_class: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(row_class))
+def changed_columns(before: Any, after: Any) -> dict[str, Any]:
+    """The columns of ``after`` that are not as they were."""
+    return {
+        name: _plain(getattr(after, name))
+        for name in names_of(type(after))
+        if getattr(after, name) != getattr(before, name)
+    }
 
 
 def _value(row_class: type[Any], name: str, value: Any) -> Any:

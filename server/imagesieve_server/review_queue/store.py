@@ -27,6 +27,7 @@ from imagesieve_server.core.review import (
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue import (
+    claiming,
     deciding,
     erasing,
     events,
@@ -61,6 +62,11 @@ class ReviewStore(Protocol):
 
     def claim(self, request: ClaimRequest) -> Lease | None: ...
 
+    def claims(self, requests: Sequence[ClaimRequest]) -> list[Lease | RequestError | None]:
+        """Several in one transaction; a bad one is answered with its error (InvalidRequest) at
+        its place and leaves the others alone."""
+        ...
+
     def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease: ...
 
     def release(self, *, tenant: str, item_id: str, token: str) -> Item: ...
@@ -76,8 +82,9 @@ class ReviewStore(Protocol):
     def stats(self, *, tenant: str | None) -> QueueStats: ...
 
     def expire_leases(self) -> int:
-        """End every lease that is over, of all tenants; returns how many. (A claim does so
-        for its tenant by itself; this keeps figures and lists true while nobody claims.)"""
+        """End every lease that is over, of all tenants, and forget old claims; how many
+        leases. (A claim ends its tenant's by itself; this keeps figures and lists true while
+        nobody claims.)"""
         ...
 
     def history(self, *, tenant: str, item_id: str) -> tuple[AuditRow, ...]: ...
@@ -158,7 +165,13 @@ class RuledStore:
             return recording.answers_of(tx, tenant, asked)
 
     def claim(self, request: ClaimRequest) -> Lease | None:
-        return self.transact(lambda tx: leasing.claim(tx, request))
+        (result,) = self.claims([request])
+        if isinstance(result, RequestError):
+            raise result
+        return result
+
+    def claims(self, requests: Sequence[ClaimRequest]) -> list[Lease | RequestError | None]:
+        return self.transact(lambda tx: claiming.claim(tx, requests))
 
     def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
         return self.transact(
@@ -193,7 +206,7 @@ class RuledStore:
             return reading.stats(tx, tenant)
 
     def expire_leases(self) -> int:
-        return self.transact(lambda tx: leasing.expire(tx, None))
+        return self.transact(lambda tx: leasing.upkeep(tx))
 
     def reopen(self, request: ReopenRequest) -> Item:
         return self.transact(lambda tx: reopening.reopen(tx, request))

@@ -68,6 +68,7 @@ def _item() -> None:
         sa.Column("decided_at", sa.Double(), nullable=True),
         sa.Column("decisions", sa.Integer(), nullable=False),
         sa.Column("chain_head", sa.Text(), nullable=False),
+        sa.Column("spoken_by", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.CheckConstraint(
             "(state = 'LEASED') = (lease_until IS NOT NULL)", name=op.f("ck_item_lease")
@@ -80,58 +81,33 @@ def _item() -> None:
         sa.CheckConstraint("verdict IN ('ALLOW', 'REVIEW', 'BLOCK')", name=op.f("ck_item_verdict")),
         sa.PrimaryKeyConstraint("tenant", "item_id", name=op.f("pk_item")),
     )
-    op.create_index(
-        "ix_item_attached",
-        "item",
-        ["tenant", "attached_to"],
-        unique=False,
-        sqlite_where=sa.text("attached_to IS NOT NULL"),
-        postgresql_where=sa.text("attached_to IS NOT NULL"),
-    )
+    _partial("ix_item_attached", "item", ["tenant", "attached_to"], "attached_to IS NOT NULL")
     op.create_index("ix_item_bytes", "item", ["tenant", "sha256"], unique=False)
-    op.create_index(
-        "ix_item_decided",
-        "item",
-        ["decided_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'DECIDED'"),
-        postgresql_where=sa.text("state = 'DECIDED'"),
-    )
+    _partial("ix_item_decided", "item", ["decided_at"], "state = 'DECIDED'")
     op.create_index("ix_item_group", "item", ["tenant", "group_id"], unique=False)
-    op.create_index(
-        "ix_item_leased",
-        "item",
-        ["tenant", "lease_until"],
-        unique=False,
-        sqlite_where=sa.text("state = 'LEASED'"),
-        postgresql_where=sa.text("state = 'LEASED'"),
-    )
+    _partial("ix_item_leased", "item", ["tenant", "lease_until"], "state = 'LEASED'")
     op.create_index(
         "ix_item_listed", "item", ["tenant", "state", "enqueued_at", "item_id"], unique=False
     )
-    op.create_index(
+    _partial(
         "ix_item_ready",
         "item",
-        ["tenant", "tier", "rank", "item_id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'READY'"),
-        postgresql_where=sa.text("state = 'READY'"),
+        ["tenant", "tier", "spoken_by", "rank", "item_id"],
+        "state = 'READY'",
     )
-    op.create_index(
-        "ix_item_spoken",
+    _partial(
+        "ix_item_ready_category",
         "item",
-        ["tenant"],
-        unique=False,
-        sqlite_where=sa.text("state = 'READY' AND decisions > 0"),
-        postgresql_where=sa.text("state = 'READY' AND decisions > 0"),
+        ["tenant", "tier", "spoken_by", "category", "rank", "item_id"],
+        "state = 'READY'",
     )
-    op.create_index(
+    _partial("ix_item_spoken", "item", ["tenant"], "state = 'READY' AND decisions > 0")
+    _partial(
         "uq_item_open",
         "item",
         ["tenant", "sha256"],
+        "state IN ('LEASED', 'PARKED', 'READY')",
         unique=True,
-        sqlite_where=sa.text("state IN ('LEASED', 'PARKED', 'READY')"),
-        postgresql_where=sa.text("state IN ('LEASED', 'PARKED', 'READY')"),
     )
 
 
@@ -212,16 +188,9 @@ def _claim() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant", "token", name=op.f("pk_claim")),
     )
-    op.create_index("ix_claim_ended", "claim", ["tenant", "ended_at"], unique=False)
+    _partial("ix_claim_ended", "claim", ["ended_at"], "ended_at IS NOT NULL")
     op.create_index("ix_claim_taken", "claim", ["tenant", "reviewer", "claimed_at"], unique=False)
-    op.create_index(
-        "uq_claim_live",
-        "claim",
-        ["tenant", "claim_id"],
-        unique=True,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
+    _partial("uq_claim_live", "claim", ["tenant", "claim_id"], "ended_at IS NULL", unique=True)
 
 
 def _decision() -> None:
@@ -258,13 +227,11 @@ def _decision() -> None:
             "tenant", "item_id", "token", name=op.f("uq_decision_tenant_item_id_token")
         ),
     )
-    op.create_index(
+    _partial(
         "ix_decision_said",
         "decision",
         ["tenant", "decided_at", "reviewer", "outcome"],
-        unique=False,
-        sqlite_where=sa.text("token IS NOT NULL"),
-        postgresql_where=sa.text("token IS NOT NULL"),
+        "token IS NOT NULL",
     )
 
 
@@ -348,3 +315,11 @@ def _secret() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_secret")),
     )
     op.bulk_insert(table, [{"name": "cursor", "value": secrets.token_hex(32)}])
+
+
+def _partial(
+    name: str, table: str, columns: list[str], where: str, *, unique: bool = False
+) -> None:
+    """An index of some of the rows."""
+    some = sa.text(where)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=some, postgresql_where=some)
