@@ -47,13 +47,17 @@ class Kept(Generic[T]):
         paths: Sequence[Path],
         read: Callable[[tuple[bytes, ...]], T],
         metrics: KeptMetrics,
+        further: Callable[[tuple[bytes, ...]], Sequence[Path]] = lambda contents: (),
         applied: Callable[[T], None] = lambda value: None,
     ) -> None:
         """``read`` makes the value of the files' contents or raises ConfigError; it runs in a
-        thread while ``watch`` does. ``applied`` is told each value that comes into force."""
+        thread while ``watch`` does. ``further`` are files that the contents name, which are
+        looked at and handed to ``read`` behind the others. ``applied`` is told each value that
+        comes into force."""
         self._name = name
         self._paths = tuple(paths)
         self._read = read
+        self._further = further
         self._metrics = metrics
         self._applied = applied
         self._seen = ""  # digest of the contents looked at last, or what was wrong
@@ -101,6 +105,7 @@ class Kept(Generic[T]):
         """The value of contents not seen before, None where they are the same as last time."""
         try:
             contents = read_contents(self._paths)
+            contents += read_contents(self._further(contents))
         except ConfigError as error:
             if error.message == self._seen:
                 return None

@@ -22,6 +22,7 @@ from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.policy import Mode
 from imagesieve_server.core.review import QueueStats, State
 from imagesieve_server.core.verdict import Band, ReasonCode, Verdict
+from imagesieve_server.core.webhook_port import Figures
 from imagesieve_server.embedding_store.writer import EmbeddingMetrics
 from imagesieve_server.grpc_api.admission import AdmissionMetrics, Shed
 from imagesieve_server.grpc_api.interceptors import RpcMetrics
@@ -67,6 +68,9 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     metrics.call_refused("UNKNOWN_TOKEN")
     metrics.file_reload("callers", ok=True)
     metrics.file_reload("tls", ok=False)
+    metrics.webhook_endpoints(["uploads"])
+    metrics.webhook_attempt("uploads", "told")
+    metrics.webhook_figures("uploads", Figures(oldest_at=90.0, retrying=3, dead=1, now=100.0))
     metrics.certificate_expiry("server", at=2e9)
     metrics.in_flight(images=3, views=4.5, size_bytes=300, wait_s=0.5)
     metrics.images_shed(2, reason="room")
@@ -447,3 +451,17 @@ def test_a_metrics_port_that_is_taken_is_an_operators_error(metrics: PrometheusM
             MetricsServer(registry=metrics.registry, port=server.port)
     finally:
         server.stop()
+
+
+def test_an_endpoint_that_is_no_longer_told_has_no_age(metrics: PrometheusMetrics) -> None:
+    metrics.webhook_endpoints(["one", "two"])
+    for name in ("one", "two"):
+        metrics.webhook_figures(name, Figures(oldest_at=90.0, retrying=3, dead=1, now=100.0))
+    metrics.webhook_endpoints(["two"])
+    metrics.webhook_figures("two", Figures(oldest_at=None, retrying=0, dead=0, now=100.0))
+    sample = metrics.registry.get_sample_value
+    age = "imagesieve_webhook_oldest_untold_age_seconds"
+    assert sample(age, {"endpoint": "one"}) is None
+    assert sample(age, {"endpoint": "two"}) == 0.0
+    told = {"endpoint": "two", "result": "told"}
+    assert sample("imagesieve_webhook_attempts_total", told) == 0.0

@@ -26,6 +26,7 @@ from imagesieve_server.assembly.judging import (
     build_encoder,
     build_policies,
 )
+from imagesieve_server.assembly.webhooks import start_webhooks
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.content_cache import ContentCache
@@ -104,6 +105,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         _look_after(settings, policies, queue, metrics, stack)
         metrics_port = _metrics_port(settings, metrics, stack)
+        await start_webhooks(settings, queue, metrics, stack)
         figures = QueueFigures(calls=queue.calls)
         console_port = await start_console(settings, queue, figures, policies, metrics, stack)
         port = await server.start()

@@ -70,6 +70,16 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """Decisions told to other services."""
+
+    endpoints: str = setting(
+        "",
+        "TOML file of who is told of decisions, in force once changed; empty tells nobody",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleSettings:
     """The reviewers' web pages."""
 

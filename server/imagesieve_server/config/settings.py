@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imagesieve_server.config.reviewing import ConsoleSettings, QueueSettings
+from imagesieve_server.config.reviewing import ConsoleSettings, QueueSettings, WebhookSettings
 from imagesieve_server.config.serving import (
     EmbeddingSettings,
     ImageSettings,
@@ -27,5 +27,6 @@ class Settings:
     images: ImageSettings = field(default_factory=ImageSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     log: LogSettings = field(default_factory=LogSettings)

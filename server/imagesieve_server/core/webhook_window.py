@@ -27,6 +27,7 @@ class Window:
         self._told: list[Work] = []
         self._failed: list[Failed] = []
         self._behind: list[Work] = []
+        self._fates = 0
 
     @property
     def read_to(self) -> int:
@@ -44,6 +45,11 @@ class Window:
         return len(self._ready)
 
     @property
+    def unsettled(self) -> int:
+        """Fates since the last ``drain``."""
+        return self._fates
+
+    @property
     def in_flight(self) -> int:
         return len(self._in_flight)
 
@@ -54,6 +60,7 @@ class Window:
             self._read_to = work.position
             if work.item_id in blocked:
                 self._behind.append(work)
+                self._fates += 1
             else:
                 self._open[work.position] = None
                 self._add(work)
@@ -74,6 +81,7 @@ class Window:
         """The event in flight arrived; the item's next one may start."""
         lane = self._landed(work)
         lane.popleft()
+        self._fates += 1
         if work.kept:
             self._told.append(work)  # the store lets the item's next one come
         self._open.pop(work.position, None)
@@ -91,6 +99,7 @@ class Window:
         for each in lane:
             self._open.pop(each.position, None)
         self._in_hand -= len(lane)
+        self._fates += len(lane)
         del self._lanes[work.item_id]
 
     def drain(self, *, gone: str = "", recovered: bool = False) -> Settlement:
@@ -103,7 +112,7 @@ class Window:
             gone=gone,
             recovered=recovered,
         )
-        self._told, self._failed, self._behind = [], [], []
+        self._told, self._failed, self._behind, self._fates = [], [], [], 0
         return settled
 
     def _add(self, work: Work) -> None:

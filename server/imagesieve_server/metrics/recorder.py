@@ -19,6 +19,8 @@ from imagesieve_server.core.policy import Mode, Policy
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.review import OPEN, QueueStats
 from imagesieve_server.core.verdict import Band, ReasonCode, Verdict
+from imagesieve_server.core.webhook_port import Figures
+from imagesieve_server.core.webhook_rules import Result
 from imagesieve_server.metrics import catalogue
 from imagesieve_server.metrics.catalogue import Kind, Series
 
@@ -279,6 +281,24 @@ class PrometheusMetrics:
         self, *, policy: str, version: str, category: str, live: str, shadow: str
     ) -> None:
         self._counters[catalogue.SHADOW_BANDS].labels(policy, version, category, live, shadow).inc()
+
+    def webhook_endpoints(self, endpoints: Sequence[str]) -> None:
+        for gauge in (
+            catalogue.WEBHOOK_OLDEST_AGE, catalogue.WEBHOOK_RETRYING, catalogue.WEBHOOK_DEAD
+        ):  # fmt: skip
+            self._gauges[gauge].clear()  # endpoints no longer in force must go
+        for endpoint, result in itertools.product(endpoints, Result):
+            self._counters[catalogue.WEBHOOK_ATTEMPTS].labels(endpoint, result)
+
+    def webhook_attempt(self, endpoint: str, result: str) -> None:
+        self._counters[catalogue.WEBHOOK_ATTEMPTS].labels(endpoint, result).inc()
+
+    def webhook_figures(self, endpoint: str, figures: Figures) -> None:
+        oldest = figures.now if figures.oldest_at is None else figures.oldest_at
+        age = max(0.0, figures.now - oldest)
+        self._gauges[catalogue.WEBHOOK_OLDEST_AGE].labels(endpoint).set(age)
+        self._gauges[catalogue.WEBHOOK_RETRYING].labels(endpoint).set(figures.retrying)
+        self._gauges[catalogue.WEBHOOK_DEAD].labels(endpoint).set(figures.dead)
 
     def shadow_missed(self, reason: str) -> None:
         self._counters[catalogue.SHADOW_MISSED].labels(reason).inc()

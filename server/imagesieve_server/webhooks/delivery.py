@@ -1,0 +1,206 @@
+"""One stretch of delivering to an endpoint, from the moment on that this server holds it.
+
+What may start, and what an attempt's end means, are the core's rules; what was told and what is
+tried again are the store's. Here they meet: take what is to do, send it, settle it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from imagesieve_server.core.webhook_port import Held, Holding, Outbox, Page, Signal, Work
+from imagesieve_server.core.webhook_rules import Breaker, Result, retry_in_s
+from imagesieve_server.core.webhook_window import Window
+from imagesieve_server.core.webhooks import body_of, event_id
+from imagesieve_server.webhooks.endpoints import Receiver
+from imagesieve_server.webhooks.sender import Answer, Sender
+
+log = logging.getLogger(__name__)
+
+WIDTH = 200
+"""Events in hand at most: a few hundred kilobytes."""
+SETTLE_AT = 64
+"""Fates after which they are written, though there is more to start."""
+IDLE_S = 2.0
+"""Between looks for decisions of other servers."""
+
+Flight = asyncio.Task[Answer]
+
+
+class WebhookMetrics(Protocol):
+    """What is counted here."""
+
+    def webhook_attempt(self, endpoint: str, result: str) -> None:
+        """One attempt ended; ``result`` is a Result."""
+        ...
+
+
+class Time(Protocol):
+    """How a courier waits; tests drive it."""
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def wait(
+        self, flights: Collection[asyncio.Task[Any]], signal: Signal, seconds: float
+    ) -> None:
+        """Until a flight has landed, the signal was given, or so long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What delivers to one endpoint is made of."""
+
+    receiver: Receiver
+    outbox: Outbox
+    sender: Sender
+    metrics: WebhookMetrics
+    time: Time
+    holder: str  # names this process
+    chance: Callable[[], float]  # gives numbers in [0, 1)
+
+    @property
+    def holding(self) -> Holding:
+        """An attempt begins only where it ends before the hold does, so that no two servers
+        tell events of one item at once."""
+        return Holding(
+            holder=self.holder,
+            ttl_s=2 * self.receiver.timeout_s + 20.0,
+            give_up_s=self.receiver.give_up_s,
+            from_oldest=self.receiver.from_oldest,
+        )
+
+    @property
+    def renew_s(self) -> float:
+        """How long before its end a hold is renewed."""
+        return self.receiver.timeout_s + 5.0
+
+    def about(self, problem: str) -> dict[str, str]:
+        """For the log."""
+        return {"endpoint": self.receiver.endpoint.name, "problem": problem}
+
+
+class Delivery:
+    """``held_until``: by the route's clock."""
+
+    def __init__(self, route: Route, held: Held, *, held_until: float) -> None:
+        self._route = route
+        self._endpoint = route.receiver.endpoint
+        self._time = route.time
+        self._window = Window(position=held.position, width=WIDTH)
+        self._breaker = Breaker()
+        self._flights: dict[Flight, Work] = {}
+        self._held_until = held_until
+        self._clear_gone = bool(held.gone)
+        self._gone = False
+        self._recovered = False
+
+    async def run(self) -> bool:
+        """Until the hold is lost, or the endpoint wants nothing more: then True."""
+        try:
+            while True:
+                signal = self._route.outbox.signal(self._endpoint.tenant)
+                self._land()
+                if not await self._settle():
+                    return False
+                if self._gone:
+                    return True
+                page = await self._take()
+                self._start()
+                if not (self._window.startable == 0 and self._window.unsettled):
+                    await self._time.wait(self._flights, signal, self._patience_s(page))
+        finally:
+            for flight in self._flights:
+                flight.cancel()
+            await asyncio.gather(*self._flights, return_exceptions=True)
+
+    def _land(self) -> None:
+        for flight in [flight for flight in self._flights if flight.done()]:
+            work = self._flights.pop(flight)
+            answer = flight.result()
+            self._route.metrics.webhook_attempt(self._endpoint.name, answer.result.value)
+            if answer.told:
+                self._window.told(work)
+                self._recovered |= self._breaker.told()
+            else:
+                self._failed(work, answer)
+
+    def _failed(self, work: Work, answer: Answer) -> None:
+        wait = retry_in_s(work.attempts + 1, chance=self._route.chance())
+        self._window.failed(
+            work, result=answer.words, retry_in_s=max(wait, answer.patience_s or 0.0)
+        )
+        said = {
+            **self._route.about(answer.words),
+            "event_id": self._event_id(work),
+            "attempts": work.attempts + 1,
+        }
+        if answer.result is Result.GONE:
+            self._gone = True
+            log.error("endpoint is gone; it is left alone until the file changes", extra=said)
+            return
+        log.warning("webhook not told", extra=said)
+        self._breaker.failed(
+            work.item_id,
+            now=self._time.monotonic(),
+            chance=self._route.chance(),
+            patience_s=answer.patience_s,
+        )
+
+    async def _settle(self) -> bool:
+        """Write what is certain, where it is time to; False where the hold is lost."""
+        window, now = self._window, self._time.monotonic()
+        due = window.unsettled and (
+            not window.startable or not self._flights or window.unsettled >= SETTLE_AT
+        )
+        renew = now >= self._held_until - self._route.renew_s
+        if not (due or renew or self._gone or self._recovered or self._clear_gone):
+            return True
+        done = window.drain(
+            gone=self._route.receiver.mark if self._gone else "", recovered=self._recovered
+        )
+        self._recovered = self._clear_gone = False
+        self._held_until = now + self._route.holding.ttl_s
+        return await self._route.outbox.settle(self._endpoint, self._route.holding, done)
+
+    async def _take(self) -> Page | None:
+        """Look for more where nothing is left to start."""
+        window = self._window
+        if window.startable or not window.room:
+            return None
+        page = await self._route.outbox.work(
+            self._endpoint, after=window.read_to, fresh=window.room, due=window.room
+        )
+        window.retry(page.due)
+        window.take(page.fresh[: window.room], blocked=page.blocked)
+        return page
+
+    def _start(self) -> None:
+        free = self._breaker.may_start(
+            in_flight=len(self._flights),
+            concurrency=self._route.receiver.concurrency,
+            now=self._time.monotonic(),
+        )
+        for work in self._window.start(free):
+            body = body_of(self._endpoint.tenant, work.position, work.event)
+            flight = asyncio.ensure_future(self._route.sender.send(self._event_id(work), body))
+            self._flights[flight] = work
+
+    def _patience_s(self, page: Page | None) -> float:
+        now = self._time.monotonic()
+        waits = [self._held_until - self._route.renew_s - now, IDLE_S]
+        if self._window.startable:
+            waits[1] = self._breaker.waits_s(now=now) or IDLE_S
+        elif page is not None and page.next_due_in_s:
+            waits.append(page.next_due_in_s)
+        return max(0.0, min(waits))
+
+    def _event_id(self, work: Work) -> str:
+        event = work.event
+        return event_id(self._endpoint.tenant, event.decision.decision_id, event.request_id)
