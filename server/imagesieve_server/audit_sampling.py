@@ -43,6 +43,7 @@ class _Sample:
     answer: Answer
     draw: Draw
     key: _Key  # of the whole band
+    picture_hash: str
 
 
 class AuditSampler:
@@ -75,7 +76,13 @@ class AuditSampler:
         self._counts: dict[_Key, list[int]] = {}  # [uploads, dropped]
 
     def offer(
-        self, *, request: ModerationRequest, policy: Policy, digest: str, answer: Answer
+        self,
+        *,
+        request: ModerationRequest,
+        policy: Policy,
+        digest: str,
+        answer: Answer,
+        picture_hash: str = "",
     ) -> None:
         """Draw one enforced answer that is about to leave. Neither waits nor raises."""
         try:
@@ -92,7 +99,7 @@ class AuditSampler:
             if drawn.selected:
                 self._count(request, policy, drawn, answer.sha256)
                 self._take(_Sample(request=request, policy=policy, digest=digest, answer=answer,
-                                   draw=drawn, key=key))  # fmt: skip
+                                   draw=drawn, key=key, picture_hash=picture_hash))  # fmt: skip
         except Exception:  # the answer must leave
             log.exception("audit sampling failed")
 
@@ -197,4 +204,5 @@ def _flag(sample: _Sample) -> Flag:
         request_digest=sample.digest,
         answer=sample.answer,
         draw=sample.draw,
+        picture_hash=sample.picture_hash,
     )

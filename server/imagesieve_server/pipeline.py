@@ -109,17 +109,46 @@ class Pipeline:
         if request.dry_run:
             pass  # the full answer; nothing is stored or remembered
         elif judgement.verdict is not Verdict.ALLOW:
-            answer = await self._keep(request, policy, digest, answer)
+            answer = await self._keep(request, policy, digest, answer, _looks(image))
         elif not judgement.degraded:  # a degraded one must not outlive the failure
-            if may_be_remembered:
-                self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
-            self._audit.offer(request=request, policy=policy, digest=digest, answer=answer)
+            self._allow(request, policy, digest, answer, image, remember=may_be_remembered)
         self._counts.answered(policy, answer)
-        if image is not None and embeddings is not None and not request.dry_run:
-            judged = judged_image(request, policy, answer, image, embeddings)
-            for onlooker in self._onlookers:  # they neither wait nor raise
-                onlooker.see(judged)
+        if not request.dry_run and image is not None and embeddings is not None:
+            self._show(request, policy, answer, image, embeddings)
         return answer
+
+    def _allow(
+        self,
+        request: ModerationRequest,
+        policy: Policy,
+        digest: str,
+        answer: Answer,
+        image: DecodedImage | None,
+        *,
+        remember: bool,
+    ) -> None:
+        """An ALLOW is certain: remember it for repeats, and perhaps keep a sample of it."""
+        if remember:
+            self._recent.remember(tenant=request.tenant, request_digest=digest, answer=answer)
+        self._audit.offer(
+            request=request,
+            policy=policy,
+            digest=digest,
+            answer=answer,
+            picture_hash=_looks(image),
+        )
+
+    def _show(
+        self,
+        request: ModerationRequest,
+        policy: Policy,
+        answer: Answer,
+        image: DecodedImage,
+        embeddings: Embeddings,
+    ) -> None:
+        judged = judged_image(request, policy, answer, image, embeddings)
+        for onlooker in self._onlookers:  # they neither wait nor raise
+            onlooker.see(judged)
 
     async def _known(self, request: ModerationRequest, digest: str) -> Answer | None:
         """The answer this request_id got before; a repeat is neither worked on nor counted.
@@ -181,15 +210,25 @@ class Pipeline:
         return judge_undecodable(error.detail)
 
     async def _keep(
-        self, request: ModerationRequest, policy: Policy, digest: str, answer: Answer
+        self, request: ModerationRequest, policy: Policy, digest: str, answer: Answer, looks: str
     ) -> Answer:
         """Queue a flag durably, and answer what the store holds: this answer with its item's
         id, or that of an equal request which came first."""
-        flag = flag_of(request=request, policy=policy, request_digest=digest, answer=answer)
+        flag = flag_of(
+            request=request,
+            policy=policy,
+            request_digest=digest,
+            answer=answer,
+            picture_hash=looks,
+        )
         with self._counts.stage("keep"):
             # A caller that leaves now must not take back a flag that is already being kept.
             recorded = await asyncio.shield(self._queue.submit(flag, request.image))
         return stored_answer(recorded)
+
+
+def _looks(image: DecodedImage | None) -> str:
+    return image.comparable if image else ""
 
 
 def _score_and_decide(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from imagesieve_server import config
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable, StoreUnavailable
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.evidence_place import open_evidence
 from imagesieve_server.review_queue.evidence_mark import require_same_evidence
 from imagesieve_server.review_queue.inspection import Inspection
@@ -54,10 +55,17 @@ def migrate_store(queue: QueueSettings) -> None:
 def open_store(queue: QueueSettings) -> RuledStore:
     """The store, which must have this release's schema. Raises StartupError subclasses."""
     if not queue.is_postgres:
-        return open_sqlite(path=Path(queue.database), clock=time.time)
+        return open_sqlite(path=Path(queue.database), clock=time.time, grouping=_grouping(queue))
     return open_postgres(
-        url=queue.database, password=password_of(queue), connections=queue.database_connections
+        url=queue.database,
+        password=password_of(queue),
+        connections=queue.database_connections,
+        grouping=_grouping(queue),
     )
+
+
+def _grouping(queue: QueueSettings) -> Grouping | None:
+    return Grouping(distance=queue.group_distance) if queue.group_look_alikes else None
 
 
 def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:

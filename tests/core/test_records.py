@@ -118,7 +118,9 @@ def test_an_answer_says_that_it_was_a_dry_run() -> None:
 
 def test_a_flag_has_everything_a_reviewer_and_a_repeat_need() -> None:
     answer = answered(judged(scored()))
-    flag = flag_of(request=REQUEST, policy=RULES, request_digest="d-1", answer=answer)
+    flag = flag_of(
+        request=REQUEST, policy=RULES, request_digest="d-1", answer=answer, picture_hash="0f" * 32
+    )
     found = {
         field.name: getattr(flag, field.name)
         for field in dataclasses.fields(flag)
@@ -131,7 +133,7 @@ def test_a_flag_has_everything_a_reviewer_and_a_repeat_need() -> None:
         "policy_version": "v" * 64, "model_version": "m-1",
         "reasons": (ReasonCode.CATEGORY_REVIEW,), "category": "weapons", "severity": 2,
         "score": 0.7, "surface": "avatar", "content_ref": "post-1", "uploader_ref": "user-1",
-        "labels": {"a": "b"}, "reuse_decision": False, "blind": False,
+        "labels": {"a": "b"}, "reuse_decision": False, "blind": False, "picture_hash": "0f" * 32,
     }  # fmt: skip
     assert from_json(flag.answer) == answer
 

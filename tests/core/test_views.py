@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from helpers.policies import still
+from imagesieve_server.core.near_duplicates import PictureHash
 from imagesieve_server.core.views import DecodedImage, DecodeInfo
 
 
@@ -18,6 +19,7 @@ def test_without_pixels_everything_else_is_kept() -> None:
         coverage=0.5,
         crop_fraction=0.25,
         truncated=("tiles",),
+        picture_hash=PictureHash(bits="0f" * 32, quality=99),
     )
     light = image.without_pixels()
     assert (light.pixels.shape, light.pixels.dtype) == ((0, 0, 0, 3), np.uint8)

@@ -9,6 +9,7 @@ import os
 import pytest
 
 from imagesieve_server.core.errors import UndecodableDetail
+from imagesieve_server.core.near_duplicates import PictureHash
 from imagesieve_server.core.views import (
     Background,
     Coverage,
@@ -42,6 +43,7 @@ DONE = Done(
     coverage=0.5,
     crop_fraction=1.0,
     truncated=("tiles", "frames"),
+    picture_hash=PictureHash(bits="0f" * 32, quality=99),
 )
 
 
@@ -90,6 +92,10 @@ INFO = json.loads(dump(DONE))["info"]
         altered(coverage=float("nan")),
         altered(crop_fraction=None),
         altered(truncated=7),
+        altered(picture_hash={"bits": "0f", "quality": 9}),
+        altered(picture_hash={"bits": "0F" * 32, "quality": 9}),
+        altered(picture_hash={"bits": "0f" * 32, "quality": 101}),
+        altered(picture_hash={"bits": ["0f" * 32], "quality": 9}),
         altered(detail="NO_SUCH_DETAIL"),
     ],
 )

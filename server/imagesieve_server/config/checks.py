@@ -11,6 +11,7 @@ from imagesieve_server.bucket_address import check_endpoint, parse_bucket
 from imagesieve_server.config.reviewing import ConsoleSettings, QueueSettings
 from imagesieve_server.config.settings import Settings
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.core.near_duplicates import MATCH_DISTANCE
 
 _CHOICES = {
     ("model", "provider"): ("auto", "cuda", "cpu"),
@@ -62,6 +63,8 @@ def check_queue(settings: Settings) -> None:
     """What servers that share a database must share besides. Raises ConfigError."""
     queue = settings.queue
     _check_evidence(queue)
+    if queue.group_distance > MATCH_DISTANCE:
+        raise ConfigError(f"queue.group_distance: must be from 0 to {MATCH_DISTANCE}")
     if not queue.is_postgres:
         if "://" in queue.database:
             raise ConfigError("queue.database: must be a file or a postgresql:// URL")

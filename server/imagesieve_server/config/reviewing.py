@@ -51,6 +51,12 @@ class QueueSettings:
         "the bucket keeps old versions, and a lifecycle rule of yours expires them; "
         "such a bucket is refused otherwise",
     )
+    group_look_alikes: bool = setting(
+        True, "near-duplicates of one policy form groups, which a lead may close at once"
+    )
+    group_distance: int = setting(
+        31, "bits of 256 in which a group's pictures may differ from its first one, 0 to 31"
+    )
     keep_decided_days: float = setting(
         0.0, "days after its decision until an item's picture and details go; 0 keeps them"
     )

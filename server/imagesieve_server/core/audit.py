@@ -21,11 +21,13 @@ from imagesieve_server.core.verdict import CategoryScore, Judgement, Verdict
 
 WITHHELD: tuple[
     Literal["verdict"], Literal["reasons"], Literal["score"], Literal["answer"],
-    Literal["enqueued_at"], Literal["due_at"], Literal["submissions"],
-] = ("verdict", "reasons", "score", "answer", "enqueued_at", "due_at", "submissions")  # fmt: skip
+    Literal["enqueued_at"], Literal["due_at"], Literal["submissions"], Literal["group_id"],
+] = (
+    "verdict", "reasons", "score", "answer", "enqueued_at", "due_at", "submissions", "group_id",
+)  # fmt: skip
 """Fields of an item that could tell an audit sample from a flag: a sample's further uploads are
-counted elsewhere, so that more than one submission is a flag's. Where ``Item.blind`` is true,
-nobody who may decide is shown them, on whatever way."""
+counted elsewhere, so that more than one submission is a flag's, and only flags are in groups.
+Where ``Item.blind`` is true, nobody who may decide is shown them, on whatever way."""
 
 FAR = "far"
 """The band of pictures in no near band."""

@@ -71,9 +71,14 @@ def stored_answer(recorded: Recorded) -> Answer:
 
 
 def flag_of(
-    *, request: ModerationRequest, policy: Policy, request_digest: str, answer: Answer
+    *,
+    request: ModerationRequest,
+    policy: Policy,
+    request_digest: str,
+    answer: Answer,
+    picture_hash: str = "",
 ) -> Flag:
-    """What the queue keeps of a flagged answer.
+    """What the queue keeps of a flagged answer; ``picture_hash`` is ``DecodedImage.comparable``.
 
     Without an acting category (undecodable, unscored, truncated) the policy's highest
     severity and a score of 1 rank the item: nobody knows yet how bad it is.
@@ -106,16 +111,29 @@ def flag_of(
         second_review_share=_share(policy, category),
         reuse_decision=policy.reuse_decisions,
         blind=policy.audit is not None,
+        picture_hash=picture_hash,
     )
 
 
 def sample_of(
-    *, request: ModerationRequest, policy: Policy, request_digest: str, answer: Answer, draw: Draw
+    *,
+    request: ModerationRequest,
+    policy: Policy,
+    request_digest: str,
+    answer: Answer,
+    draw: Draw,
+    picture_hash: str = "",
 ) -> Flag:
     """What the queue keeps of an allowed answer that was selected: an item as a flag of the
     category it came nearest to would be, and the answer as its uploader got it."""
     score = next(s.score for s in answer.judgement.scores if s.category == draw.category)
-    flag = flag_of(request=request, policy=policy, request_digest=request_digest, answer=answer)
+    flag = flag_of(
+        request=request,
+        policy=policy,
+        request_digest=request_digest,
+        answer=answer,
+        picture_hash=picture_hash,
+    )
     return replace(
         flag,
         audit=True,

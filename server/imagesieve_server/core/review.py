@@ -168,6 +168,7 @@ class Flag:
     second_review_share: float = 0.0  # chance of needing two of them, drawn by the store
     reuse_decision: bool = False  # take over the last decision on these bytes, where there is one
     blind: bool = False  # reviewers must not see what tells a flag from an audit sample
+    picture_hash: str = ""  # PDQ, 64 hexadecimal digits; "" where it must not be compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +259,7 @@ class Item:
     decisions: tuple[DecisionRecord, ...] = ()
     earlier: DecisionRecord | None = None  # last effective one on a closed item of these bytes
     blind: bool = False  # a policy that audits sent it: audit.WITHHELD is not for reviewers
+    group_id: str = ""  # of its look-alikes; audit samples have none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from imagesieve_server.core.near_duplicates import PictureHash
+
 Pixels = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
 
@@ -103,6 +105,13 @@ class DecodedImage:
     coverage: float = 1.0
     crop_fraction: float = 1.0
     truncated: tuple[str, ...] = field(default=())  # what was cut: "frames", "tiles"
+    # None where one look is not all there is: several frames, or something transparent.
+    picture_hash: PictureHash | None = None
+
+    @property
+    def comparable(self) -> str:
+        """The bits of the picture's hash; "" where it must not be compared with others."""
+        return self.picture_hash.usable if self.picture_hash else ""
 
     def without_pixels(self) -> DecodedImage:
         """What is still of interest once the views are encoded; the pixels' memory is freed."""

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from imagesieve_server.core.near_duplicates import PictureHash
 from imagesieve_server.core.views import (
     DecodedImage,
     DecodeInfo,
@@ -25,6 +26,7 @@ from imagesieve_server.images.frames import choose, frame_at, survey
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.normalise import Upright, upright
 from imagesieve_server.images.opening import Opened, open_again
+from imagesieve_server.images.picture_hash import hash_of
 from imagesieve_server.images.views import Geometry, render, spread
 
 _FRAMES_AT_LEAST: Final = 2  # of an animation, the first and the last, before squares take the rest
@@ -50,7 +52,8 @@ class Take:
         self.opened.image.load()
         picture = self._upright(self.opened.image)
         share = self._add(0, picture, self._squares(len(picture.backgrounds)))
-        return self._result(mode, squares_seen=share, frames_seen=1)
+        looks = hash_of(picture.colours) if picture.alpha is None else None
+        return self._result(mode, squares_seen=share, frames_seen=1, looks=looks)
 
     def animation(self, key: bytes) -> DecodedImage:
         """The frames that differ most, each like a still; ``key`` breaks ties."""
@@ -101,7 +104,14 @@ class Take:
         planned = len(self.geometry.boxes) * len(picture.backgrounds)
         return len(squares) * len(backgrounds) / planned
 
-    def _result(self, mode: str, *, squares_seen: float, frames_seen: int) -> DecodedImage:
+    def _result(
+        self,
+        mode: str,
+        *,
+        squares_seen: float,
+        frames_seen: int,
+        looks: PictureHash | None = None,
+    ) -> DecodedImage:
         opened = self.opened
         cut = {"tiles": squares_seen < 1, "frames": frames_seen < opened.frames}
         return DecodedImage(
@@ -121,4 +131,5 @@ class Take:
             coverage=squares_seen * frames_seen / opened.frames,
             crop_fraction=self.geometry.crop_fraction,
             truncated=tuple(name for name, is_cut in cut.items() if is_cut),
+            picture_hash=looks,
         )

@@ -116,6 +116,7 @@ def _done(generation: int, decoded: DecodedImage) -> Done:
         coverage=decoded.coverage,
         crop_fraction=decoded.crop_fraction,
         truncated=decoded.truncated,
+        picture_hash=decoded.picture_hash,
     )
 
 

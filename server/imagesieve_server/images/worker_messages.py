@@ -7,12 +7,14 @@ because hostile bytes run through native codecs over there. Nothing is ever unpi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from imagesieve_server.core.errors import UndecodableDetail
+from imagesieve_server.core.near_duplicates import PictureHash
 from imagesieve_server.core.views import (
     Background,
     Coverage,
@@ -24,6 +26,8 @@ from imagesieve_server.core.views import (
     ViewPlan,
 )
 from imagesieve_server.images.limits import Limits
+
+_BITS = re.compile(r"[0-9a-f]{64}")
 
 LINE_MAX = 64 * 1024  # bytes; 32 views need about 4 KiB
 
@@ -61,6 +65,7 @@ class Done:
     coverage: float
     crop_fraction: float
     truncated: tuple[str, ...]
+    picture_hash: PictureHash | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +138,7 @@ def load_answer(line: bytes, *, generation: int, max_views: int) -> Done | Faile
             coverage=_fraction(raw["coverage"]),
             crop_fraction=_fraction(raw["crop_fraction"]),
             truncated=tuple(word for word in ("tiles", "frames") if word in raw["truncated"]),
+            picture_hash=_hash(raw["picture_hash"]),
         )
 
 
@@ -191,6 +197,14 @@ def _info(raw: Any) -> DecodeInfo:
         icc_converted=raw["icc_converted"] is True,
         scale_denominator=_int(raw["scale_denominator"]),
     )
+
+
+def _hash(raw: Any) -> PictureHash | None:
+    if raw is None:
+        return None
+    if not _BITS.fullmatch(raw["bits"]) or _int(raw["quality"]) > 100:
+        raise BadMessage("not the hash of a picture")
+    return PictureHash(bits=raw["bits"], quality=raw["quality"])
 
 
 def _int(value: Any) -> int:

@@ -147,6 +147,7 @@ class WorkerProcess:
             coverage=answer.coverage,
             crop_fraction=answer.crop_fraction,
             truncated=answer.truncated,
+            picture_hash=answer.picture_hash,
         )
 
     def _pixels(self, shape: tuple[int, ...]) -> Pixels:

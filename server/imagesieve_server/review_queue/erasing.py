@@ -145,6 +145,8 @@ def _empty(tx: Transaction, item: ItemRow, *, now: float, actor: str) -> None:
             for payload in payloads
         ]
     )
+    if looks := tx.hashes(item.tenant, [item.item_id]).get(item.item_id):
+        tx.drop_hash(looks)
     if item.state is State.EXPIRED:
         return
     moves.move(tx, item, Cause.RETAIN_END, now=now, actor=actor, changes={"opening_note": ""})

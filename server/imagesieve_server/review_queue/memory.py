@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import TypeVar
 
 from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
 from imagesieve_server.review_queue.memory_figures import MemoryFigures
+from imagesieve_server.review_queue.memory_groups import MemoryGroups
 from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_quality import MemoryQuality
 from imagesieve_server.review_queue.memory_tables import Tables, key_of, known_of, place_of
@@ -31,10 +31,7 @@ from imagesieve_server.review_queue.rows import (
     SubmissionRow,
     Transaction,
 )
-from imagesieve_server.review_queue.store import RuledStore
-
-K = TypeVar("K")
-V = TypeVar("V")
+from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
 
 class MemoryBackend:
@@ -67,22 +64,17 @@ class MemoryBackend:
         """Nothing to give back."""
 
 
-def memory_store(*, clock: Callable[[], float]) -> RuledStore:
+def memory_store(*, clock: Callable[[], float], grouping: Grouping | None = GROUPING) -> RuledStore:
     """A ``ReviewStore`` in memory."""
-    return RuledStore(backend=MemoryBackend(clock=clock))
+    return RuledStore(backend=MemoryBackend(clock=clock), grouping=grouping)
 
 
-class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhooks):
+class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhooks, MemoryGroups):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:
-        self._t = tables
+        super().__init__(tables=tables)
         self._clock = clock
-        self._undo: list[Callable[[], None]] = []
-
-    def undo(self) -> None:
-        for step in reversed(self._undo):
-            step()
 
     def now(self) -> float:
         return self._clock()
@@ -293,8 +285,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
     def drop_claims(self, *, ended_before: float) -> None:
         for key, row in list(self._t.claims.items()):
             if row.ended_at is not None and row.ended_at < ended_before:
-                self._undo.append(partial(self._t.claims.__setitem__, key, row))
-                del self._t.claims[key]
+                self._drop(self._t.claims, key)
 
     def next_positions(self, tenant: str, count: int) -> int:
         last = self._t.positions.get(tenant, 0)
@@ -324,15 +315,3 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
 
     def _items(self, tenant: str | None) -> Iterator[ItemRow]:
         return (row for row in self._t.items.values() if tenant is None or row.tenant == tenant)
-
-    def _insert(self, table: dict[K, V], key: K, value: V) -> None:
-        if key in table:
-            raise StoreUnavailable("a row with this key exists")
-        self._put(table, key, value)
-
-    def _put(self, table: dict[K, V], key: K, value: V) -> None:
-        if key in table:
-            self._undo.append(partial(table.__setitem__, key, table[key]))
-        else:
-            self._undo.append(partial(table.__delitem__, key))
-        table[key] = value

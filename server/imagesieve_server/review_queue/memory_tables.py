@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from imagesieve_server.core.review import AuditCount
+from imagesieve_server.review_queue.group_rows import (
+    GroupCloseItemRow,
+    GroupCloseRow,
+    PictureHashRow,
+)
 from imagesieve_server.review_queue.rows import (
     CURSOR_MARK,
     AuditRow,
@@ -34,6 +39,10 @@ class Tables:
     claims: dict[Key, ClaimRow] = field(default_factory=dict)
     decisions: dict[Key, tuple[DecisionRow, ...]] = field(default_factory=dict)
     audit: dict[Key, tuple[AuditRow, ...]] = field(default_factory=dict)
+    hashes: dict[Key, PictureHashRow] = field(default_factory=dict)
+    bands: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)  # item_ids
+    closes: dict[Key, GroupCloseRow] = field(default_factory=dict)
+    close_items: dict[tuple[str, str, str], GroupCloseItemRow] = field(default_factory=dict)
     counts: dict[tuple[object, ...], AuditCount] = field(default_factory=dict)
     events: dict[str, tuple[EventRow, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
-from imagesieve_server.review_queue.memory_tables import Tables
+from imagesieve_server.review_queue.memory_writes import MemoryWrites
 from imagesieve_server.review_queue.webhook_rows import DeliveryCounts, DeliveryRow, EndpointRow
 
-K = TypeVar("K")
-V = TypeVar("V")
 
-
-class MemoryWebhooks:
+class MemoryWebhooks(MemoryWrites):
     """One open transaction, its webhooks."""
-
-    _t: Tables
-    _undo: list[Callable[[], None]]
-
-    def _put(self, table: dict[K, V], key: K, value: V) -> None:
-        """Write, so that it can be undone."""
-        raise NotImplementedError
 
     def webhook_endpoint(self, tenant: str, endpoint: str) -> EndpointRow | None:
         return self._t.webhook_endpoints.get((tenant, endpoint))

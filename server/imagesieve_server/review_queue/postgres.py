@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagesieve_server.core.errors import StoreNotUsable
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.extras import need
 from imagesieve_server.review_queue.migrations import is_current, require_current, upgrade
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
-from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 10.0
@@ -54,6 +55,7 @@ def open_postgres(
     clock: Callable[[sa.Connection], float] | None = None,
     statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
+    grouping: Grouping | None = GROUPING,
 ) -> RuledStore:
     """A ``ReviewStore`` that several servers may use at once.
 
@@ -81,7 +83,7 @@ def open_postgres(
         engine.dispose()
         raise
     backend = SqlBackend(engine=engine, dialect=POSTGRES, clock=clock or database_clock)
-    return RuledStore(backend=backend)
+    return RuledStore(backend=backend, grouping=grouping)
 
 
 def migrate_postgres(*, url: str, password: str | None = None) -> None:

@@ -149,6 +149,7 @@ def _item(
         opening_note=row.opening_note,
         attached_to=row.attached_to or "",
         blind=row.blind,
+        group_id=row.group_id or "",
         decisions=decisions,
         earlier=earlier,
     )

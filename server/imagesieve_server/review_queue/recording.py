@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imagesieve_server.core.errors import InvalidRequest, RequestError, RequestIdReused
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import Flag, Recorded, State
 from imagesieve_server.core.review_rules import Urgency, urgency_of
 from imagesieve_server.review_queue import checks, drawing, events, moves, reuse
+from imagesieve_server.review_queue.grouping import Groups
 from imagesieve_server.review_queue.reason_bits import bits_of
 from imagesieve_server.review_queue.reuse import Earlier
 from imagesieve_server.review_queue.rows import (
@@ -41,13 +43,17 @@ class _Fold:
     earlier: dict[str, Earlier]  # decisions that may be used again, by sha256
     found: dict[str, ItemRow]  # open items as the store has them, by sha256
     items: dict[str, ItemRow]  # open items as they shall be, by sha256
+    groups: Groups
     decided: list[tuple[ItemRow, DecisionRow]] = field(default_factory=list)  # by one of those
     new_requests: list[str] = field(default_factory=list)
     evidence: dict[str, EvidenceRow] = field(default_factory=dict)
 
 
-def record(tx: Transaction, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
-    """Record a group; the result at each place is that flag's."""
+def record(
+    tx: Transaction, flags: Sequence[Flag], *, grouping: Grouping | None = None
+) -> list[Recorded | RequestError]:
+    """Record a group; the result at each place is that flag's. ``grouping`` None: look-alikes
+    are not looked for."""
     results: dict[int, Recorded | RequestError] = {}
     by_tenant: dict[str, list[tuple[int, Flag, Answer]]] = {}
     for place, flag in enumerate(drawing.drawn(tx, flags)):
@@ -58,7 +64,7 @@ def record(tx: Transaction, flags: Sequence[Flag]) -> list[Recorded | RequestErr
         else:
             by_tenant.setdefault(flag.tenant, []).append((place, flag, answer))
     for tenant, placed in sorted(by_tenant.items()):
-        fold = _look_up(tx, tenant, [flag for _, flag, _ in placed])
+        fold = _look_up(tx, tenant, [flag for _, flag, _ in placed], grouping)
         for place, flag, answer in placed:
             results[place] = _add(fold, flag, answer)
         _write(tx, fold)
@@ -95,6 +101,8 @@ def _checked(flag: Flag) -> Answer:
     checks.within("second_review_share", flag.second_review_share, low=0, high=1)
     if flag.inclusion_probability is not None:
         checks.within("inclusion_probability", flag.inclusion_probability, low=0, high=1)
+    if flag.picture_hash:
+        checks.sha256("picture_hash", flag.picture_hash)  # as many digits
     for name in ("request_digest", "media_type", "policy", "policy_version", "category"):
         checks.text(name, getattr(flag, name))
     for name in ("model_version", "answer", "surface", "content_ref", "uploader_ref"):
@@ -109,11 +117,15 @@ def _checked(flag: Flag) -> Answer:
     return answer
 
 
-def _look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> _Fold:
+def _look_up(
+    tx: Transaction, tenant: str, flags: Sequence[Flag], grouping: Grouping | None
+) -> _Fold:
     tx.hold(tenant, sorted({flag.sha256 for flag in flags}))
     known = dict(tx.submissions(tenant, sorted({flag.request_id for flag in flags})))
     new = sorted({flag.sha256 for flag in flags if flag.request_id not in known})
     found = dict(tx.open_items(tenant, new))
+    groups = Groups(tx=tx, tenant=tenant, grouping=grouping)
+    groups.look_up([flag for flag in flags if flag.sha256 in new and not flag.audit])
     return _Fold(
         now=tx.now(),
         earlier=reuse.look_up(tx, tenant, [flag for flag in flags if flag.sha256 in new]),
@@ -121,6 +133,7 @@ def _look_up(tx: Transaction, tenant: str, flags: Sequence[Flag]) -> _Fold:
         payloads=dict(tx.payloads(tenant, list(known))),
         found=found,
         items=dict(found),
+        groups=groups,
     )
 
 
@@ -137,12 +150,12 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
     elif present is not None and flag.audit:
         row = present  # it gets its decision there, and changes nothing
     elif present is None and earlier is not None and earlier.serves(flag):
-        row, decision = earlier.used_for(_new_item(flag, fold.now), flag)
+        row, decision = earlier.used_for(_new_item(fold, flag), flag)
         fold.decided.append((row, decision))
     elif present is None:
-        fold.items[flag.sha256] = row = _new_item(flag, fold.now)
+        fold.items[flag.sha256] = row = _new_item(fold, flag)
     else:
-        fold.items[flag.sha256] = row = _joined(present, flag, fold.now)
+        fold.items[flag.sha256] = row = _joined(fold, present, flag)
     payload = _payload(flag, answer, row.item_id)
     fold.submissions[flag.request_id] = _submission(flag, row.item_id, fold.now)
     fold.payloads[flag.request_id] = payload
@@ -161,6 +174,7 @@ def _write(tx: Transaction, fold: _Fold) -> None:
     new = [row for sha256, row in fold.items.items() if sha256 not in fold.found]
     tx.put_evidence(list(fold.evidence.values()))
     tx.add_items([*new, *(row for row, _ in fold.decided)])
+    fold.groups.write()
     tx.add_audit([moves.created(row, row.opened_by, actor="") for row in new])
     tx.add_audit([moves.created(row, row.opened_by, actor="") for row, _ in fold.decided])
     for sha256, before in fold.found.items():
@@ -181,9 +195,10 @@ def _urgency(flag: Flag, now: float) -> Urgency:
     return urgency_of(now=now, severity=flag.severity, score=flag.score)
 
 
-def _new_item(flag: Flag, now: float) -> ItemRow:
+def _new_item(fold: _Fold, flag: Flag) -> ItemRow:
+    now = fold.now
     urgency = _urgency(flag, now)
-    return ItemRow(
+    item = ItemRow(
         tenant=flag.tenant,
         item_id=moves.new_id(now),
         sha256=flag.sha256,
@@ -201,12 +216,13 @@ def _new_item(flag: Flag, now: float) -> ItemRow:
         opened_at=now,
         blind=flag.blind,
     )
+    return fold.groups.of_new(item, bits=flag.picture_hash, policy=flag.policy)
 
 
-def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
+def _joined(fold: _Fold, item: ItemRow, flag: Flag) -> ItemRow:
     """The open item with one more flag: it only ever rises. An audit sample that a flag joins
     becomes that flag, and shows what the flag's uploader was told."""
-    urgency = Urgency(rank=item.rank, due_at=item.due_at).improved_by(_urgency(flag, now))
+    urgency = Urgency(rank=item.rank, due_at=item.due_at).improved_by(_urgency(flag, fold.now))
     raised = replace(
         item,
         submissions=item.submissions + 1,
@@ -219,7 +235,7 @@ def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
     )
     if not item.audit:
         return raised
-    return replace(
+    risen = replace(
         raised,
         audit=False,
         category=flag.category,
@@ -227,6 +243,7 @@ def _joined(item: ItemRow, flag: Flag, now: float) -> ItemRow:
         reason_bits=bits_of(flag.reasons),
         shown_request_id=flag.request_id,
     )
+    return fold.groups.of_risen(risen, policy=flag.policy)
 
 
 def _submission(flag: Flag, item_id: str, now: float) -> SubmissionRow:

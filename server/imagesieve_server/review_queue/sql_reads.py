@@ -28,13 +28,14 @@ from imagesieve_server.review_queue.rows import (
 )
 from imagesieve_server.review_queue.sql_claims import SqlClaims
 from imagesieve_server.review_queue.sql_figures import SqlFigures
+from imagesieve_server.review_queue.sql_groups import SqlGroups
 from imagesieve_server.review_queue.sql_quality import SqlQuality
 from imagesieve_server.review_queue.sql_rows import names_of, value_of
 
 R = TypeVar("R")
 
 
-class SqlReads(SqlClaims, SqlFigures, SqlQuality):
+class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups):
     """One open transaction, its reads."""
 
     def __init__(

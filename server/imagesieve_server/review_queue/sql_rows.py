@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from imagesieve_server.core.groups import Fate, Progress
 from imagesieve_server.core.review import Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.review_queue.group_rows import GroupCloseRow
 from imagesieve_server.review_queue.rows import DecisionRow
 
 R = TypeVar("R")
@@ -23,6 +25,8 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "opened_by": Cause,
     "source": State,
     "target": State,
+    "progress": Progress,
+    "fate": Fate,
     "reasons": lambda codes: tuple(ReasonCode(code) for code in codes),
 }
 """How a column's value becomes the row's; the others are as they are."""
@@ -55,7 +59,7 @@ def changed_columns(before: Any, after: Any) -> dict[str, Any]:
 def _value(row_class: type[Any], name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name == "labels" and row_class is DecisionRow:
+    if name == "labels" and row_class in (DecisionRow, GroupCloseRow):
         return tuple(value)
     read = _READ.get(name)
     return value if read is None else read(value)

@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import StoreNotUsable
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.review_queue.migrations import require_current, upgrade
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
-from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
 BUSY_TIMEOUT_S = 5.0
 """How long a statement waits for another process's lock, for example a backup's, seconds."""
@@ -35,6 +36,7 @@ def open_sqlite(
     path: Path,
     clock: Callable[[], float],
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    grouping: Grouping | None = GROUPING,
 ) -> RuledStore:
     """A ``ReviewStore`` in one file, which no other server may use until it is closed.
 
@@ -63,7 +65,7 @@ def open_sqlite(
         on_forget=_forget,
         on_close=lock.release,
     )
-    return RuledStore(backend=backend)
+    return RuledStore(backend=backend, grouping=grouping)
 
 
 def migrate_sqlite(*, path: Path) -> None:

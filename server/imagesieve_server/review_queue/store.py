@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from imagesieve_server.core.errors import RequestError, RequestIdReused, StoreUnavailable
+from imagesieve_server.core.groups import Alike
+from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import (
     AuditCount,
     ClaimRequest,
@@ -31,6 +33,7 @@ from imagesieve_server.review_queue import (
     deciding,
     erasing,
     events,
+    grouping,
     leasing,
     listing,
     reading,
@@ -41,6 +44,9 @@ from imagesieve_server.review_queue.backend import Backend, Overtaken
 from imagesieve_server.review_queue.rows import AuditRow, EventRow, Transaction
 
 T = TypeVar("T")
+
+GROUPING = Grouping()
+"""How look-alikes are grouped where nobody says otherwise."""
 
 TRIES = 10
 """Transactions that others overtook, before it is given up: each time another one got through."""
@@ -99,6 +105,8 @@ class ReviewStore(Protocol):
 
     def counts(self, *, tenant: str) -> Sequence[AuditCount]: ...
 
+    def similar(self, *, tenant: str, item_id: str, limit: int) -> Sequence[Alike]: ...
+
     def reopen(self, request: ReopenRequest) -> Item: ...
 
     def erase(self, request: EraseRequest) -> Erasure:
@@ -149,14 +157,15 @@ class RuledStore:
     """The one implementation of ``ReviewStore``: the rules over a backend's transactions.
 
     ``backend`` is public for maintenance that needs rows; whoever writes through it answers
-    for the rules.
+    for the rules. ``grouping`` None: look-alikes are not looked for.
     """
 
-    def __init__(self, *, backend: Backend) -> None:
+    def __init__(self, *, backend: Backend, grouping: Grouping | None = GROUPING) -> None:
         self.backend = backend
+        self._grouping = grouping
 
     def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
-        return self.transact(lambda tx: recording.record(tx, flags))
+        return self.transact(lambda tx: recording.record(tx, flags, grouping=self._grouping))
 
     def answers_of(
         self, tenant: str, asked: Sequence[tuple[str, str]]
@@ -204,6 +213,10 @@ class RuledStore:
     def stats(self, *, tenant: str | None) -> QueueStats:
         with self.backend.read() as tx:
             return reading.stats(tx, tenant)
+
+    def similar(self, *, tenant: str, item_id: str, limit: int) -> Sequence[Alike]:
+        with self.backend.read() as tx:
+            return grouping.similar(tx, tenant=tenant, item_id=item_id, limit=limit)
 
     def expire_leases(self) -> int:
         return self.transact(lambda tx: leasing.upkeep(tx))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
+from imagesieve_server.core.groups import Alike
 from imagesieve_server.core.review import (
     AuditCount,
     ClaimRequest,
@@ -161,6 +162,13 @@ class QueueWriter:
 
     async def stats(self, *, tenant: str | None) -> QueueStats:
         return await self.calls.call("stats", lambda store: store.stats(tenant=tenant))
+
+    async def similar(self, *, tenant: str, item_id: str, limit: int = 20) -> Sequence[Alike]:
+        """Decided items that look like this one; see the port."""
+        return await self.calls.call(
+            "similar",
+            lambda store: store.similar(tenant=tenant, item_id=item_id, limit=limit),
+        )
 
     async def reopen(self, request: ReopenRequest) -> Item:
         return await self.calls.call("reopen", lambda store: store.reopen(request))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from imagesieve_server.core.errors import (
     UndecodableDetail,
     UnknownPolicy,
 )
+from imagesieve_server.core.near_duplicates import PictureHash
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import (
@@ -60,6 +62,7 @@ class FakeDecoder:
             pixels=pixels[rows][:, columns][None],
             views=(View(kind=ViewKind.STILL, box=(0, 0, width, height)),),
             info=DecodeInfo(format="PPM", width=width, height=height, mode="RGB"),
+            picture_hash=PictureHash(bits=sha256(pixels.tobytes()).hexdigest(), quality=100),
         )
 
 

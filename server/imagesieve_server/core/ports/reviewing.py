@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from imagesieve_server.core.groups import Alike
 from imagesieve_server.core.review import (
     AuditCount,
     ClaimRequest,
@@ -104,6 +105,14 @@ class ReviewQueue(Protocol):
         ...
 
     async def stats(self, *, tenant: str | None) -> QueueStats: ...
+
+    async def similar(self, *, tenant: str, item_id: str, limit: int = 20) -> Sequence[Alike]:
+        """Decided items that look like this one, the nearest first; none where its picture
+        cannot be compared. What ``Item.blind`` withholds is the caller's to withhold.
+
+        Raises ItemNotFound.
+        """
+        ...
 
     def watch(
         self, *, tenant: str, cursor: str = "", from_oldest: bool = False

@@ -204,6 +204,7 @@ def _whole(item: review.Item) -> review_pb2.Item:
         opened_by=item.opened_by,
         opening_note=item.opening_note,
         attached_to=item.attached_to,
+        group_id=item.group_id,
         earlier=decision_of(item.earlier) if item.earlier else None,
     )
 

@@ -7,10 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from imagesieve_server.review_queue.migrations.v0001_webhooks import (
-    webhook_delivery,
-    webhook_endpoint,
-)
+from imagesieve_server.review_queue.migrations import v0001_groups, v0001_webhooks
 
 revision = "0001"
 down_revision = None
@@ -30,8 +27,9 @@ def upgrade() -> None:
     _event_position()
     _decision_event()
     _secret()
-    webhook_endpoint()
-    webhook_delivery()
+    v0001_webhooks.webhook_endpoint()
+    v0001_webhooks.webhook_delivery()
+    v0001_groups.create()
 
 
 def _item() -> None:
@@ -84,7 +82,6 @@ def _item() -> None:
     _partial("ix_item_attached", "item", ["tenant", "attached_to"], "attached_to IS NOT NULL")
     op.create_index("ix_item_bytes", "item", ["tenant", "sha256"], unique=False)
     _partial("ix_item_decided", "item", ["decided_at"], "state = 'DECIDED'")
-    op.create_index("ix_item_group", "item", ["tenant", "group_id"], unique=False)
     _partial("ix_item_leased", "item", ["tenant", "lease_until"], "state = 'LEASED'")
     op.create_index(
         "ix_item_listed", "item", ["tenant", "state", "enqueued_at", "item_id"], unique=False
