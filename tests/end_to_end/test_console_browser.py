@@ -211,6 +211,8 @@ def test_a_picture_is_veiled_until_v_and_each_reveal_is_counted(site: Site, ann:
     assert ann.get_attribute("#grey", "aria-pressed") == "true"
     ann.keyboard.press("z")
     assert ann.get_attribute("#zoom", "aria-pressed") == "true"
+    ann.keyboard.press("Shift+ArrowDown")
+    assert ann.evaluate("document.querySelector('#frame').scrollTop") > 0
     drain(ann)
 
 
@@ -280,7 +282,15 @@ def test_writing_a_note_presses_no_keys(site: Site, ann: Any) -> None:
 
 def test_the_help_opens_and_closes_by_key(site: Site, ann: Any) -> None:
     upload(site, 1, first=7000)
+    ann.keyboard.press("?")
+    assert ann.is_visible("#help")
+    keys = ann.inner_text("#help")
+    ann.keyboard.press("Escape")
     press(ann, "n")
+    used = ann.eval_on_selector_all("[data-key]", "all => all.map(one => one.dataset.key)")
+    shown = {"ArrowLeft": "←", "ArrowRight": "→"}
+    for key in {*used, "n", "k", "u"} - {str(digit) for digit in range(2, 9)}:
+        assert shown.get(key, key.upper()) in keys.split(), key
     ann.keyboard.press("?")
     assert ann.is_visible("#help")
     ann.keyboard.press("a")  # decides nothing while the help is open

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagesieve_server.console.pictures import Picture
 from imagesieve_server.console.shown import Shown, is_withheld, plain_frames
-from imagesieve_server.console.words import ago, within
+from imagesieve_server.console.words import STATES, ago, within
 from imagesieve_server.core.errors import UnknownPolicy
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import PolicySource
@@ -53,7 +53,7 @@ def listed(item: Item, *, policy: Policy | None, now: float, reader: str) -> Row
     return Row(
         item_id=item.item_id,
         title=titles.get(item.category, item.category) or "Unsorted",
-        state=item.state.value.capitalize(),
+        state=STATES[item.state],
         why=", ".join(dict.fromkeys(REASONS[code] for code in item.reasons)) if told else "",
         arrived=ago(now - item.enqueued_at) if told else "",
         due=within(item.due_at - now) if told and is_open else "",

@@ -21,6 +21,7 @@ from imagesieve_server.console.precision_plot import DAYS, precision_plots
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import for_leads
+from imagesieve_server.console.words import STATES
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import ListRequest, State
 
@@ -50,7 +51,7 @@ class OverviewPage:
         return self.templates.page(
             "overview.html",
             session=session,
-            stats={state.value.capitalize(): n for state, n in stats.by_state.items()},
+            stats={STATES[state]: n for state, n in stats.by_state.items()},
             oldest_s=None if oldest is None else max(0.0, stats.now - oldest),
             categories=by_category(waiting, titles=titles),
             partial=waiting.partial,

@@ -17,6 +17,7 @@ from imagesieve_server.console.listing import REASONS, categories_of, listed, po
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import for_leads
+from imagesieve_server.console.words import STATES
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import ListRequest, State
@@ -59,7 +60,7 @@ class QueuePage:
                 listed(item, policy=policy_of(self.policies, item), now=now, reader=name)
                 for item in page.items
             ],
-            states=[(known.value, known.value.capitalize()) for known in State],
+            states=[(known.value, text) for known, text in STATES.items()],
             categories=categories_of(self.policies),
             reasons=[
                 (code.value, text.capitalize())

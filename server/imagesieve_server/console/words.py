@@ -1,6 +1,19 @@
-"""Spans of time in a reader's words."""
+"""Spans of time and states of items in a reader's words."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imagesieve_server.core.review import State
+
+STATES: Mapping[State, str] = {
+    State.READY: "Waiting",
+    State.LEASED: "In hand",
+    State.PARKED: "Parked",
+    State.DECIDED: "Decided",
+    State.EXPIRED: "Decided, picture removed",
+}
+"""What people call an item's state."""
 
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 

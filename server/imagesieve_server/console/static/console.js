@@ -4,6 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const HEARTBEAT_MS = 60_000;
+const PAN = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const AWAY_MS = 5 * 60_000; // without a key or a move for so long, the lease is let go
 
 // --- keys ----------------------------------------------------------------------------------
@@ -39,6 +40,12 @@ function onKey(event) {
     return;
   }
   const onControl = target.closest("button, a, summary, input") !== null;
+  if (event.shiftKey && event.key in PAN && $("frame")?.classList.contains("zoomed")) {
+    const [right, down] = PAN[event.key], frame = $("frame");
+    frame.scrollBy(right * frame.clientWidth / 4, down * frame.clientHeight / 4);
+    event.preventDefault();
+    return;
+  }
   let key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (key === " ") {
     if (onControl) return; // there it presses the control
