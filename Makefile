@@ -13,7 +13,7 @@ PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff bench-queue kills kills-postgres kills-bucket machine machine-postgres \
+        bench bench-policy-diff bench-queue bench-overview kills kills-postgres kills-bucket machine machine-postgres \
         power-cuts overload audit-recall kappa-coverage fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
@@ -97,6 +97,9 @@ bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's o
 
 bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
+
+bench-overview: $(VENV)/.all ## What the leads' overview costs the store with N decided items
+	@$(PY) tests/benchmarks/overview_reads.py --n $(or $(N),1000000) --seed $(or $(SEED),1)
 
 bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
 	@$(PY) tests/benchmarks/queue_rates.py

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import astuple
+from typing import Any
 
 from helpers.review_queue import Desk
 from imagesieve_server.core.review import Cause, Outcome
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
-from imagesieve_server.core.review_figures import Judged, Waiting, precision
+from imagesieve_server.core.review_figures import (
+    DecidedCount,
+    Judged,
+    TakenCount,
+    Waiting,
+    precision,
+)
 from imagesieve_server.review_queue import figures
+from imagesieve_server.review_queue.evidence import MemoryEvidence
+from imagesieve_server.review_queue.figures import QueueFigures
+from imagesieve_server.review_queue.store import RuledStore
+from imagesieve_server.review_queue.writer import QueueWriter
+from imagesieve_server.testing import RecordingMetrics
 
 HOUR = 3600.0
 
@@ -23,6 +38,43 @@ def judged(desk: Desk, *, since: float = 0.0, until: float = 9e9, **limits: int)
 
 def told(desk: Desk) -> list[tuple[object, ...]]:
     return [astuple(count) for count in judged(desk).counts]
+
+
+@asynccontextmanager
+async def reading(desk: Desk) -> AsyncIterator[QueueFigures]:
+    """The figures as the console asks for them."""
+    writer = QueueWriter(
+        store=NotClosed(desk.store),  # type: ignore[arg-type]
+        evidence=MemoryEvidence(),
+        metrics=RecordingMetrics(),
+    )
+    try:
+        yield QueueFigures(calls=writer.calls)
+    finally:
+        await writer.close()
+
+
+async def decided(desk: Desk, *, since: float) -> Sequence[DecidedCount]:
+    async with reading(desk) as found:
+        return await found.decided(tenant="t", since=since, until=since + 2 * HOUR)
+
+
+async def taken(desk: Desk, *, tenant: str = "t", **asked: Any) -> Sequence[TakenCount]:
+    async with reading(desk) as found:
+        return await found.taken(tenant=tenant, **asked)
+
+
+class NotClosed:
+    """A store that goes on after one of its writers."""
+
+    def __init__(self, store: RuledStore) -> None:
+        self._store = store
+
+    def close(self) -> None:
+        """It is the test's to close."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 def say(desk: Desk, request_id: str, outcome: Outcome = Outcome.REJECT, **fields: object) -> str:
@@ -91,8 +143,7 @@ def test_every_word_counts_in_its_hour(desk: Desk) -> None:
     desk.clock.advance(HOUR)
     say(desk, "r3", Outcome.APPROVE, reviewer="bob")
     say(desk, "r4")
-    counts = desk.store.read(lambda tx: tx.decided_counts("t", since=start, until=start + 2 * HOUR))
-    assert [astuple(count) for count in counts] == [
+    assert [astuple(count) for count in asyncio.run(decided(desk, since=start))] == [
         (0, "ann", Outcome.ESCALATE, 1),
         (0, "ann", Outcome.REJECT, 1),
         (1, "ann", Outcome.REJECT, 1),
@@ -185,9 +236,9 @@ def test_items_taken_in_hand_are_counted_once_each(desk: Desk) -> None:
     since = desk.clock()
     desk.lease(item_id=first)
     desk.lease(reviewer="bob")
-    everybody = desk.store.read(lambda tx: tx.taken_counts("t", since=0.0, reviewer=""))
+    everybody = asyncio.run(taken(desk, since=0.0))
     assert [astuple(count) for count in everybody] == [("ann", 4, 1), ("bob", 1, 1)]
-    bob = desk.store.read(lambda tx: tx.taken_counts("t", since=since, reviewer="bob"))
+    bob = asyncio.run(taken(desk, since=since, reviewer="bob"))
     assert [astuple(count) for count in bob] == [("bob", 1, 1)]
-    other = desk.store.read(lambda tx: tx.taken_counts("other", since=0.0, reviewer=""))
-    assert list(other) == []
+    assert asyncio.run(taken(desk, since=desk.clock() + 1.0)) == []
+    assert asyncio.run(taken(desk, since=0.0, tenant="other")) == []

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imagesieve_server.core.review_figures import JudgedCount, Share, precision
+from imagesieve_server.core.binomial import Share
+from imagesieve_server.core.review_figures import JudgedCount, precision, wilson
 
 DAYS: Final = 28
 _MOST: Final = 12  # categories that are drawn
@@ -49,9 +50,8 @@ def precision_plots(
 
 
 def _plot(title: str, shares: Mapping[int, Share]) -> PrecisionPlot:
-    whole = Share(
-        events=sum(share.events for share in shares.values()),
-        of=sum(share.of for share in shares.values()),
+    whole = wilson(
+        sum(share.events for share in shares.values()), sum(share.of for share in shares.values())
     )
     return PrecisionPlot(
         title=title,
@@ -62,10 +62,9 @@ def _plot(title: str, shares: Mapping[int, Share]) -> PrecisionPlot:
 
 
 def _point(ago: int, share: Share) -> Point:
-    low, high = share.interval
     return Point(
         ago=ago,
         value=round(100 * share.value, 1),
-        low=round(100 * low, 1),
-        high=round(100 * high, 1),
+        low=round(100 * share.low, 1),
+        high=round(100 * share.high, 1),
     )

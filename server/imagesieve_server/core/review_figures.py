@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from imagesieve_server.core.binomial import Share
 from imagesieve_server.core.review import Outcome
 
-WAITING_LOOK_AT: Final = 50_000
+WAITING_LOOK_AT: Final = 20_000
 """Waiting items, the oldest, that are counted by category."""
-JUDGED_LOOK_AT: Final = 5_000
+JUDGED_LOOK_AT: Final = 2_000
 """Decisions of one span of time, the last, that precision is counted of."""
 DUE_SOON_S: Final = 3600.0
 _Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
@@ -43,9 +44,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedCount:
-    """What people said in one hour, whatever came of it: second words and escalations, too."""
+    """What people said within an hour, whatever came of it: second words and escalations, too."""
 
-    hour: int  # 0 is the first of the span
+    hour: int = 0  # of the span that was asked for
     reviewer: str
     outcome: Outcome
     decisions: int
@@ -78,27 +79,15 @@ class TakenCount:
     items: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A share that was counted, with its 95 % interval; of nothing it is unknown."""
-
-    events: int
-    of: int
-
-    @property
-    def value(self) -> float:
-        """events ÷ of; NaN of nothing."""
-        return self.events / self.of if self.of else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's score interval (E. B. Wilson, JASA 22, 1927); (0, 1) of nothing."""
-        if not self.of:
-            return 0.0, 1.0
-        n, p, z2 = self.of, self.value, _Z * _Z
-        middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+def wilson(events: int, of: int) -> Share:
+    """A share with its 95 % score interval (E. B. Wilson, JASA 22, 1927); (0, 1) of nothing.
+    For plots: exact ones of as many points take long."""
+    if not of:
+        return Share(events=0, of=0, low=0.0, high=1.0)
+    p, z2 = events / of, _Z * _Z
+    middle = (p + z2 / (2 * of)) / (1 + z2 / of)
+    half = _Z / (1 + z2 / of) * math.sqrt(p * (1 - p) / of + z2 / (4 * of * of))
+    return Share(events=events, of=of, low=max(0.0, middle - half), high=min(1.0, middle + half))
 
 
 def precision(counts: Iterable[JudgedCount]) -> Mapping[str, Share]:
@@ -112,4 +101,4 @@ def precision(counts: Iterable[JudgedCount]) -> Mapping[str, Share]:
         )
         of[count.category] = of.get(count.category, 0) + count.items
         events[count.category] = events.get(count.category, 0) + confirmed * count.items
-    return {category: Share(events=events[category], of=of[category]) for category in of}
+    return {category: wilson(events[category], of[category]) for category in of}

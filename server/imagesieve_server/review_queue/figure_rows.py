@@ -21,7 +21,7 @@ class FigureReads(Protocol):
         ...
 
     def decided_counts(self, tenant: str, *, since: float, until: float) -> Sequence[DecidedCount]:
-        """Decisions with a lease's token, by hour, reviewer and outcome."""
+        """Decisions with a lease's token, by reviewer and outcome."""
         ...
 
     def judged_counts(
@@ -32,6 +32,10 @@ class FigureReads(Protocol):
         looked at."""
         ...
 
+    def takers(self, tenant: str, *, since: float) -> Sequence[str]:
+        """Who claimed something, by name."""
+        ...
+
     def taken_counts(self, tenant: str, *, since: float, reviewer: str) -> Sequence[TakenCount]:
-        """Different items claimed, by reviewer ("": all) and severity."""
+        """Different items that the reviewer claimed, by severity."""
         ...

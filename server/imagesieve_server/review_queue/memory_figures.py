@@ -16,8 +16,6 @@ from imagesieve_server.core.review_figures import (
 from imagesieve_server.review_queue.memory_tables import Tables, place_of
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
 
-_HOUR_S = 3600.0
-
 
 class MemoryFigures:
     """A part of the memory store's transaction."""
@@ -37,12 +35,11 @@ class MemoryFigures:
 
     def decided_counts(self, tenant: str, *, since: float, until: float) -> Sequence[DecidedCount]:
         found = Counter(
-            (int((row.decided_at - since) // _HOUR_S), row.reviewer, row.outcome)
-            for row in self._with_token(tenant, since, until)
+            (row.reviewer, row.outcome) for row in self._with_token(tenant, since, until)
         )
         return [
-            DecidedCount(hour=hour, reviewer=reviewer, outcome=outcome, decisions=many)
-            for (hour, reviewer, outcome), many in sorted(found.items())
+            DecidedCount(reviewer=reviewer, outcome=outcome, decisions=many)
+            for (reviewer, outcome), many in sorted(found.items())
         ]
 
     def judged_counts(
@@ -63,16 +60,20 @@ class MemoryFigures:
             for (category, outcome, labels), items in sorted(found.items())
         ], len(rows)
 
+    def takers(self, tenant: str, *, since: float) -> Sequence[str]:
+        claims = self._t.claims.values()
+        return sorted({c.reviewer for c in claims if c.tenant == tenant and c.claimed_at >= since})
+
     def taken_counts(self, tenant: str, *, since: float, reviewer: str) -> Sequence[TakenCount]:
         taken = {
-            (row.reviewer, self._t.items[tenant, row.item_id].severity, row.item_id)
+            row.item_id
             for row in self._t.claims.values()
-            if row.tenant == tenant and row.claimed_at >= since and reviewer in ("", row.reviewer)
+            if (row.tenant, row.reviewer) == (tenant, reviewer) and row.claimed_at >= since
         }
-        found = Counter((name, severity) for name, severity, _ in taken)
+        found = Counter(self._t.items[tenant, item_id].severity for item_id in taken)
         return [
-            TakenCount(reviewer=name, severity=severity, items=items)
-            for (name, severity), items in sorted(found.items())
+            TakenCount(reviewer=reviewer, severity=severity, items=items)
+            for severity, items in sorted(found.items())
         ]
 
     def _with_token(self, tenant: str, since: float, until: float) -> Iterator[DecisionRow]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,8 +17,6 @@ from imagesieve_server.core.review_figures import (
     WaitingCount,
 )
 from imagesieve_server.review_queue import schema as t
-
-_HOUR_S = 3600.0
 
 
 class SqlFigures:
@@ -51,26 +48,16 @@ class SqlFigures:
 
     def decided_counts(self, tenant: str, *, since: float, until: float) -> Sequence[DecidedCount]:
         decision = t.decision.c
-        found: list[DecidedCount] = []
-        # Hour by hour: databases do not agree on how a division is cut to a whole number.
-        for hour in range(math.ceil((until - since) / _HOUR_S)):
-            begin = since + hour * _HOUR_S
-            query = (
-                sa.select(decision.reviewer, decision.outcome, sa.func.count().label("many"))
-                .where(*_with_token(tenant, begin, min(begin + _HOUR_S, until)))
-                .group_by(decision.reviewer, decision.outcome)
-                .order_by(decision.reviewer, decision.outcome)
-            )
-            found += [
-                DecidedCount(
-                    hour=hour,
-                    reviewer=row.reviewer,
-                    outcome=Outcome(row.outcome),
-                    decisions=row.many,
-                )
-                for row in self._connection.execute(query)
-            ]
-        return found
+        query = (
+            sa.select(decision.reviewer, decision.outcome, sa.func.count().label("many"))
+            .where(*_with_token(tenant, since, until))
+            .group_by(decision.reviewer, decision.outcome)
+            .order_by(decision.reviewer, decision.outcome)
+        )
+        return [
+            DecidedCount(reviewer=row.reviewer, outcome=Outcome(row.outcome), decisions=row.many)
+            for row in self._connection.execute(query)
+        ]
 
     def judged_counts(
         self, tenant: str, *, since: float, until: float, look_at: int
@@ -111,23 +98,27 @@ class SqlFigures:
             for (category, outcome, labels), items in sorted(found.items())
         ], looked_at
 
+    def takers(self, tenant: str, *, since: float) -> Sequence[str]:
+        claim = t.claim.c
+        query = (
+            sa.select(claim.reviewer)
+            .distinct()
+            .where(claim.tenant == tenant, claim.claimed_at >= since)
+        )
+        return self._connection.execute(query.order_by(claim.reviewer)).scalars().all()
+
     def taken_counts(self, tenant: str, *, since: float, reviewer: str) -> Sequence[TakenCount]:
         item, claim = t.item.c, t.claim.c
         same = sa.and_(claim.tenant == item.tenant, claim.item_id == item.item_id)
         query = (
-            sa.select(
-                claim.reviewer,
-                item.severity,
-                sa.func.count(claim.item_id.distinct()).label("items"),
-            )
+            sa.select(item.severity, sa.func.count(claim.item_id.distinct()).label("items"))
             .select_from(t.claim.join(t.item, same))
-            .where(claim.tenant == tenant, claim.claimed_at >= since)
-            .group_by(claim.reviewer, item.severity)
-            .order_by(claim.reviewer, item.severity)
+            .where(claim.tenant == tenant, claim.reviewer == reviewer, claim.claimed_at >= since)
+            .group_by(item.severity)
+            .order_by(item.severity)
         )
-        if reviewer:
-            query = query.where(claim.reviewer == reviewer)
-        return [TakenCount(**row) for row in self._connection.execute(query).mappings()]
+        found = self._connection.execute(query)
+        return [TakenCount(reviewer=reviewer, severity=s, items=items) for s, items in found]
 
 
 def _many(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
