@@ -92,8 +92,8 @@ proto-check: $(VENV)-proto/.made ## Fail where the generated code is not what pr
 golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 	@$(PY) -m pytest -q --update-golden
 
-bench: $(VENV)/.all ## End-to-end rate against the encoder's and the decoder's own
-	@$(PY) tests/benchmarks/end_to_end.py
+bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as ratios to limits (under 15 minutes)
+	@$(PY) tests/benchmarks/cpu_set.py
 
 bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)

@@ -16,7 +16,7 @@ from imagesieve_server.core.errors import ImagesieveError
 
 _MODULES = (
     "serve", "demo", "model", "policy", "evaluate", "calibrate", "queue", "caller",
-    "console", "doctor",
+    "console", "doctor", "bench",
 )  # fmt: skip
 
 _NEEDED = ("numpy", "PIL", "onnxruntime", "sqlalchemy", "prometheus_client", "ruamel.yaml")

@@ -1,0 +1,142 @@
+"""``imagesieve-server bench``: what this machine carries with this model, as ratios.
+
+Each figure is the ratio of two rates measured one after the other in the same round, several
+rounds long, so that it holds on a machine that is busy with other things.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagesieve_server.core.errors import ConfigError, ImagesieveError
+
+if TYPE_CHECKING:
+    from imagesieve_server.commands.bench.effort import Bench
+    from imagesieve_server.commands.bench.figures import Figure
+
+    Measure = Callable[[Bench], Sequence[Figure]]
+
+NAMES = ("end-to-end",)
+"""Every measure, in the order in which they run."""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure what this machine carries with a model",
+        description="Start servers of its own on loopback, send them synthetic JPEGs and print "
+        "ratios: each is of two figures measured in turn in the same rounds, with median and "
+        "spread. A queue in use is not touched. Give it the machine alone, and the model and "
+        "settings that will serve.",
+    )
+    add = parser.add_argument
+    add("--model", type=Path, metavar="DIR", help="bundle (default: that of the settings, or demo)")
+    add("--baseline", type=Path, metavar="DIR", help="the same model in fp32, to compare int8 with")
+    add("--config", type=Path, metavar="FILE", help="settings of which model and images count")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="3 rounds of 1 s parts (default)")
+    size.add_argument("--full", action="store_true", help="5 rounds of 4 s parts")
+    add("--rounds", type=_count, metavar="N", help="rounds of each measure")
+    add("--seconds", type=_seconds, metavar="S", help="length of each part of a round")
+    add("--callers", type=_count, metavar="N", help="callers at once (default: 32)")
+    add(
+        "--only", action="append", choices=NAMES, default=[], metavar="MEASURE",
+        help=f"one of {', '.join(NAMES)}; may be given several times",
+    )  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="also write the report as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from imagesieve_server.commands.bench import report
+
+    with tempfile.TemporaryDirectory(prefix="imagesieve-bench-") as folder:
+        bench = _bench(args, Path(folder))
+        found = run(bench, only=args.only or NAMES)
+    for line in report.lines(found):
+        print(line)
+    if args.json:
+        try:
+            args.json.write_text(report.as_json(found), encoding="utf-8")
+        except OSError as problem:
+            raise ConfigError(f"{args.json}: cannot be written: {problem.strerror}") from None
+    return 1 if found.failed else 0
+
+
+def run(bench: Bench, *, only: Sequence[str]) -> Any:
+    """Run measures one after the other; one that fails does not take the others with it."""
+    from imagesieve_server.commands.bench import report
+
+    figures: list[Figure] = []
+    failed: dict[str, str] = {}
+    measures = _measures()
+    for name in (name for name in NAMES if name in only):
+        bench.say(f"{name} ...")
+        try:
+            figures += measures[name](bench)
+        except ImagesieveError as error:
+            failed[name] = error.message
+    effort = bench.effort
+    about = report.facts() | {
+        "model": {
+            "name": bench.bundle.manifest.name,
+            "precision": bench.bundle.manifest.precision.value,
+            "fingerprint": bench.bundle.fingerprint[:12],
+        },
+        "effort": {"rounds": effort.rounds, "seconds": effort.seconds, "callers": effort.callers},
+    }
+    return report.Report(about=about, figures=figures, failed=failed)
+
+
+def _measures() -> Mapping[str, Measure]:
+    from imagesieve_server.commands.bench import end_to_end
+
+    return {end_to_end.NAME: end_to_end.measure}
+
+
+def _bench(args: argparse.Namespace, folder: Path) -> Bench:
+    import dataclasses
+
+    from imagesieve_server import config
+    from imagesieve_server.commands.bench.effort import FULL, QUICK, Bench
+    from imagesieve_server.demo_data import DEMO_BUNDLE
+    from imagesieve_server.encoders.bundle import load_bundle
+
+    settings = config.load(args.config, os.environ)
+    effort = FULL if args.full else QUICK
+    return Bench(
+        effort=dataclasses.replace(
+            effort,
+            rounds=args.rounds or effort.rounds,
+            seconds=args.seconds or effort.seconds,
+            callers=args.callers or effort.callers,
+        ),
+        folder=folder,
+        settings=settings,
+        bundle=load_bundle(args.model or Path(settings.model.bundle or DEMO_BUNDLE)),
+        baseline=load_bundle(args.baseline) if args.baseline else None,
+    )
+
+
+def _count(text: str) -> int:
+    return int(_positive(text, int))
+
+
+def _seconds(text: str) -> float:
+    return _positive(text, float)
+
+
+def _positive(text: str, kind: type[int] | type[float]) -> float:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number

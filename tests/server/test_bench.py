@@ -1,0 +1,193 @@
+"""The bench: its arithmetic, and one short run of every measure on the demo bundle. What is
+asserted of a run is that figures are there and make sense, never how fast a machine is."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagesieve_server.commands import bench, main
+from imagesieve_server.commands.bench import figures, load, report
+from imagesieve_server.commands.bench.effort import as_environment
+from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
+from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
+from imagesieve_server.config import load as load_settings
+from imagesieve_server.demo_data import DEMO_BUNDLE
+
+
+def _ratio(over: tuple[float, ...], under: tuple[float, ...], aim: Aim | None = None) -> Ratio:
+    return Ratio(
+        measure="m",
+        title="t",
+        over=Series(what="served", unit="views/s", values=over),
+        under=Series(what="limit", unit="views/s", values=under),
+        aim=aim,
+    )
+
+
+def test_a_ratio_is_made_round_by_round_and_only_then_summed_up() -> None:
+    """The machine became twice as slow: both figures halved, and the ratio did not."""
+    ratio = _ratio((10, 5, 9), (20, 10, 10))
+    assert ratio.rounds == (0.5, 0.5, 0.9)
+    assert ratio.median == 0.5
+    assert ratio.spread == (0.5, 0.9)
+
+
+def test_a_ratio_needs_both_figures_of_every_round() -> None:
+    with pytest.raises(ValueError, match="one value for each round"):
+        _ratio((1, 2), (1,))
+    with pytest.raises(ValueError, match="one value for each round"):
+        _ratio((), ())
+
+
+def test_nothing_to_divide_by_is_not_a_figure() -> None:
+    assert math.isnan(_ratio((1,), (0,)).median)
+
+
+def test_the_limit_adds_times_on_shared_cores_and_is_the_slower_part_elsewhere() -> None:
+    assert figures.limit(encoder=30, decoder=60, shared=True) == pytest.approx(20)
+    assert figures.limit(encoder=30, decoder=60, shared=False) == 30
+    with pytest.raises(ValueError, match="positive"):
+        figures.limit(encoder=0, decoder=60, shared=True)
+
+
+def test_callers_that_took_half_the_cores_hid_half_the_rate() -> None:
+    assert figures.without_callers(10, callers_cpu_s=4, wall_s=4, cores=2) == pytest.approx(20)
+    assert figures.without_callers(10, callers_cpu_s=0, wall_s=4, cores=2) == 10
+    with pytest.raises(ValueError, match="every core"):
+        figures.without_callers(10, callers_cpu_s=8, wall_s=4, cores=2)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, 50), (0.99, 99), (0.991, 100), (1.0, 100), (0.001, 1)]
+)
+def test_a_percentile_is_a_value_that_was_measured(share: float, expected: int) -> None:
+    assert figures.percentile(range(1, 101), share) == expected
+
+
+def test_a_p99_of_few_is_their_maximum() -> None:
+    assert figures.percentile([3.0, 1.0, 2.0], 0.99) == 3.0
+    with pytest.raises(ValueError, match="needs values"):
+        figures.percentile([], 0.5)
+    with pytest.raises(ValueError, match="needs values"):
+        figures.percentile([1.0], 0.0)
+
+
+def test_an_aim_has_bounds_and_nan_reaches_none() -> None:
+    assert Aim(at_least=0.95).reached(0.95)
+    assert not Aim(at_least=0.95).reached(0.94)
+    assert not Aim(at_most=0.2).reached(0.21)
+    assert not Aim(at_most=0.2).reached(math.nan)
+    assert str(Aim(at_least=0.95)) == "≥ 0.95"
+
+
+def test_every_picture_is_new_and_has_its_size() -> None:
+    pictures = Pictures(Size(name="tiny", width=64, height=48), different=2)
+    sent = [pictures.new() for _ in range(5)]
+    assert len(set(sent)) == 5
+    with Image.open(io.BytesIO(sent[0])) as first, Image.open(io.BytesIO(sent[2])) as again:
+        assert first.size == (64, 48)
+        assert first.tobytes() == again.tobytes()
+
+
+def test_a_synthetic_picture_has_the_bytes_of_a_photograph() -> None:
+    """Decoding and carrying noise or a plain colour would measure another thing."""
+    assert 0.2 < len(synthetic_jpeg(SMALL, seed=1)) / (SMALL.width * SMALL.height) < 0.5
+    assert synthetic_jpeg(SMALL, seed=1) == synthetic_jpeg(SMALL, seed=1)
+
+
+def test_arrivals_are_in_order_and_as_many_as_asked_for() -> None:
+    due = load.arrivals(rate=200, seconds=50, seed=3)
+    assert due == sorted(due)
+    assert due[0] > 0
+    assert due[-1] < 50
+    assert len(due) == pytest.approx(10_000, rel=0.05)
+
+
+def test_a_servers_settings_arrive_as_they_are() -> None:
+    settings = load_settings(None, {"IMAGESIEVE__MODEL__SPINNING": "true"})
+    environment = as_environment(settings)
+    assert load_settings(None, environment).model == settings.model
+    assert load_settings(None, environment).images == settings.images
+    assert not [name for name in environment if "QUEUE__" in name or "ADDRESS" in name]
+
+
+def test_a_report_says_what_was_measured_and_what_not() -> None:
+    found = report.Report(
+        about={"commit": "abc", "machine": {"cores": 2}},
+        figures=[
+            _ratio((9.5, 9.4, 9.6), (10, 10, 10), Aim(at_least=0.95)),
+            Amount(measure="m", title="size", of=Series(what="disk", unit="MB", values=(1.0,))),
+            _ratio((1,), (0,), Aim(at_least=1)),
+        ],
+        failed={"other": "no room"},
+    )
+    text = "\n".join(report.lines(found))
+    assert "t: 0.950 (0.940 to 0.960 in 3 rounds)   aim ≥ 0.95" in text
+    assert "served 9.50 views/s ÷ limit 10.0 views/s" in text
+    assert "other: not measured: no room" in text
+    parsed = json.loads(report.as_json(found))
+    assert parsed["figures"][0]["ratio"]["rounds"] == pytest.approx([0.95, 0.94, 0.96])
+    assert parsed["figures"][0]["reached"] is True
+    assert parsed["figures"][2]["ratio"]["median"] is None
+    assert parsed["figures"][2]["reached"] is False
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1234.5, "1234"), (0.12345, "0.123"), (12.3456, "12.3"), (0.0, "0.0")]
+)
+def test_numbers_are_shown_with_three_digits(value: float, shown: str) -> None:
+    assert report.number(value) == shown
+
+
+def test_impossible_sizes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--rounds", "0"], ["--seconds", "nan"], ["--only", "nothing"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", *words])
+        assert ended.value.code == 2
+    assert "not a number above 0" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every measure on the demo bundle, as short as can be; the report as JSON."""
+    out = tmp_path_factory.mktemp("bench") / "bench.json"
+    words = ["--rounds", "1", "--seconds", "0.2", "--callers", "2", "--json", str(out)]
+    assert main(["bench", "--quick", "--baseline", str(DEMO_BUNDLE), *words]) == 0
+    report_: dict[str, Any] = json.loads(out.read_text())
+    return report_
+
+
+@pytest.mark.timeout(600)
+def test_every_measure_gives_figures(whole_run: dict[str, Any]) -> None:
+    assert whole_run["failed"] == {}
+    assert {figure["measure"] for figure in whole_run["figures"]} == set(bench.NAMES)
+    for figure in whole_run["figures"]:
+        values = figure.get("ratio", figure.get("amount"))["rounds"]
+        assert len(values) == 1, figure["title"]
+        assert None not in values, figure["title"]
+
+
+@pytest.mark.timeout(600)
+def test_a_report_says_where_and_of_what_it_is(whole_run: dict[str, Any]) -> None:
+    about = whole_run["about"]
+    assert about["effort"] == {"rounds": 1, "seconds": 0.2, "callers": 2}
+    assert about["model"]["precision"] == "fp32"
+    assert about["machine"]["cores"] >= 1
+    assert "onnxruntime" in about["versions"]
+
+
+@pytest.mark.timeout(600)
+def test_tiles_are_two_views_of_a_picture(whole_run: dict[str, Any]) -> None:
+    views = {
+        figure["title"]: round(figure["beside"]["views per image"])
+        for figure in whole_run["figures"]
+        if figure["measure"] == "end-to-end"
+    }
+    assert {count for title, count in views.items() if "tiles" in title} == {2}
+    assert {count for title, count in views.items() if "centre" in title} == {1}
