@@ -21,6 +21,7 @@ from imagesieve_server.review_queue.inspection import Inspection
 from imagesieve_server.review_queue.postgres import (
     LOCK_TIMEOUT_S,
     POSTGRES,
+    STATEMENT_TIMEOUT_S,
     migrate_postgres,
     open_postgres,
     postgres_engine,
@@ -34,6 +35,9 @@ from imagesieve_server.review_queue.writer import QueueWriter
 
 OTHERS_DECISIONS_S = 2.0
 """Time between a watcher's looks for decisions that another server took, seconds."""
+
+PAGES_CONNECTIONS = 4
+"""Of the reviewers' pages, beside those of the queue."""
 
 READ_TIMEOUT_S = 60.0
 """A page of a table that takes longer ends with an error, seconds."""
@@ -94,6 +98,18 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
         store_threads=queue.database_connections,
         several_servers=True,
         idle_s=OTHERS_DECISIONS_S,
+    )
+
+
+def pages_engine(queue: QueueSettings) -> sa.Engine:
+    """Connections for the reviewers' pages to their tables in the shared database, which
+    ``open_queue`` has brought up to date. Raises StartupError subclasses."""
+    return postgres_engine(
+        url=queue.database,
+        password=password_of(queue),
+        connections=PAGES_CONNECTIONS,
+        statement_timeout_s=STATEMENT_TIMEOUT_S,
+        lock_timeout_s=LOCK_TIMEOUT_S,
     )
 
 

@@ -131,6 +131,10 @@ class Rig:
     def start(self) -> None:
         """The console as after a start of the server: nothing but the files is left."""
         self.database: ConsoleDatabase = open_database(self.folder / "console.sqlite3")
+        self.app = self.site(self.database)
+
+    def site(self, database: ConsoleDatabase) -> Any:
+        """The pages of one server; several may share the queue and a database."""
         options = ConsoleOptions(
             **{
                 "origins": frozenset({ORIGIN}),
@@ -144,14 +148,14 @@ class Rig:
                 **self.options,
             }
         )
-        self.app = build_console(
+        return build_console(
             options=options,
             accounts=lambda: self.accounts,
             queue=self.queue,
             figures=QueueFigures(calls=self.queue.calls),
             policies=self.policies,
             previews=self.previews,
-            database=self.database,
+            database=database,
             passwords=Passwords(hasher=HASHER),
             metrics=self.metrics,
             clock=self.clock,
@@ -162,11 +166,12 @@ class Rig:
         await self.database.close()
         self.start()
 
-    def browser(self, address: str = "127.0.0.1") -> Browser:
+    def browser(self, address: str = "127.0.0.1", *, site: Any = None) -> Browser:
         rig = self
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            await rig.app(scope, receive, send)  # the present one, also after a restart
+            # The present one, also after a restart.
+            await (site or rig.app)(scope, receive, send)
 
         transport = httpx2.ASGITransport(app=app, client=(address, 40000))
         return Browser(client=httpx2.AsyncClient(transport=transport, base_url=ORIGIN))

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from helpers.postgres import PostgresServer, engine_for_test, open_for_test
+from imagesieve_server.console.tables import metadata as console_metadata
 from imagesieve_server.core.errors import StartupError, StoreNotUsable
 from imagesieve_server.core.review import ClaimRequest
 from imagesieve_server.review_queue import migrations
@@ -122,6 +123,7 @@ def test_all_migrations_make_the_schema_in_postgresql(postgres_server: PostgresS
     engine = engine_for_test(created)
     with engine.begin() as connection:
         metadata.create_all(connection)
+        console_metadata.create_all(connection)
     engine.dispose()
     one = dict(postgres_server.run(migrated, CONSTRAINTS))
     assert one == dict(postgres_server.run(created, CONSTRAINTS))
@@ -129,7 +131,7 @@ def test_all_migrations_make_the_schema_in_postgresql(postgres_server: PostgresS
     engine = engine_for_test(migrated)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, [metadata, console_metadata]) == []
     engine.dispose()
 
 

@@ -21,10 +21,12 @@ from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
 from imagesieve_server.kept_files import Kept
 from imagesieve_server.metrics.recorder import PrometheusMetrics
+from imagesieve_server.queue_store import PAGES_CONNECTIONS, pages_engine
 
 if TYPE_CHECKING:
     from imagesieve_server.certificate_files import Checked
     from imagesieve_server.console.build import ConsoleOptions
+    from imagesieve_server.console.database import ConsoleDatabase
     from imagesieve_server.console.web_server import WebOptions
 
 PREVIEW_PX = 1280
@@ -63,7 +65,6 @@ async def start_console(
         return None
     from imagesieve_server.console.accounts import kept_accounts
     from imagesieve_server.console.build import build_console
-    from imagesieve_server.console.database import open_database
     from imagesieve_server.console.passwords import Passwords
     from imagesieve_server.console.web_server import WebServer
 
@@ -75,7 +76,7 @@ async def start_console(
     web = WebServer(options=web_options(console), certificate=certificate)
     port = web.bind()
     stack.push_async_callback(web.stop)
-    database = open_database(Path(console.database))
+    database = console_database(settings)
     stack.push_async_callback(database.close)
     app = build_console(
         options=console_options(console, port=port),
@@ -91,6 +92,16 @@ async def start_console(
     await web.start(app)
     stack.push_async_callback(web.stop)  # before what it needs goes
     return port
+
+
+def console_database(settings: Settings) -> ConsoleDatabase:
+    """A file beside SQLite; with PostgreSQL the queue's database, so that a session is at home at
+    every server. Raises StartupError."""
+    from imagesieve_server.console.database import ConsoleDatabase, open_database
+
+    if settings.queue.is_postgres:
+        return ConsoleDatabase(engine=pages_engine(settings.queue), threads=PAGES_CONNECTIONS)
+    return open_database(Path(settings.console.database))
 
 
 def _certificate(

@@ -97,7 +97,8 @@ class ConsoleSettings:
     )
     accounts: str = setting("", "TOML file of who may sign in; needed with address")
     database: str = setting(
-        "imagesieve-data/console.sqlite3", "file of sessions, reveals and preferences"
+        "imagesieve-data/console.sqlite3",
+        "file of sessions, reveals and preferences; not used with PostgreSQL, which keeps them",
     )
     tls_cert: str = setting("", "PEM certificate chain; with tls_key it turns TLS on")
     tls_key: str = setting("", "PEM private key")

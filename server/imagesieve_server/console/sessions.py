@@ -56,6 +56,10 @@ class Work:
         )
 
 
+class SessionMoved(Exception):
+    """Another request of this session, at another server, changed what is in hand first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One signed-in browser."""
@@ -65,6 +69,7 @@ class Session:
     csrf: str
     tenant: str
     work: Work
+    version: int = 0  # of tenant and work, as they were read
 
 
 class Sessions:
@@ -126,7 +131,12 @@ class Sessions:
         if now - row.seen_at > _SEEN_EVERY_S:
             await self._database.session_seen(row.id, at=now)
         return Session(
-            id=row.id, account=account, csrf=row.csrf, tenant=row.tenant, work=_load(row.work)
+            id=row.id,
+            account=account,
+            csrf=row.csrf,
+            tenant=row.tenant,
+            work=_load(row.work),
+            version=row.version,
         )
 
     async def again(self, session: Session) -> Session:
@@ -134,12 +144,22 @@ class Sessions:
         row = await self._database.session(session.id)
         if row is None:
             return session
-        return dataclasses.replace(session, tenant=row.tenant, work=_load(row.work))
+        return dataclasses.replace(
+            session, tenant=row.tenant, work=_load(row.work), version=row.version
+        )
 
     async def save(self, session: Session, work: Work) -> Session:
-        """Keep what is in hand; returns the session with it."""
-        await self._database.update_session(session.id, tenant=session.tenant, work=_dump(work))
-        return dataclasses.replace(session, work=work)
+        """Keep what is in hand; returns the session with it.
+
+        Raises SessionMoved where another server changed it since it was read: what that one
+        knows must not be forgotten, a claim above all.
+        """
+        kept = await self._database.update_session(
+            session.id, version=session.version, tenant=session.tenant, work=_dump(work)
+        )
+        if not kept:
+            raise SessionMoved
+        return dataclasses.replace(session, work=work, version=session.version + 1)
 
     async def note(self, session: Session, *, item_id: str, what: str) -> None:
         """Put on record what the person did."""
@@ -165,7 +185,8 @@ class Sessions:
         await self._database.drop_sessions_of(account.name)
 
     def lock(self, session: Session) -> asyncio.Lock:
-        """Held while what is in hand changes: two tabs, or one key pressed twice."""
+        """Held while what is in hand changes: two tabs, or one key pressed twice. Other servers
+        do not see it: there ``save`` refuses whoever comes second."""
         lock = self._locks.get(session.id)
         if lock is None:
             lock = asyncio.Lock()
@@ -189,7 +210,9 @@ def _dump(work: Work) -> str:
 
 
 def _load(text: str) -> Work:
-    raw = json.loads(text)
+    known = {field.name for field in dataclasses.fields(Work)}
+    # A server of a newer release may have written it, and of an older one.
+    raw = {name: value for name, value in json.loads(text).items() if name in known}
     for name in ("skipped", "revealed", "categories"):
         raw[name] = tuple(raw.get(name, ()))
     return Work(**raw)

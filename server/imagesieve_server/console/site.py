@@ -27,7 +27,7 @@ from imagesieve_server.console.overview_page import OverviewPage
 from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
-from imagesieve_server.console.sessions import Session
+from imagesieve_server.console.sessions import Session, SessionMoved
 from imagesieve_server.console.signing_in import Forbidden, SigningIn
 from imagesieve_server.core.errors import (
     CapacityError,
@@ -87,6 +87,7 @@ class Site:
         ]
         handlers = {
             Forbidden: self._forbidden,
+            SessionMoved: _moved,
             ItemNotFound: self._missing,
             InvalidRequest: self._missing,  # an address with what no id has in it
             CapacityError: self._busy,
@@ -135,6 +136,13 @@ class Site:
 
 
 async def _home(request: Request) -> Response:
+    return RedirectResponse("/review", status_code=303)
+
+
+async def _moved(request: Request, error: Exception) -> Response:
+    """A key pressed twice reached two servers: the page shows what the first one did."""
+    if request.headers.get("accept", "").startswith("application/json"):
+        return Response(status_code=409)
     return RedirectResponse("/review", status_code=303)
 
 

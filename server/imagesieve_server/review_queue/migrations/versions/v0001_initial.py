@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from imagesieve_server.review_queue.migrations import v0001_groups, v0001_webhooks
+from imagesieve_server.review_queue.migrations import v0001_console, v0001_groups, v0001_webhooks
 
 revision = "0001"
 down_revision = None
@@ -30,6 +30,7 @@ def upgrade() -> None:
     v0001_webhooks.webhook_endpoint()
     v0001_webhooks.webhook_delivery()
     v0001_groups.create()
+    v0001_console.create()
 
 
 def _item() -> None:
