@@ -99,7 +99,7 @@ bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a 
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
 
 bench-overview: $(VENV)/.all ## What the leads' overview costs the store with N decided items
-	@$(PY) tests/benchmarks/overview_reads.py --n $(or $(N),1000000) --seed $(or $(SEED),1)
+	@$(PY) tests/benchmarks/overview_reads.py --n $(N) --seed $(SEED)
 
 bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
 	@$(PY) tests/benchmarks/queue_rates.py
