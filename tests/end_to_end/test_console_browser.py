@@ -269,6 +269,29 @@ def test_what_comes_is_chosen_by_keyboard(site: Site, ann: Any) -> None:
     assert "All categories" in ann.inner_text("main")
 
 
+def test_similar_pictures_are_opened_by_key(site: Site, ann: Any) -> None:
+    drain(ann)
+    (path, *_) = [p for p in sorted(DEMO_IMAGES.iterdir()) if "weapon" in p.name]
+    with site.client as client:
+        for number in (13_000, 13_001):
+            assert client.moderate(_varied(path, number)).item_id
+            if number == 13_000:
+                press(ann, "n")
+                press(ann, "a")
+    assert press(ann, "n")
+    assert not ann.is_visible("#similar img")
+    ann.keyboard.press("l")
+    first = ann.locator("#similar img").first
+    first.scroll_into_view_if_needed()
+    ann.wait_for_load_state("networkidle")
+    assert first.evaluate("image => image.naturalWidth") > 0
+    assert "Approved" in ann.inner_text("#similar")
+    looker = Looker()
+    looker.look(ann, "similar")
+    assert looker.found == {}
+    drain(ann)
+
+
 def test_writing_a_note_presses_no_keys(site: Site, ann: Any) -> None:
     (item,) = upload(site, 1, first=6500)
     press(ann, "n")

@@ -10,13 +10,14 @@ from starlette.responses import RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
-from imagesieve_server.console.listing import Row, listed, policy_of, with_frames
+from imagesieve_server.console.listing import Row, categories_of, listed, policy_of, with_frames
 from imagesieve_server.console.pictures import Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import field_of, for_leads, read_form
+from imagesieve_server.console.similar import past_of
 from imagesieve_server.core.errors import ArrowNotAllowed
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import Item, State
@@ -67,6 +68,13 @@ class LeadPages:
             free=item.state is State.READY and item.tier in session.account.role.tiers,
             reveals=await self.database.reveals_of(tenant=session.tenant, item_id=item.item_id),
             now=self.clock(),
+            past=await past_of(
+                self.queue,
+                session,
+                item,
+                titles=dict(categories_of(self.policies)),
+                now=self.clock(),
+            ),
         )
 
     async def take(self, request: Request, session: Session) -> Response:

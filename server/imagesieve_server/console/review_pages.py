@@ -16,13 +16,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from imagesieve_server.console.database import ConsoleDatabase, Reveal
 from imagesieve_server.console.desk import LOST, Desk
-from imagesieve_server.console.listing import policy_of, with_frames
+from imagesieve_server.console.listing import categories_of, policy_of, with_frames
 from imagesieve_server.console.pictures import NoPicture, Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, Form, field_of, read_form
+from imagesieve_server.console.similar import is_proved, past_of
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import Item, Outcome, State
@@ -146,6 +147,17 @@ class ReviewPages:
             return Response(str(error), status_code=404, media_type="text/plain")
         return Response(picture.clear if clear else picture.veiled, media_type="image/jpeg")
 
+    async def veiled(self, request: Request, session: Session) -> Response:
+        """The veiled picture of an item that was shown beside the one in hand."""
+        item_id = request.path_params["item_id"]
+        if not is_proved(session, item_id, request.query_params.get("proof", "")):
+            raise Forbidden("You do not have this item in hand.")
+        item = await self.queue.get(tenant=session.tenant, item_id=item_id)
+        picture = await try_picture(self.pictures, item, frame=0, background=Background.WHITE)
+        if isinstance(picture, str):
+            return Response(picture, status_code=404, media_type="text/plain")
+        return Response(picture.veiled, media_type="image/jpeg")
+
     async def _item(self, session: Session, item: Item, *, message: str) -> Response:
         shown_item = shown(item, policy=policy_of(self.policies, item), now=self.clock())
         worst = next((frame for frame in shown_item.frames if frame.worst), None)
@@ -167,6 +179,13 @@ class ReviewPages:
             message=message,
             waiting=stats.by_state.get(State.READY, 0),
             can_escalate=session.work.tier < 3,
+            past=await past_of(
+                self.queue,
+                session,
+                item,
+                titles=dict(categories_of(self.policies)),
+                now=self.clock(),
+            ),
         )
 
     async def _empty(self, session: Session, message: str) -> Response:

@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imagesieve_server.console.words import ago, within
+from imagesieve_server.console.words import OUTCOMES, ago, within
 from imagesieve_server.core import answer as answers
 from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.blindness import words_shown
 from imagesieve_server.core.policy import Policy, Threshold
-from imagesieve_server.core.review import Cause, DecisionRecord, Item, Outcome, State
+from imagesieve_server.core.review import Cause, DecisionRecord, Item, State
 from imagesieve_server.core.verdict import Band, CategoryScore, Reason, ReasonCode
 from imagesieve_server.core.views import Background, View, ViewKind
 
@@ -23,11 +23,6 @@ OTHER = "other"
 """The label of what no category of the policy names."""
 
 _SEVERITY = {1: "mild", 2: "moderate", 3: "severe", 4: "urgent"}
-_OUTCOME = {
-    Outcome.APPROVE: "approved",
-    Outcome.REJECT: "rejected",
-    Outcome.ESCALATE: "escalated",
-}
 _OPENED = {
     Cause.APPEAL: "Somebody appealed against the decision.",
     Cause.UNDO: "A decision was undone.",
@@ -263,7 +258,7 @@ def _earlier(item: Item, *, now: float, whole: bool) -> tuple[str, ...]:
 
 
 def _decision(record: DecisionRecord, now: float, *, by: str = "") -> str:
-    text = f"{_OUTCOME[record.outcome]} {ago(now - record.decided_at)}"
+    text = f"{OUTCOMES[record.outcome]} {ago(now - record.decided_at)}"
     if by:
         text += f" by {by}"
     if record.labels:

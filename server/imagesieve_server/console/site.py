@@ -76,6 +76,7 @@ class Site:
             self._post("/review/extend", review.extend),
             self._post("/review/reveal", review.reveal),
             self._get("/items/{item_id}/picture", review.picture),
+            self._get("/items/{item_id}/veiled", review.veiled),
             self._get("/queue", self.listed.items),
             self._get("/choose", self.choice.page),
             self._post("/choose", self.choice.choose),

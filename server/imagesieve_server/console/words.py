@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagesieve_server.core.review import State
+from imagesieve_server.core.review import Outcome, State
 
 STATES: Mapping[State, str] = {
     State.READY: "Waiting",
@@ -15,6 +15,11 @@ STATES: Mapping[State, str] = {
 }
 """What people call an item's state."""
 
+OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.APPROVE: "approved",
+    Outcome.REJECT: "rejected",
+    Outcome.ESCALATE: "escalated",
+}
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 
 
