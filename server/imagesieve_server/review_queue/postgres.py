@@ -144,6 +144,8 @@ def postgres_engine(
                 "SELECT set_config('statement_timeout', %s, false),"
                 " set_config('lock_timeout', %s, false),"
                 " set_config('idle_in_transaction_session_timeout', %s, false),"
+                # Every statement is short: to compile one costs more than to run it.
+                " set_config('jit', 'off', false),"
                 # Off would lose acknowledged commits; all else is the operator's choice.
                 " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
                 " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)",

@@ -83,19 +83,25 @@ def _heads(categories: int) -> sa.Select[Any]:
         source, category = lanes.join(wanted, sa.true()), wanted.c.name
     found = (
         sa.select(
-            _head(lanes.c.name, category).label("item_id"),
+            _head(source, lanes.c.name, category).label("item_id"),
             lanes.c.name.label("lane"),
             (sa.literal("") if category is None else category).label("category"),
         )
         .select_from(source)
         .where(lanes.c.name.is_not(None))
         .cte("heads")
+        .prefix_with("MATERIALIZED")  # or each head is looked for again wherever it is named
     )
-    same = sa.and_(head.c.tenant == _given("tenant"), head.c.item_id == found.c.item_id)
+    # Not joined: what a planner makes of a few rows that it takes for many is a look at all.
+    rank = (
+        sa.select(head.c.rank)
+        .where(head.c.tenant == _given("tenant"), head.c.item_id == found.c.item_id)
+        .scalar_subquery()
+    )
     return (
-        sa.select(head.c.rank, found.c.lane, found.c.category)
-        .select_from(found.join(head, same))
-        .order_by(head.c.rank, head.c.item_id)
+        sa.select(rank.label("rank"), found.c.lane, found.c.category)
+        .where(found.c.item_id.is_not(None))
+        .order_by(sa.text("rank"), found.c.item_id)
     )
 
 
@@ -114,17 +120,24 @@ def _lanes() -> sa.CTE:
 
 
 def _head(
-    lane: sa.ColumnElement[str], category: sa.ColumnElement[str] | None
+    source: sa.FromClause, lane: sa.ColumnElement[str], category: sa.ColumnElement[str] | None
 ) -> sa.ColumnElement[str]:
     """The item_id of the first item of a lane that this reviewer may claim."""
+    outer = _parts(source)  # stand outside, although the lane and category are named inside
     item, seen = t.item.alias("fresh").c, t.item.alias("seen").c
     fresh = _allowed(_in_lane(sa.select(item.item_id), item, lane, category), item)
     looked_at = _in_lane(sa.select(*(seen[name] for name in _JUDGED)), seen, lane, category)
-    some = looked_at.limit(sa.bindparam("look_at", type_=sa.Integer)).subquery("some").c
+    looked_at = looked_at.limit(sa.bindparam("look_at", type_=sa.Integer))
+    some = looked_at.correlate(*outer).subquery("some").c
     spoken = _allowed(sa.select(some.item_id), some).order_by(some.rank, some.item_id)
     return sa.case(
-        (lane == "", fresh.limit(1).scalar_subquery()), else_=spoken.limit(1).scalar_subquery()
+        (lane == "", fresh.limit(1).correlate(*outer).scalar_subquery()),
+        else_=spoken.limit(1).scalar_subquery(),
     )
+
+
+def _parts(source: sa.FromClause) -> tuple[sa.FromClause, ...]:
+    return (source.left, source.right) if isinstance(source, sa.Join) else (source,)
 
 
 @lru_cache(maxsize=2)

@@ -181,17 +181,19 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups):
         if not sha256s:
             return {}
         item, decision = t.item.c, t.decision.c
-        same = sa.and_(decision.tenant == item.tenant, decision.item_id == item.item_id)
-        query = (
-            sa.select(item.sha256.label("of_bytes"), *decision)
-            .select_from(t.item.join(t.decision, same))
+        # One after the other: a join may be begun at the other end, with all that was ever said.
+        closed = (
+            sa.select(item.item_id, item.sha256)
             .where(item.tenant == tenant, item.sha256.in_(sha256s))
             .where(item.state.in_((State.DECIDED.value, State.EXPIRED.value)))
-            .where(decision.effective.is_(sa.true()))
-            .order_by(decision.decided_at, decision.decision_id)
         )
-        found = self._connection.execute(query).mappings()
-        return {row["of_bytes"]: value_of(DecisionRow, row) for row in found}
+        of_item = {row.item_id: row.sha256 for row in self._connection.execute(closed)}
+        if not of_item:
+            return {}
+        query = _among(t.decision, tenant, decision.item_id, list(of_item))
+        query = query.where(decision.effective.is_(sa.true()))
+        query = query.order_by(decision.decided_at, decision.decision_id)
+        return {of_item[row.item_id]: row for row in self._rows(DecisionRow, query)}
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
         query = _among(t.audit, tenant, t.audit.c.item_id, [item_id])

@@ -25,6 +25,7 @@ from imagesieve_server.core.review import (
 )
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.review_events import EventPage
+from imagesieve_server.review_queue.claim_groups import ClaimGroups
 from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.evidence_gate import EvidenceGate
 from imagesieve_server.review_queue.removal import UPKEEP_LIMIT, Removal
@@ -77,12 +78,13 @@ class QueueWriter:
             metrics=metrics,
             patience_s=patience_s,
         )
+        self._claims = ClaimGroups(calls=self.calls)
         self._removal = Removal(calls=self.calls, evidence=evidence, gate=self._gate)
 
     @property
     def waiting(self) -> int:
         """Calls that wait for the store: what the next group may be."""
-        return self.calls.waiting
+        return self.calls.waiting + self._claims.waiting
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         """Keep a flag: when this returns, evidence and row survive a power cut.
@@ -128,7 +130,7 @@ class QueueWriter:
             return await self.calls.done(job, job.future)
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
-        return await self.calls.call("claim", lambda store: store.claim(request))
+        return await self._claims.claim(request)
 
     async def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
         return await self.calls.call(
