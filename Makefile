@@ -117,6 +117,13 @@ kills: $(VENV)/.base ## N kills of a loaded server; every acknowledged flag must
 kills-postgres: $(VENV)/.all ## N kills of two loaded servers on PostgreSQL, and N of the database
 	@$(PY) tests/long/kill_postgres.py --servers $(N) --databases $(N) --seed $(SEED)
 
+.PHONY: kills-webhooks bench-webhooks
+kills-webhooks: $(VENV)/.base ## N kills of a server that tells a bad receiver of decisions; all arrive, in order per item
+	@PYTHONPATH=tests $(PY) tests/long/kill_webhooks.py --n $(N) --seed $(SEED)
+
+bench-webhooks: $(VENV)/.base ## Deliveries a second to a receiver on this machine, N decisions
+	@PYTHONPATH=tests $(PY) tests/benchmarks/webhook_rate.py --n $(N)
+
 kills-bucket: $(VENV)/.all ## The same with the pictures in a bucket, whose object store is killed as well
 	@$(PY) tests/long/kill_postgres.py --bucket --servers $(N) --databases $(N) --seed $(SEED)
 

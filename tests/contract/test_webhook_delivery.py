@@ -20,8 +20,9 @@ from helpers.webhook_rig import (
     receiver_of,
     until,
 )
-from imagesieve_server.core.webhook_port import Endpoint
+from imagesieve_server.core.webhook_port import Endpoint, Holding
 from imagesieve_server.review_queue import webhook_letters
+from imagesieve_server.webhooks.sender import Answer, HttpSender
 
 HOUR = 3600.0
 
@@ -259,10 +260,57 @@ async def test_what_fails_for_too_long_is_a_dead_letter_and_can_be_replayed(
     assert receiver.by_item() == decider.expected()
 
 
+async def test_an_attempt_that_breaks_fails_its_event_alone(
+    desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
+) -> None:
+    """Whatever mistake of ours it was: the others go on, and it is tried again."""
+    decide(decider, 6)
+    broken: list[str] = []
+
+    class Clumsy(HttpSender):
+        async def send(self, event_id: str, body: bytes) -> Answer:
+            if not broken:
+                broken.append(event_id)
+                raise RuntimeError("a mistake")
+            return await super().send(event_id, body)
+
+    async with (
+        outbox_of(desk.store, counted) as outbox,
+        office_of(
+            outbox, counted, ManualTime(desk.clock), receiver_of(receiver.url), sender=Clumsy
+        ),
+    ):
+        await until(lambda: len(receiver.taken) == 6)
+    assert receiver.by_item() == decider.expected()
+    assert broken[0] in receiver.seen
+
+
+async def test_what_a_killed_server_held_is_taken_over_when_its_hold_is_over(
+    desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
+) -> None:
+    decide(decider, 3)
+    hook = receiver_of(receiver.url)
+    killed = Holding(holder="killed", ttl_s=40.0, give_up_s=HOUR, from_oldest=True)
+    begun = desk.clock.seconds
+    first: list[float] = []
+
+    def behave(event: dict[str, Any]) -> Reply:
+        first.append(desk.clock.seconds)
+        return Reply()
+
+    receiver.behave = behave
+    async with outbox_of(desk.store, counted) as outbox:
+        assert await outbox.hold(hook.endpoint, killed) is not None
+        async with office_of(outbox, counted, ManualTime(desk.clock), hook):
+            await until(lambda: len(receiver.taken) == 3)
+    assert first[0] - begun >= 40.0
+    assert receiver.by_item() == decider.expected()
+
+
 async def test_two_servers_deliver_an_endpoint_in_turn(
     desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
 ) -> None:
-    """One holds it; when it is stopped, or cut off, the other one goes on with what is left."""
+    """When one is stopped, the other one goes on at once with what is left."""
     decide(decider, 40)
     limit = [15]
     receiver.behave = lambda event: Reply() if len(receiver.taken) < limit[0] else Reply(status=500)

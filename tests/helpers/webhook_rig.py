@@ -126,12 +126,17 @@ class _Lent:
 
 @contextlib.asynccontextmanager
 async def office_of(
-    outbox: StoreOutbox, metrics: Counted, waits: Any, *receivers: Receiver, seed: int = 1
+    outbox: StoreOutbox,
+    metrics: Counted,
+    waits: Any,
+    *receivers: Receiver,
+    seed: int = 1,
+    sender: type[HttpSender] = HttpSender,
 ) -> AsyncIterator[PostOffice]:
     """A server's couriers at work."""
     office = PostOffice(
         outbox=outbox,
-        make_sender=lambda receiver: HttpSender(
+        make_sender=lambda receiver: sender(
             receiver=receiver, trust=TRUST, user_agent="test", wall_clock=time.time
         ),
         metrics=metrics,

@@ -147,13 +147,30 @@ def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 10
+    assert capsys.readouterr().out.count("ok ") == 11
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDEL", "x")
     assert main(["doctor"]) == 1
     assert "FAIL  settings" in capsys.readouterr().out
+
+
+def test_the_doctor_reads_the_endpoints_of_webhooks(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "webhooks.toml"
+    entry = (
+        '[[endpoint]]\nname = "uploads"\ntenant = "default"\n'
+        f'url = "https://hooks.example/secret/path"\nsecrets = ["whsec_{"A" * 32}"]\n'
+    )
+    path.write_text(entry)
+    monkeypatch.setenv("IMAGESIEVE__WEBHOOKS__ENDPOINTS", str(path))
+    assert main(["doctor"]) == 0
+    assert "ok    webhooks: uploads at https://hooks.example\n" in capsys.readouterr().out
+    path.write_text(entry.replace("https", "http"))
+    assert main(["doctor"]) == 1
+    assert "FAIL  webhooks" in capsys.readouterr().out
 
 
 @pytest.mark.embeddings

@@ -69,6 +69,8 @@ def test_secrets_stand_in_the_file_or_in_files_beside_it(tmp_path: Path) -> None
         (("hooks.example.com", "[::ffff:169.254.169.254]"), "url: the host is link-local"),
         (("hooks.example.com", "[fd00:ec2::254]"), "url: the host is link-local"),
         (("hooks.example.com", "0.0.0.0"), "url: the host is no address of one machine"),
+        (("hooks.example.com", "a" * 64 + ".example"), "url: must have a host whose parts"),
+        (("hooks.example.com", "[::1"), "url: Invalid IPv6 URL"),
         (("hooks.example.com", "h:0"), "url: must have a port"),
         (("hooks.example.com", "h:99999"), "url: must have a port"),
         (("hooks.example.com/imagesieve", "x/#part"), "url: must have a host, and no fragment"),

@@ -53,6 +53,8 @@ async def start_webhooks(
         make_sender=sender_to,
         metrics=metrics,
         time=RealTime(),
+        # Nobody else can have an SQLite file open: what a killed server held is this one's.
+        holder="" if settings.queue.is_postgres else "the one server",
     )
     stack.push_async_callback(office.close)
     await office.put_in_force(receivers.value)

@@ -48,6 +48,7 @@ def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "model", lambda: _model(settings)
     yield "policies", lambda: _policies(settings)
     yield "callers", lambda: _callers(settings)
+    yield "webhooks", lambda: _webhooks(settings)
     yield "certificates", lambda: _certificates(settings)
     yield "embeddings", lambda: _embeddings(settings)
     yield "database", lambda: _database(settings)
@@ -131,6 +132,15 @@ def _callers(settings: Settings) -> str:
         return "no callers file: every caller that is let in has all roles"
     callers = read_callers(Path(server.callers), client_ca=bool(server.tls_client_ca))
     return f"{len(callers.records)} in {server.callers}"
+
+
+def _webhooks(settings: Settings) -> str:
+    if not settings.webhooks.endpoints:
+        return "no endpoints file: decisions are told to nobody"
+    from imagesieve_server.webhooks.endpoints import read_receivers
+
+    receivers = read_receivers(Path(settings.webhooks.endpoints))
+    return ", ".join(f"{name} at {one.where.origin}" for name, one in sorted(receivers.items()))
 
 
 def _certificates(settings: Settings) -> str:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from imagesieve_server.commands import queue_check, queue_export, queue_quality
+from imagesieve_server.commands import queue_check, queue_dead_letters, queue_export, queue_quality
 from imagesieve_server.queue_store import migrate_store, open_store, place_of, queue_settings
 
 
@@ -19,6 +19,7 @@ def add_parser(subparsers: Any) -> None:
     stats = commands.add_parser("stats", help="open items by state, while no server runs")
     queue_check.add_parsers(commands)
     queue_export.add_parser(commands)
+    queue_dead_letters.add_parser(commands)
     queue_quality.add_parser(commands)
     for parser, run in ((migrate, _migrate), (stats, _stats)):
         parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")

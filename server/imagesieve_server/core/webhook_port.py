@@ -85,6 +85,7 @@ class Figures:
 class DeadLetter:
     """An event that an endpoint was not told in time."""
 
+    tenant: str
     endpoint: str
     position: int
     item_id: str
@@ -142,6 +143,10 @@ class Outbox(Protocol):
     async def settle(self, endpoint: Endpoint, holding: Holding, done: Settlement) -> bool:
         """Write what became of events, and hold on; False where the hold is lost, and with it
         what was to be written."""
+        ...
+
+    async def replay(self, endpoint: Endpoint, *, dead_before: float) -> int:
+        """Let dead letters that died before then be tried again, in order; how many."""
         ...
 
     async def figures(self, endpoint: Endpoint) -> Figures: ...

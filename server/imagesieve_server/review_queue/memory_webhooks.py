@@ -16,9 +16,10 @@ class MemoryWebhooks(MemoryWrites):
     def webhook_endpoint(self, tenant: str, endpoint: str) -> EndpointRow | None:
         return self._t.webhook_endpoints.get((tenant, endpoint))
 
-    def webhook_endpoints(self, tenant: str) -> Sequence[EndpointRow]:
-        rows = (row for row in self._t.webhook_endpoints.values() if row.tenant == tenant)
-        return sorted(rows, key=lambda row: row.endpoint)
+    def webhook_endpoints(self, tenant: str | None) -> Sequence[EndpointRow]:
+        rows = self._t.webhook_endpoints.values()
+        mine = (row for row in rows if tenant is None or row.tenant == tenant)
+        return sorted(mine, key=lambda row: (row.tenant, row.endpoint))
 
     def put_webhook_endpoint(self, row: EndpointRow) -> None:
         self._put(self._t.webhook_endpoints, (row.tenant, row.endpoint), row)

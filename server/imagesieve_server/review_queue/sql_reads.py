@@ -31,11 +31,12 @@ from imagesieve_server.review_queue.sql_figures import SqlFigures
 from imagesieve_server.review_queue.sql_groups import SqlGroups
 from imagesieve_server.review_queue.sql_quality import SqlQuality
 from imagesieve_server.review_queue.sql_rows import names_of, value_of
+from imagesieve_server.review_queue.sql_webhooks import SqlWebhookReads
 
 R = TypeVar("R")
 
 
-class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups):
+class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
     """One open transaction, its reads."""
 
     def __init__(

@@ -14,8 +14,8 @@ from imagesieve_server.review_queue.webhook_rows import DeliveryCounts, Delivery
 _E, _D = webhook_endpoint.c, webhook_delivery.c
 
 
-class SqlWebhooks:
-    """One open transaction, its webhooks."""
+class SqlWebhookReads:
+    """One open transaction, how its webhooks are found."""
 
     _connection: sa.Connection
     _writes: bool
@@ -24,18 +24,9 @@ class SqlWebhooks:
         query = sa.select(webhook_endpoint).where(_E.tenant == tenant, _E.endpoint == endpoint)
         return next(iter(self._endpoints(query)), None)
 
-    def webhook_endpoints(self, tenant: str) -> Sequence[EndpointRow]:
-        query = sa.select(webhook_endpoint).where(_E.tenant == tenant).order_by(_E.endpoint)
-        return self._endpoints(query)
-
-    def put_webhook_endpoint(self, row: EndpointRow) -> None:
-        changed = self._connection.execute(
-            sa.update(webhook_endpoint)
-            .where(_E.tenant == row.tenant, _E.endpoint == row.endpoint)
-            .values(**columns_of(row))
-        )
-        if not changed.rowcount:
-            self._connection.execute(sa.insert(webhook_endpoint).values(**columns_of(row)))
+    def webhook_endpoints(self, tenant: str | None) -> Sequence[EndpointRow]:
+        query = sa.select(webhook_endpoint).order_by(_E.tenant, _E.endpoint)
+        return self._endpoints(query if tenant is None else query.where(_E.tenant == tenant))
 
     def deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
@@ -79,6 +70,27 @@ class SqlWebhooks:
         dead, _ = self._connection.execute(query.where(_D.dead_at.is_not(None))).one()
         return DeliveryCounts(retrying=retrying, dead=dead, oldest_at=oldest)
 
+    def _endpoints(self, query: sa.Select[Any]) -> list[EndpointRow]:
+        if self._writes:
+            query = query.with_for_update()
+        return [value_of(EndpointRow, row) for row in self._connection.execute(query).mappings()]
+
+    def _deliveries(self, query: sa.Select[Any]) -> list[DeliveryRow]:
+        return [value_of(DeliveryRow, row) for row in self._connection.execute(query).mappings()]
+
+
+class SqlWebhooks(SqlWebhookReads):
+    """One open transaction, its webhooks."""
+
+    def put_webhook_endpoint(self, row: EndpointRow) -> None:
+        changed = self._connection.execute(
+            sa.update(webhook_endpoint)
+            .where(_E.tenant == row.tenant, _E.endpoint == row.endpoint)
+            .values(**columns_of(row))
+        )
+        if not changed.rowcount:
+            self._connection.execute(sa.insert(webhook_endpoint).values(**columns_of(row)))
+
     def put_deliveries(self, rows: Sequence[DeliveryRow]) -> None:
         for tenant, endpoint in {(row.tenant, row.endpoint) for row in rows}:
             mine = [row for row in rows if (row.tenant, row.endpoint) == (tenant, endpoint)]
@@ -100,14 +112,6 @@ class SqlWebhooks:
             .where(*_is(tenant, endpoint), _D.next_at > at)
             .values(next_at=at)
         )
-
-    def _endpoints(self, query: sa.Select[Any]) -> list[EndpointRow]:
-        if self._writes:
-            query = query.with_for_update()
-        return [value_of(EndpointRow, row) for row in self._connection.execute(query).mappings()]
-
-    def _deliveries(self, query: sa.Select[Any]) -> list[DeliveryRow]:
-        return [value_of(DeliveryRow, row) for row in self._connection.execute(query).mappings()]
 
 
 def _is(tenant: str, endpoint: str) -> tuple[sa.ColumnElement[bool], ...]:

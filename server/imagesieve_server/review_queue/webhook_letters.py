@@ -10,20 +10,20 @@ from imagesieve_server.core.webhook_port import DeadLetter, Endpoint
 from imagesieve_server.core.webhooks import event_id
 from imagesieve_server.review_queue.rows import Transaction
 from imagesieve_server.review_queue.webhook_delivery import promote
-from imagesieve_server.review_queue.webhook_rows import DeliveryRow
+from imagesieve_server.review_queue.webhook_rows import DeliveryRow, WebhookReads
 
 PAGE = 200
 """Dead letters of one transaction: deliveries and reviewers' calls come in between."""
 
 
-def letters(tx: Transaction, endpoint: Endpoint, *, after: int = 0) -> list[DeadLetter]:
+def letters(tx: WebhookReads, endpoint: Endpoint, *, after: int = 0) -> list[DeadLetter]:
     """The endpoint's dead letters behind a position, a page of them, in order."""
     rows = tx.dead_deliveries(endpoint.tenant, endpoint.name, after=after, limit=PAGE)
     return [_letter(row) for row in rows]
 
 
 def all_letters(
-    read: Callable[[Callable[[Transaction], list[DeadLetter]]], list[DeadLetter]],
+    read: Callable[[Callable[[WebhookReads], list[DeadLetter]]], list[DeadLetter]],
     endpoint: Endpoint,
 ) -> Iterator[DeadLetter]:
     """All of an endpoint's, page by page; ``read`` runs a reading transaction."""
@@ -47,8 +47,22 @@ def replay(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str]) -> int:
     return len(dead)
 
 
+def replay_all(tx: Transaction, endpoint: Endpoint, *, dead_before: float) -> int:
+    """Let those be tried again that died before then, with what is behind them, a page of them;
+    how many. Repeated until none is left; one that dies again has died later."""
+    after = 0
+    while rows := tx.dead_deliveries(endpoint.tenant, endpoint.name, after=after, limit=PAGE):
+        died = {row.item_id: row.dead_at or 0.0 for row in rows}
+        items = sorted(item_id for item_id, at in died.items() if at < dead_before)
+        if items:
+            return replay(tx, endpoint, items)
+        after = rows[-1].position
+    return 0
+
+
 def _letter(row: DeliveryRow) -> DeadLetter:
     return DeadLetter(
+        tenant=row.tenant,
         endpoint=row.endpoint,
         position=row.position,
         item_id=row.item_id,

@@ -3,6 +3,8 @@ awaitable."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from imagesieve_server.core.webhook_port import (
     Endpoint,
     Figures,
@@ -13,6 +15,7 @@ from imagesieve_server.core.webhook_port import (
     Signal,
 )
 from imagesieve_server.review_queue import webhook_delivery as rules
+from imagesieve_server.review_queue import webhook_letters
 from imagesieve_server.review_queue.store_calls import StoreCalls
 
 
@@ -46,6 +49,13 @@ class StoreOutbox:
             "webhooks",
             lambda store: store.transact(lambda tx: rules.settle(tx, endpoint, holding, done)),
         )
+
+    async def replay(self, endpoint: Endpoint, *, dead_before: float) -> int:
+        page = partial(webhook_letters.replay_all, endpoint=endpoint, dead_before=dead_before)
+        replayed = 0
+        while found := await self._calls.call("webhooks", lambda store: store.transact(page)):
+            replayed += found
+        return replayed
 
     async def figures(self, endpoint: Endpoint) -> Figures:
         return await self._calls.call(

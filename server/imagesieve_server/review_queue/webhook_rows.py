@@ -48,17 +48,15 @@ class DeliveryCounts:
     oldest_at: float | None  # created_at of the oldest that is not dead
 
 
-class WebhookRows(Protocol):
-    """The part of a ``Transaction`` that is about webhooks. In one that writes, an endpoint
-    that was read stays as it is until the end; its deliveries change only with it."""
+class WebhookReads(Protocol):
+    """How the rows are found. In a transaction that writes, an endpoint that was read stays as
+    it is until the end; its deliveries change only with it."""
 
     def webhook_endpoint(self, tenant: str, endpoint: str) -> EndpointRow | None: ...
 
-    def webhook_endpoints(self, tenant: str) -> Sequence[EndpointRow]:
-        """By name."""
+    def webhook_endpoints(self, tenant: str | None) -> Sequence[EndpointRow]:
+        """By tenant and name; of all tenants where none is named."""
         ...
-
-    def put_webhook_endpoint(self, row: EndpointRow) -> None: ...
 
     def deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
@@ -85,6 +83,12 @@ class WebhookRows(Protocol):
         ...
 
     def delivery_counts(self, tenant: str, endpoint: str) -> DeliveryCounts: ...
+
+
+class WebhookRows(WebhookReads, Protocol):
+    """The part of a ``Transaction`` that is about webhooks."""
+
+    def put_webhook_endpoint(self, row: EndpointRow) -> None: ...
 
     def put_deliveries(self, rows: Sequence[DeliveryRow]) -> None:
         """Insert, or replace what has the same position."""

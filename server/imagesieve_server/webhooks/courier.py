@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 STORE_PAUSE_S = 2.0
 """After the store did not answer."""
+BROKEN_PAUSE_S = 15.0
+"""After a mistake of ours."""
 
 
 async def run_courier(route: Route) -> None:
@@ -22,6 +24,9 @@ async def run_courier(route: Route) -> None:
             except StoreUnavailable as problem:
                 log.warning("webhooks wait for the store", extra=route.about(problem.message))
                 pause = STORE_PAUSE_S
+            except Exception:  # what the store keeps is whole; begin anew from there
+                log.exception("delivery broke and begins anew", extra=route.about(""))
+                pause = BROKEN_PAUSE_S
             await route.time.sleep(pause)
     finally:
         try:
@@ -43,6 +48,11 @@ async def _turn(route: Route) -> float:
             "events were removed before this endpoint was told",
             extra={"endpoint": route.receiver.endpoint.name, "events": held.skipped},
         )
+    before = route.receiver.replay_before
+    if before is not None:
+        replayed = await route.outbox.replay(route.receiver.endpoint, dead_before=before)
+        if replayed:
+            log.info("dead letters are tried again", extra={**route.about(""), "events": replayed})
     if held.gone and held.gone == route.receiver.mark:
         return later
     delivery = Delivery(route, held, held_until=begun + route.holding.ttl_s)

@@ -123,13 +123,21 @@ class Delivery:
     def _land(self) -> None:
         for flight in [flight for flight in self._flights if flight.done()]:
             work = self._flights.pop(flight)
-            answer = flight.result()
+            answer = self._answer_of(flight)
             self._route.metrics.webhook_attempt(self._endpoint.name, answer.result.value)
             if answer.told:
                 self._window.told(work)
                 self._recovered |= self._breaker.told()
             else:
                 self._failed(work, answer)
+
+    def _answer_of(self, flight: Flight) -> Answer:
+        """A mistake of ours fails one event and not the endpoint."""
+        problem = flight.exception()
+        if problem is None:
+            return flight.result()
+        log.error("an attempt broke", extra=self._route.about(""), exc_info=problem)
+        return Answer(result=Result.UNREACHABLE, detail="the attempt broke")
 
     def _failed(self, work: Work, answer: Answer) -> None:
         wait = retry_in_s(work.attempts + 1, chance=self._route.chance())
@@ -156,8 +164,9 @@ class Delivery:
     async def _settle(self) -> bool:
         """Write what is certain, where it is time to; False where the hold is lost."""
         window, now = self._window, self._time.monotonic()
+        at_rest = not self._flights and not self._may_start(now)
         due = window.unsettled and (
-            not window.startable or not self._flights or window.unsettled >= SETTLE_AT
+            not window.startable or at_rest or window.unsettled >= SETTLE_AT
         )
         renew = now >= self._held_until - self._route.renew_s
         if not (due or renew or self._gone or self._recovered or self._clear_gone):
@@ -182,15 +191,19 @@ class Delivery:
         return page
 
     def _start(self) -> None:
-        free = self._breaker.may_start(
+        for work in self._window.start(self._may_start(self._time.monotonic())):
+            self._flights[asyncio.ensure_future(self._attempt(work))] = work
+
+    async def _attempt(self, work: Work) -> Answer:
+        body = body_of(self._endpoint.tenant, work.position, work.event)
+        return await self._route.sender.send(self._event_id(work), body)
+
+    def _may_start(self, now: float) -> int:
+        return self._breaker.may_start(
             in_flight=len(self._flights),
             concurrency=self._route.receiver.concurrency,
-            now=self._time.monotonic(),
+            now=now,
         )
-        for work in self._window.start(free):
-            body = body_of(self._endpoint.tenant, work.position, work.event)
-            flight = asyncio.ensure_future(self._route.sender.send(self._event_id(work), body))
-            self._flights[flight] = work
 
     def _patience_s(self, page: Page | None) -> float:
         now = self._time.monotonic()

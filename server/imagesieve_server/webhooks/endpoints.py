@@ -6,6 +6,7 @@ and field. Secrets never appear in errors or logs.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 import tomllib
@@ -25,7 +26,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _KEYS = frozenset(
     {
         "name", "tenant", "url", "secrets", "secret_files", "allow_http", "timeout_seconds",
-        "concurrency", "give_up_hours", "from_oldest",
+        "concurrency", "give_up_hours", "from_oldest", "replay_dead_before",
     }
 )  # fmt: skip
 SECRETS_MAX = 4
@@ -42,6 +43,7 @@ class Receiver:
     concurrency: int = 8  # attempts at once
     give_up_s: float = 72 * 3600.0
     from_oldest: bool = False
+    replay_before: float | None = None  # dead letters that died before then are tried again
     mark: str = ""  # of the file's content: an endpoint that is gone is asked again when it changes
 
 
@@ -134,6 +136,7 @@ class _Entry:
             concurrency=int(self._number("concurrency", 8, low=1, high=64)),
             give_up_s=self._number("give_up_hours", 72.0, low=1, high=24 * 365) * 3600,
             from_oldest=self._flag("from_oldest"),
+            replay_before=self._moment("replay_dead_before"),
             mark=mark,
         )
 
@@ -176,6 +179,14 @@ class _Entry:
         if not isinstance(value, bool):
             raise self._error(key, "must be true or false")
         return value
+
+    def _moment(self, key: str) -> float | None:
+        value = self._entry.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, datetime.datetime) or value.tzinfo is None:
+            raise self._error(key, "must be a time with a zone, for example 2027-01-31T12:00:00Z")
+        return value.timestamp()
 
     def _number(self, key: str, default: float, *, low: float, high: float) -> float:
         value = self._entry.get(key, default)

@@ -58,7 +58,8 @@ class RealTime:
 
 
 class PostOffice:
-    """``make_sender`` makes what tells one endpoint; ``time`` is how couriers wait."""
+    """``make_sender`` makes what tells one endpoint; ``time`` is how couriers wait. ``holder``
+    names this process among those that may deliver; empty: a name that nobody else has."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class PostOffice:
         make_sender: Callable[[Receiver], Sender],
         metrics: OfficeMetrics,
         time: Time,
+        holder: str = "",
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
@@ -74,7 +76,7 @@ class PostOffice:
         self._metrics = metrics
         self._time = time
         self._chance = chance
-        self._holder = secrets.token_hex(16)  # of this process, as far as holds are concerned
+        self._holder = holder or secrets.token_hex(16)
         self._at_work: dict[str, tuple[Receiver, asyncio.Task[None]]] = {}
 
     async def put_in_force(self, receivers: Receivers) -> None:

@@ -49,6 +49,10 @@ def where_of(url: object, *, allow_http: bool) -> Where:
     if parts.fragment or not parts.hostname:
         raise ValueError("must have a host, and no fragment")
     try:
+        parts.hostname.encode("idna")  # as resolving it will
+    except UnicodeError:
+        raise ValueError("must have a host whose parts have 1 to 63 characters") from None
+    try:
         port_is_good = parts.port != 0
     except ValueError:
         port_is_good = False
