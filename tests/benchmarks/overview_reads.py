@@ -70,7 +70,10 @@ def fill_past(engine: sa.Engine, *, n: int, now: float, seed: int) -> None:
         _copy(run, decision, said, "state = 'DECIDED'")
         _copy(run, claim, taken, f"state = 'DECIDED' AND decided_at > {now - DAY_S}")
     with engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("ANALYZE")
 
 
 def _copy(run: Callable[[str], None], table: sa.Table, values: dict[str, str], where: str) -> None:

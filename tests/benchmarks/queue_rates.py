@@ -109,7 +109,10 @@ def fill(engine: sa.Engine, *, first: int, last: int, state: str = "READY") -> N
                 text = f"INSERT INTO {table.name} ({into}) {numbers}{select}".replace("%%", "%")
             connection.exec_driver_sql(text)
     with engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("ANALYZE")
 
 
 async def enqueue(writer: QueueWriter, number: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -92,6 +94,26 @@ async def test_only_what_a_session_was_shown_can_be_fetched(rig: Rig) -> None:
     ):
         assert (await bob.get(wrong)).status_code == 403, wrong
     assert (await ann.get(path)).status_code == 403
+    assert (await bob.get(path)).status_code == 200
+    await bob.get("/review")
+    csrf = re.search(r'name="csrf" value="([^"]+)"', bob.page)
+    assert csrf is not None
+    for known in (csrf[1], ""):  # what the browser knows makes no proof
+        forged = hmac.new(known.encode(), f"veiled t {other}".encode(), hashlib.sha256)
+        answer = await bob.get(f"/items/{other}/veiled?proof={forged.hexdigest()[:32]}")
+        assert answer.status_code == 403
+    await bob.get("/review")
+    await bob.post("/review/skip")
+    assert bob.item == other
+    assert (await bob.get(path)).status_code == 403  # not beside this one
+
+
+async def test_with_nothing_in_hand_nothing_is_shown_beside_it(rig: Rig) -> None:
+    ann, bob = await rig.signed_in(), await rig.signed_in("bob")
+    item = await decided(rig, ann, "approve")
+    await bob.get("/review")
+    forged = hmac.new(b"", f"veiled t {item}".encode(), hashlib.sha256).hexdigest()[:32]
+    assert (await bob.get(f"/items/{item}/veiled?proof={forged}")).status_code == 403
 
 
 async def test_the_word_of_a_first_reviewer_is_not_among_them(rig: Rig) -> None:

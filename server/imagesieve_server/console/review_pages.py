@@ -23,7 +23,7 @@ from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, Form, field_of, read_form
-from imagesieve_server.console.similar import is_proved, past_of
+from imagesieve_server.console.similar import may_see_veiled, past_of
 from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import Item, Outcome, State
@@ -150,7 +150,7 @@ class ReviewPages:
     async def veiled(self, request: Request, session: Session) -> Response:
         """The veiled picture of an item that was shown beside the one in hand."""
         item_id = request.path_params["item_id"]
-        if not is_proved(session, item_id, request.query_params.get("proof", "")):
+        if not may_see_veiled(session, item_id, request.query_params.get("proof", "")):
             raise Forbidden("You do not have this item in hand.")
         item = await self.queue.get(tenant=session.tenant, item_id=item_id)
         picture = await try_picture(self.pictures, item, frame=0, background=Background.WHITE)
