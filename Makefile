@@ -13,7 +13,7 @@ PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff bench-queue bench-overview kills kills-postgres kills-bucket machine machine-postgres \
+        bench bench-policy-diff bench-queue bench-evidence bench-overview kills kills-postgres kills-bucket machine machine-postgres \
         power-cuts overload audit-recall kappa-coverage fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
@@ -103,6 +103,9 @@ bench-overview: $(VENV)/.all ## What the leads' overview costs the store with N 
 
 bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
 	@$(PY) tests/benchmarks/queue_rates.py
+
+bench-evidence: $(VENV)/.all ## Putting and getting N pictures in a folder and in a bucket on this machine
+	@$(PY) tests/benchmarks/evidence_rates.py --n $(N) --seed $(SEED)
 
 machine: $(VENV)/.base ## N random steps on the review queue, SQLite and memory in lockstep
 	@$(PY) tests/long/machine.py --n $(N) --seed $(SEED)

@@ -81,7 +81,7 @@ def over_link(
     object_store: ObjectStore, name: str, link: FaultyLink, direct: Bucket
 ) -> BucketEvidence:
     place = object_store.place(name, endpoint=link.endpoint)
-    return evidence_of(Bucket(place, patience_s=6.0))
+    return evidence_of(Bucket(place, patience_s=16.0))
 
 
 def put(evidence: EvidenceStore) -> None:
@@ -303,7 +303,7 @@ def test_no_other_call_takes_silence_for_an_answer(
 def test_a_store_that_was_killed_is_used_again_when_it_is_back() -> None:
     store = ObjectStore()
     try:
-        evidence = evidence_of(Bucket(store.place(store.new_bucket()), patience_s=2.0))
+        evidence = evidence_of(Bucket(store.place(store.new_bucket())))
         put(evidence)
         store.kill()
         for call in (put, get):
