@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from imagesieve_server import queue_store
+from imagesieve_server import config, queue_store
+from imagesieve_server.assembly.running import _folders
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import (
     ConfigError,
@@ -97,3 +98,11 @@ def test_an_unencrypted_endpoint_in_the_environment_is_refused_too(
     monkeypatch.setenv(variable, "http://objects.example.com")
     with pytest.raises(ConfigError, match=f"{variable}: .*unencrypted"):
         open_evidence(QueueSettings(evidence="s3://bucket/p"))
+
+
+def test_the_room_that_is_watched_is_that_of_disks() -> None:
+    """A bucket has none to run out of."""
+    inside = _folders(config.load(None, {}))
+    assert set(inside) == {"evidence", "database"}
+    bucket = config.load(None, {"IMAGESIEVE__QUEUE__EVIDENCE": "s3://bucket/p"})
+    assert set(_folders(bucket)) == {"database"}
