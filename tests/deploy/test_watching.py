@@ -138,6 +138,7 @@ def _promtool(*arguments: str) -> None:
 
 
 @pytest.mark.promtool
+@pytest.mark.timeout(600)  # a day of samples
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -192,6 +193,7 @@ def test_panels_have_a_place_of_their_own() -> None:
 
 
 @pytest.mark.promtool
+@pytest.mark.timeout(600)  # a day of samples
 def test_the_dashboards_queries_are_valid(tmp_path: Path) -> None:
     rules = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(_queries())]
     path = tmp_path / "queries.json"  # YAML reads JSON

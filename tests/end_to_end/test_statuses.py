@@ -313,7 +313,7 @@ async def _gone() -> Told:
     async with busy() as rig:
         call = rig.moderation.ModerateStream(timeout=30)
         for number in range(3):
-            await call.write(Stream(request=ask(f"r-{number}")))
+            await call.write(Stream(request=ask(f"r-{number}", ppm(GREEN, side=9 + number))))
         await until(lambda: rig.encoder.waiting == 4)
         call.cancel()
         await until(lambda: rig.encoder.waiting == 1)  # only the one that was there before
