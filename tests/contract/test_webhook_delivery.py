@@ -235,6 +235,32 @@ async def test_an_endpoint_that_asks_for_patience_is_not_asked_before(
     assert 900.0 <= at[1] - at[0] < 910.0
 
 
+async def test_an_event_that_asks_for_patience_holds_up_its_own_item_only(
+    desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
+) -> None:
+    decide(decider, 8)
+    poisoned = next(iter(decider.expected()))
+    begun = desk.clock.seconds
+    last: list[float] = []
+
+    def behave(event: dict[str, Any]) -> Reply:
+        if event["subject"] == poisoned and desk.clock.seconds < begun + HOUR:
+            return Reply(status=500, headers={"Retry-After": "3600"})
+        if event["subject"] != poisoned:
+            last.append(desk.clock.seconds)
+        return Reply()
+
+    receiver.behave = behave
+    async with (
+        outbox_of(desk.store, counted) as outbox,
+        office_of(outbox, counted, ManualTime(desk.clock), receiver_of(receiver.url)),
+    ):
+        await until(lambda: len(receiver.taken) == 8)
+    assert receiver.by_item() == decider.expected()
+    assert last[-1] - begun < 60.0
+    assert counted.results().count("refused") == 1
+
+
 async def test_what_fails_for_too_long_is_a_dead_letter_and_can_be_replayed(
     desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
 ) -> None:

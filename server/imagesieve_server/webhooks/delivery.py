@@ -158,7 +158,7 @@ class Delivery:
             work.item_id,
             now=self._time.monotonic(),
             chance=self._route.chance(),
-            patience_s=answer.patience_s,
+            patience_s=answer.patience_s if answer.overloaded else None,
         )
 
     async def _settle(self) -> bool:
@@ -179,15 +179,19 @@ class Delivery:
         return await self._route.outbox.settle(self._endpoint, self._route.holding, done)
 
     async def _take(self) -> Page | None:
-        """Look for more where nothing is left to start."""
+        """Look for more where nothing is left to start: half of it new, half of it again, so
+        that many that fail do not keep new ones waiting, nor the reverse."""
         window = self._window
         if window.startable or not window.room:
             return None
         page = await self._route.outbox.work(
-            self._endpoint, after=window.read_to, fresh=window.room, due=window.room
+            self._endpoint,
+            after=window.read_to,
+            fresh=window.room // 2,
+            due=(window.room + 1) // 2,
         )
+        window.take(page.fresh, blocked=page.blocked)
         window.retry(page.due)
-        window.take(page.fresh[: window.room], blocked=page.blocked)
         return page
 
     def _start(self) -> None:
@@ -199,6 +203,8 @@ class Delivery:
         return await self._route.sender.send(self._event_id(work), body)
 
     def _may_start(self, now: float) -> int:
+        if now + self._route.receiver.timeout_s >= self._held_until:
+            return 0  # the store was slow; first the hold is renewed
         return self._breaker.may_start(
             in_flight=len(self._flights),
             concurrency=self._route.receiver.concurrency,

@@ -37,6 +37,7 @@ class Answer:
     result: Result
     detail: str = ""  # for people: a status or the kind of failure, never the receiver's words
     patience_s: float | None = None  # what the endpoint asked for
+    overloaded: bool = False  # 429 or 503: what it asked for is meant for every event
 
     @property
     def told(self) -> bool:
@@ -124,6 +125,7 @@ class HttpSender:
             result=result_of(response.status),
             detail=str(response.status),
             patience_s=patience_s(asked, now=self._wall_clock()),
+            overloaded=response.status in (429, 503),
         )
 
 
