@@ -16,6 +16,7 @@ from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable, StoreUnavailable
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.evidence_place import open_evidence
+from imagesieve_server.review_queue.decision_notices import Wake, listen
 from imagesieve_server.review_queue.evidence_mark import require_same_evidence
 from imagesieve_server.review_queue.inspection import Inspection
 from imagesieve_server.review_queue.postgres import (
@@ -34,7 +35,7 @@ from imagesieve_server.review_queue.store_thread import StoreMetrics
 from imagesieve_server.review_queue.writer import QueueWriter
 
 OTHERS_DECISIONS_S = 2.0
-"""Time between a watcher's looks for decisions that another server took, seconds."""
+"""Time between looks for decisions of other servers that a watcher was not told of, seconds."""
 
 PAGES_CONNECTIONS = 4
 """Of the reviewers' pages, beside those of the queue."""
@@ -99,6 +100,14 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
         several_servers=True,
         idle_s=OTHERS_DECISIONS_S,
     )
+
+
+async def hear_decisions(queue: QueueSettings, wake: Wake) -> None:
+    """Wake watchers when another server decides, until cancelled; in one file there is none.
+
+    Raises StartupError subclasses."""
+    if queue.is_postgres:
+        await listen(url=queue.database, password=password_of(queue), wake=wake)
 
 
 def pages_engine(queue: QueueSettings) -> sa.Engine:

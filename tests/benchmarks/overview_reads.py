@@ -24,7 +24,8 @@ import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.queue_rates import Open, fill, new_postgres, new_sqlite
+from benchmarks.queue_fill import fill, settle
+from benchmarks.queue_rates import Open, new_postgres, new_sqlite
 from helpers.postgres import PostgresServer
 from helpers.review_queue import make_flag
 from imagesieve_server.review_queue import figures
@@ -113,9 +114,10 @@ def one(new: Open, *, n: int, waiting: int, seed: int) -> dict[str, object]:
     store, engine = new()
     store.record([make_flag("seed")])
     now = time.time()
-    fill(engine, first=1, last=n, state="DECIDED")
+    fill(engine, first=1, last=n, changed={"state": "'DECIDED'"})
     fill_past(engine, n=n, now=now, seed=seed)
     fill(engine, first=n + 1, last=n + waiting)
+    settle(engine)
     found = measured(store, now=now)
     store.close()
     engine.dispose()

@@ -47,7 +47,12 @@ CONNECTIONS = 8
 SHORT = 1000
 OWN = 100_000
 RARE = {"category": "'rare'"}
-GONE = {"state": "'DECIDED'", "decisions": "1", "decided_at": "enqueued_at", "spoken_by": "'ann'"}
+GONE = {
+    "state": "'DECIDED'",
+    "decisions": "1",
+    "decided_at": "1.7e9 + n * 0.001",
+    "spoken_by": "'ann'",
+}
 
 Open = Callable[[], tuple[RuledStore, sa.Engine]]
 Percentiles = dict[str, float]

@@ -136,6 +136,30 @@ def test_all_migrations_make_the_schema_in_postgresql(postgres_server: PostgresS
 
 
 @pytest.mark.postgres
+def test_a_migration_does_not_wait_long_for_a_table_and_leaves_nothing(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database(migrated=False)
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    engine = engine_for_test(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE claim (x int)"))
+    with pytest.raises(StoreNotUsable, match="already exists"):
+        migrate_postgres(url=url)
+    assert postgres_server.run(url, tables) == [("claim",)]
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE claim"))
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num varchar(32))"))
+        with pytest.raises(StoreNotUsable, match="lock timeout"):
+            migrate_postgres(url=url, lock_timeout_s=0.1)
+    engine.dispose()
+    migrate_postgres(url=url)
+    open_for_test(url).close()
+    told = "SELECT reloptions FROM pg_class WHERE relname = 'item'"
+    assert "autovacuum_vacuum_scale_factor=0.01" in postgres_server.run(url, told)[0][0]
+
+
+@pytest.mark.postgres
 def test_servers_that_start_together_migrate_once(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database(migrated=False)
     with ThreadPoolExecutor(4) as threads:

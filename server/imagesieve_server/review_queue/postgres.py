@@ -16,11 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.extras import need
+from imagesieve_server.review_queue.decision_notices import notify
 from imagesieve_server.review_queue.migrations import is_current, require_current, upgrade
+from imagesieve_server.review_queue.postgres_session import LIVENESS
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
 from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
-CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 10.0
 LOCK_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 10.0
@@ -32,19 +33,6 @@ OLDEST = 140000
 _MIGRATING = 0x696D61676573  # advisory lock: one server migrates at a time
 # Serialization failure, deadlock, unique violation: in each another transaction got through.
 _OVERTAKEN = frozenset({"40001", "40P01", "23505"})
-
-# A connection that the network lost is noticed within about this time, and never waits for
-# a machine that is gone.
-_LIVENESS = {
-    "connect_timeout": CONNECT_TIMEOUT_S,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds
-    "client_encoding": "UTF8",
-    "target_session_attrs": "read-write",  # queue state is never read from a replica
-    "application_name": "imagesieve-server",
-}
 
 
 def open_postgres(
@@ -86,15 +74,18 @@ def open_postgres(
     return RuledStore(backend=backend, grouping=grouping)
 
 
-def migrate_postgres(*, url: str, password: str | None = None) -> None:
+def migrate_postgres(
+    *, url: str, password: str | None = None, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> None:
     """Bring the tables up to date, one server at a time; those that are need no more rights
-    than to read them. Raises StoreNotUsable."""
+    than to read them. What has locked a table is waited for ``lock_timeout_s`` at most: all who
+    come after wait, too. Raises StoreNotUsable."""
     engine = postgres_engine(
         url=url,
         password=password,
         connections=1,
         statement_timeout_s=0.0,  # the length of a table's rewrite is nobody's guess
-        lock_timeout_s=LOCK_TIMEOUT_S,
+        lock_timeout_s=lock_timeout_s,
     )
     try:
         with engine.begin() as connection:
@@ -128,7 +119,7 @@ def postgres_engine(
         raise StoreNotUsable(f"{shown(url)} is not a PostgreSQL URL: {problem}") from None
     engine = sa.create_engine(
         "postgresql+psycopg://",
-        connect_args={**_LIVENESS, **({"password": password} if password else {})},
+        connect_args={**LIVENESS, **({"password": password} if password else {})},
         pool_size=connections,
         max_overflow=0,
         pool_timeout=LOCK_TIMEOUT_S,
@@ -196,6 +187,7 @@ POSTGRES = Dialect(
     # Each statement sees what was committed before it, so what was waited for is seen.
     writing={"isolation_level": "READ COMMITTED", "postgresql_readonly": False},
     hold=_hold,
+    tell=notify,
     overtaken=_overtaken,
     fresh_after_error=False,  # the pool drops what broke
 )

@@ -30,6 +30,11 @@ class Signals:
         if event is not None:
             event.set()
 
+    def give_all(self) -> None:
+        """Wake everybody."""
+        for tenant in list(self._events):
+            self.give(tenant)
+
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event, at most so long; whether it was set."""

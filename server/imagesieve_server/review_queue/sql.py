@@ -49,6 +49,8 @@ class Dialect:
     reading: Mapping[str, Any]  # execution options of a transaction that does not write
     writing: Mapping[str, Any]  # and of one that does
     hold: Hold = lambda *_: None  # nothing where writers take turns
+    # Says, with the commit, that there are new decisions of the tenant.
+    tell: Callable[[sa.Connection, str], None] = lambda *_: None
     overtaken: Callable[[SQLAlchemyError], bool] = lambda _: False  # worth while to repeat
     # After an I/O error a connection's cache may hold what the disk does not.
     fresh_after_error: bool = True
@@ -102,10 +104,10 @@ class SqlBackend:
                     connection=connection,
                     clock=self._clock,
                     writes=writes,
-                    hold=self._dialect.hold,
+                    dialect=self._dialect,
                 )
                 yield transaction
-                transaction.flush()
+                transaction.finish()
         except SQLAlchemyError as problem:
             if self._dialect.overtaken(problem):
                 raise Overtaken("another transaction was faster; try again") from problem
@@ -123,24 +125,30 @@ class SqlTransaction(SqlReads, SqlWebhooks):
         connection: sa.Connection,
         clock: Callable[[sa.Connection], float],
         writes: bool,
-        hold: Hold,
+        dialect: Dialect,
     ) -> None:
         super().__init__(connection=connection, clock=clock, writes=writes)
-        self._hold = hold
+        self._dialect = dialect
         self._audit: list[AuditRow] = []
+        self._decided: set[str] = set()  # tenants with new events
 
-    def flush(self) -> None:
-        """Write what was put off, before anybody reads it."""
+    def finish(self) -> None:
+        """Write what was put off until the end."""
+        self._write_audit()
+        for tenant in sorted(self._decided):
+            self._dialect.tell(self._connection, tenant)
+
+    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
+        self._write_audit()
+        return super().audit(tenant, item_id)
+
+    def _write_audit(self) -> None:
         rows, self._audit = self._audit, []
         self._insert(t.audit, rows)
 
-    def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
-        self.flush()
-        return super().audit(tenant, item_id)
-
     def hold(self, tenant: str, names: Sequence[str]) -> None:
         if names:
-            self._hold(self._connection, tenant, names)
+            self._dialect.hold(self._connection, tenant, names)
 
     def add_items(self, rows: Sequence[ItemRow]) -> None:
         self._insert(t.item, rows)
@@ -259,6 +267,7 @@ class SqlTransaction(SqlReads, SqlWebhooks):
 
     def add_events(self, rows: Sequence[EventRow]) -> None:
         self._insert(t.decision_event, rows)
+        self._decided |= {row.tenant for row in rows}
 
     def add_mark(self, name: str, value: str) -> None:
         self._connection.execute(sa.insert(t.secret).values(name=name, value=value))

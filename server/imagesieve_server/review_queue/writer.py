@@ -175,6 +175,13 @@ class QueueWriter:
     async def reopen(self, request: ReopenRequest) -> Item:
         return await self.calls.call("reopen", lambda store: store.reopen(request))
 
+    def wake(self, tenant: str | None) -> None:
+        """Somebody heard of a decision of this tenant, or cannot say of which (None)."""
+        if tenant is None:
+            self._signals.give_all()
+        else:
+            self._signals.give(tenant)
+
     async def watch(
         self, *, tenant: str, cursor: str = "", from_oldest: bool = False
     ) -> AsyncGenerator[EventPage, None]:
