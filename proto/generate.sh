@@ -12,5 +12,5 @@ PATH="$(dirname "$python"):$PATH" "$python" -m grpc_tools.protoc \
     --proto_path="$here" \
     --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" --mypy_grpc_out="$out" \
     "$here"/imagesieve/v1/verdict.proto "$here"/imagesieve/v1/moderation.proto \
-    "$here"/imagesieve/v1/review.proto "$here"/imagesieve/v1/policy.proto
+    "$here"/imagesieve/v1/review.proto "$here"/imagesieve/v1/policy.proto "$here"/imagesieve/v1/quality.proto
 rm -f "$out"/imagesieve/v1/verdict_pb2_grpc.py "$out"/imagesieve/v1/verdict_pb2_grpc.pyi  # no service in it

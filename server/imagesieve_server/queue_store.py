@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from imagesieve_server import config
 from imagesieve_server.config import QueueSettings
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable, StoreUnavailable
+from imagesieve_server.core.golden import DAY_S, GoldenPlan
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.evidence_place import open_evidence
 from imagesieve_server.review_queue.decision_notices import Wake, listen
@@ -79,6 +80,9 @@ def open_queue(queue: QueueSettings, metrics: StoreMetrics) -> QueueWriter:
     evidence = open_evidence(queue)
     migrate_store(queue)
     store = open_store(queue)
+    store.goldens = GoldenPlan(
+        share=queue.golden_share, again_after_s=queue.golden_again_days * DAY_S
+    )
     if not queue.is_postgres:
         return QueueWriter(
             store=store, evidence=evidence.store, metrics=metrics, evidence_threads=evidence.threads

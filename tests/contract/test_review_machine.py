@@ -87,6 +87,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.walk.decide(index, reviewer, outcome)
 
     @rule(index=indexes)
+    def golden(self, index: int) -> None:
+        self.walk.golden(index)
+
+    @rule(golden=st.booleans())
+    def mix_in(self, golden: bool) -> None:
+        self.walk.mix_in(golden)
+
+    @rule(index=indexes)
     def release(self, index: int) -> None:
         self.walk.release(index)
 

@@ -36,6 +36,7 @@ from imagesieve_server.core.views import DecodeInfo, View, ViewKind
 from imagesieve_server.review_queue.evidence import MemoryEvidence
 from imagesieve_server.review_queue.figures import QueueFigures
 from imagesieve_server.review_queue.memory import memory_store
+from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.testing import (
     RED,
@@ -153,6 +154,7 @@ class Rig:
             accounts=lambda: self.accounts,
             queue=self.queue,
             figures=QueueFigures(calls=self.queue.calls),
+            quality=QueueQuality(calls=self.queue.calls),
             policies=self.policies,
             previews=self.previews,
             database=database,

@@ -14,7 +14,13 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2_grpc, review_pb2_grpc
+from imagesieve.v1 import (
+    moderation_pb2,
+    moderation_pb2_grpc,
+    policy_pb2_grpc,
+    quality_pb2_grpc,
+    review_pb2_grpc,
+)
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
@@ -27,12 +33,14 @@ from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthentic
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService
+from imagesieve_server.grpc_api.quality_service import QualityService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.server import GrpcServer, ServerOptions, Services
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.evidence import FolderEvidence, MemoryEvidence
 from imagesieve_server.review_queue.memory import memory_store
+from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
@@ -114,15 +122,18 @@ class Rig:
     health: HealthMonitor
     channel: grpc.aio.Channel
     audit: AuditSampler  # flushed by hand
+    store: RuledStore  # of the queue
     moderation: Any = field(init=False)
     review: Any = field(init=False)
     policy: Any = field(init=False)
+    quality: Any = field(init=False)
     metadata: tuple[tuple[str, str], ...] = ()  # of what a test's helper calls
 
     def __post_init__(self) -> None:
         self.moderation = moderation_pb2_grpc.ModerationServiceStub(self.channel)
         self.review = review_pb2_grpc.ReviewServiceStub(self.channel)
         self.policy = policy_pb2_grpc.PolicyServiceStub(self.channel)
+        self.quality = quality_pb2_grpc.QualityServiceStub(self.channel)
 
 
 @asynccontextmanager
@@ -147,8 +158,9 @@ async def running(
     decoder, metrics = FakeDecoder(), metrics or RecordingMetrics()
     encoder = encoder or FakeEncoder()
     source = StaticPolicies(*(policies or (colour_policy(),)))
+    store = memory_store(clock=time.time) if folder is None else _sqlite(folder)
     writer = QueueWriter(
-        store=memory_store(clock=time.time) if folder is None else _sqlite(folder),
+        store=store,
         evidence=MemoryEvidence() if folder is None else FolderEvidence(root=folder / "evidence"),
         metrics=metrics,
         idle_s=0.3,
@@ -198,6 +210,7 @@ async def running(
                 watches_per_tenant=5,
             ),
             policy=PolicyService(policies=source, reloader=reloader),
+            quality=QualityService(quality=QueueQuality(calls=writer.calls)),
         ),
         gate=Gate(
             authenticator=authenticator or LoopbackAuthenticator(),
@@ -225,6 +238,7 @@ async def running(
                 health=health,
                 channel=channel,
                 audit=audit,
+                store=store,
             )
     finally:
         await server.stop()

@@ -15,6 +15,7 @@ from typing import Any
 
 from helpers.review_queue import Desk, ManualClock, make_flag
 from imagesieve_server.core.errors import CursorExpired, ImagesieveError
+from imagesieve_server.core.golden import GoldenPlan, GoldenRequest
 from imagesieve_server.core.review import OPEN, Cause, Item, Lease, Outcome, State, arrow
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.core.verdict import Verdict
@@ -79,6 +80,7 @@ class Walk:
         self.contents: dict[str, str] = {}  # of acknowledged requests
         self.leases: list[tuple[Lease, ...]] = []
         self._hashes: dict[str, str] = {}
+        self._golden = GoldenPlan()
         self.violations: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
         self.steps: Counter[str] = Counter()
@@ -91,11 +93,11 @@ class Walk:
     # --- steps ---
 
     def submit(self, name: str, content: str, severity: int, reuse: bool) -> None:
-        needed = 2 if severity == 4 else 1
+        share = 1.0 if severity == 4 else 0.0  # of items that two people review
         results = self._all(
             "submit",
             lambda place, _: place.desk.keep(
-                name, content, severity=severity, reviews_needed=needed, reuse_decision=reuse
+                name, content, severity=severity, second_review_share=share, reuse_decision=reuse
             ),
         )
         if results is None:
@@ -134,7 +136,26 @@ class Walk:
                 place.joined.add(name)
         self.look(content)
 
+    def golden(self, index: int) -> None:
+        """Mark an item that was once in hand as golden, or end its being that. One at a time: of
+        several each store would choose another one."""
+
+        def toggle(place: Place, lease: Lease) -> bool:
+            store, item_id = place.desk.store, lease.item.item_id
+            asked = GoldenRequest(tenant="t", item_id=item_id, actor="lea")
+            for golden in store.goldens_listed("t"):
+                store.unmark_golden(GoldenRequest(tenant="t", item_id=golden.item_id))
+            return store.mark_golden(asked).given == 0
+
+        self._with_lease("golden", index, toggle)
+
+    def mix_in(self, golden: bool) -> None:
+        """Whether every claim that may gets a golden item."""
+        self._golden = GoldenPlan(share=1.0 if golden else 0.0, again_after_s=86400.0)
+
     def claim(self, reviewer: str, tier: int, claim_id: str) -> None:
+        for place in self.places:
+            place.desk.store.goldens = self._golden
         results = self._all(
             "claim",
             lambda place, _: place.desk.claim(reviewer=reviewer, tier=tier, claim_id=claim_id),
@@ -318,17 +339,23 @@ class Walk:
             self._bad(EVENTS, "the late watcher missed one")
 
     def _rows(self, place: Place, content: str) -> Sequence[ItemRow]:
+        """The same order on every store: copies of golden items stand where others do, and their
+        ids say nothing of when they were made."""
         with place.desk.store.backend.read() as tx:
-            return tx.items_of_bytes("t", [self._hash(content)])
+            rows = tx.items_of_bytes("t", [self._hash(content)])
+            made = {r.item_id: tx.audit("t", r.item_id)[1].at for r in rows if r.golden_of}
+        return sorted(rows, key=lambda r: (r.enqueued_at, made.get(r.item_id, 0.0), r.item_id))
 
     def _picture(self, place: Place, content: str, rows: Sequence[ItemRow]) -> None:
+        copies = [row for row in rows if row.golden_of is not None]
+        rows = [row for row in rows if row.golden_of is None]
         if sum(row.state in OPEN for row in rows) > 1:
             self._bad(OPENED_TWICE, content)
         own = (name for name in place.requests[content] if name not in place.joined)
         kept = Counter(place.items[name] for name in own)
         if kept != Counter({row.item_id: row.submissions for row in rows}):
             self._bad(LOST, f"{content}: {kept}")
-        needed = any(row.state is not State.EXPIRED for row in rows)
+        needed = any(row.state is not State.EXPIRED for row in (*rows, *copies))
         if needed and place.desk.store.unreferenced("t", [self._hash(content)]):
             self._bad(PICTURE, content)
 
@@ -366,7 +393,11 @@ class Walk:
             item.state in OPEN and effective and effective[-1].round >= item.round
         ):
             self._bad(DECIDED_TWICE, f"{item.state} with {effective}")
-        if item.state is State.EXPIRED and (item.uploader_ref or item.opening_note):
+        if (
+            item.state is State.EXPIRED
+            and not item.golden_of
+            and (item.uploader_ref or item.opening_note)
+        ):
             self._bad(LEAK, item.item_id)
         for decision in effective:
             if decision.decision_id not in place.decided:
@@ -443,4 +474,5 @@ def plain(item: Item) -> dict[str, Any]:
         # Of several closed items that were erased at once any may be the last.
         "earlier": item.earlier.outcome if item.earlier and item.state in OPEN else None,
         "attached": bool(item.attached_to),
+        "golden": (item.golden, bool(item.golden_of)),
     }

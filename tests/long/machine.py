@@ -61,6 +61,8 @@ def steps_of(walk: Walk, chance: random.Random) -> dict[str, tuple[int, Step]]:
         "sample": (6, lambda: walk.sample(f"s{number(400)}", content(), 1 + number(4))),
         "claim": (22, lambda: walk.claim(pick(reviewers), pick((1, 1, 1, 2)), str(number(400)))),
         "decide": (22, lambda: walk.decide(last(), pick(reviewers), pick(outcomes))),
+        "golden": (2, lambda: walk.golden(number(24))),
+        "mix_in": (1, lambda: walk.mix_in(chance.random() < 0.7)),
         "release": (3, lambda: walk.release(number(24))),
         "extend": (2, lambda: walk.extend(number(24), pick((60.0, 900.0, 7200.0)))),
         "requeue": (3, lambda: walk.requeue(number(24))),

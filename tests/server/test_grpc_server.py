@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from helpers.grpc_rig import CHANNEL_OPTIONS, Rig, ask, refused, running, seen, until
-from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2, review_pb2
+from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2, quality_pb2, review_pb2
 from imagesieve_server.core.errors import ConfigError, Unauthenticated
 from imagesieve_server.grpc_api.identity import Caller, Identity
 from imagesieve_server.grpc_api.server import ServerOptions, check_listening
@@ -28,6 +28,7 @@ OVERALL = ""
 MODERATION = "imagesieve.v1.ModerationService"
 REVIEW = "imagesieve.v1.ReviewService"
 POLICY = "imagesieve.v1.PolicyService"
+QUALITY = "imagesieve.v1.QualityService"
 
 
 async def health(rig: Rig, service: str) -> str:
@@ -223,6 +224,7 @@ async def test_reflection_lists_the_services_and_knows_their_messages() -> None:
         MODERATION,
         REVIEW,
         POLICY,
+        QUALITY,
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -248,7 +250,7 @@ class ByHeader:
 
 ALL_METHODS = [
     (module, service, method.name, method.input_type)
-    for module in (moderation_pb2, review_pb2, policy_pb2)
+    for module in (moderation_pb2, review_pb2, policy_pb2, quality_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
@@ -261,7 +263,8 @@ async def test_no_method_forgets_to_ask_who_calls(
     module: Any, service: Any, name: str, message: Any
 ) -> None:
     async with running(authenticator=Nobody()) as rig:
-        stub = {"Mod": rig.moderation, "Rev": rig.review, "Pol": rig.policy}[service.name[:3]]
+        stubs = {"Mod": rig.moderation, "Rev": rig.review, "Pol": rig.policy, "Qua": rig.quality}
+        stub = stubs[service.name[:3]]
         method, request = getattr(stub, name), getattr(module, message.name)()
         if name == "ModerateStream":
             call = method(iter([request])).read()

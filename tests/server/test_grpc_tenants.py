@@ -30,6 +30,7 @@ from imagesieve_server.testing import RED, RecordingMetrics, colour_policy, ppm
 MODERATION = "/imagesieve.v1.ModerationService/"
 REVIEW = "/imagesieve.v1.ReviewService/"
 POLICY = "/imagesieve.v1.PolicyService/"
+QUALITY = "/imagesieve.v1.QualityService/"
 STANDARD = [path for path in METHODS if not path.startswith("/imagesieve.")]
 
 EVERYBODY = {
@@ -103,6 +104,14 @@ REQUESTS: Mapping[str, Callable[[Names], Any]] = {
     POLICY + "GetPolicy": lambda n: contract.request_of(POLICY + "GetPolicy"),
     POLICY + "ListPolicies": lambda n: contract.request_of(POLICY + "ListPolicies"),
     POLICY + "ReloadPolicies": lambda n: contract.request_of(POLICY + "ReloadPolicies"),
+    QUALITY + "GetQuality": lambda n: contract.request_of(QUALITY + "GetQuality"),
+    QUALITY + "MarkGolden": lambda n: contract.request_of(
+        QUALITY + "MarkGolden", item_id=n.decided_id
+    ),
+    QUALITY + "UnmarkGolden": lambda n: contract.request_of(
+        QUALITY + "UnmarkGolden", item_id=n.decided_id
+    ),
+    QUALITY + "ListGoldens": lambda n: contract.request_of(QUALITY + "ListGoldens"),
     **{path: lambda n, path=path: contract.request_of(path) for path in STANDARD},
 }
 """Each method with the first tenant's names."""

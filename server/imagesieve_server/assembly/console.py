@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imagesieve_server.addresses import parse_address
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import ConsoleSettings, Settings
-from imagesieve_server.core.ports import PolicySource, ReviewFigures, ReviewQueue
+from imagesieve_server.core.ports import PolicySource, ReviewFigures, ReviewQuality, ReviewQueue
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
@@ -49,10 +49,18 @@ class PreviewMetrics:
         self.metrics.image_quarantined()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewReads:
+    """The review queue as the pages use it."""
+
+    queue: ReviewQueue
+    figures: ReviewFigures
+    quality: ReviewQuality
+
+
 async def start_console(
     settings: Settings,
-    queue: ReviewQueue,
-    figures: ReviewFigures,
+    review: ReviewReads,
     policies: PolicySource,
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,
@@ -81,8 +89,9 @@ async def start_console(
     app = build_console(
         options=console_options(console, port=port),
         accounts=lambda: accounts.value,
-        queue=queue,
-        figures=figures,
+        queue=review.queue,
+        figures=review.figures,
+        quality=review.quality,
         policies=policies,
         previews=await _previews(settings, metrics, stack),
         database=database,

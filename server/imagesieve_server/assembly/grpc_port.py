@@ -10,6 +10,7 @@ from imagesieve_server.addresses import is_loopback, parse_address
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.core.ports import ReviewQuality
 from imagesieve_server.encoders.batcher import Batcher
 from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.caller_authenticator import CallersAuthenticator
@@ -18,6 +19,7 @@ from imagesieve_server.grpc_api.identity import Authenticator, LoopbackAuthentic
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.pace import Pace
 from imagesieve_server.grpc_api.policy_service import PolicyService
+from imagesieve_server.grpc_api.quality_service import QualityService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.server import (
     ServerOptions,
@@ -82,10 +84,11 @@ def build_services(
     pipeline: Pipeline,
     policies: PolicyFolder,
     review: ReviewService,
+    quality: ReviewQuality,
     metrics: PrometheusMetrics,
     draining: asyncio.Event,
 ) -> Services:
-    """The three services over what judges and what keeps."""
+    """The services over what judges and what keeps."""
     server = settings.server
     return Services(
         moderation=ModerationService(
@@ -102,4 +105,5 @@ def build_services(
         ),
         review=review,
         policy=PolicyService(policies=policies, reloader=policies),
+        quality=QualityService(quality=quality),
     )

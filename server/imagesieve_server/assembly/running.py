@@ -17,7 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from imagesieve_server.addresses import parse_address
-from imagesieve_server.assembly.console import start_console
+from imagesieve_server.assembly.console import ReviewReads, start_console
 from imagesieve_server.assembly.grpc_port import build_authenticator, build_services, server_options
 from imagesieve_server.assembly.judging import (
     build_audit,
@@ -47,6 +47,7 @@ from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.queue_store import hear_decisions, open_queue
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.figures import QueueFigures
+from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import ServerSecret, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
@@ -76,9 +77,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     options = server_options(settings)
     check_listening(options)  # a refused address should not cost a warm-up first
     secret = load_secret(settings.server.secret_file)
-    metrics = PrometheusMetrics(
-        registry=CollectorRegistry(), version=metadata.version("imagesieve")
-    )
+    version = metadata.version("imagesieve")
+    metrics = PrometheusMetrics(registry=CollectorRegistry(), version=version)
     async with contextlib.AsyncExitStack() as stack:
         authenticator = build_authenticator(settings, metrics, stack)
         content = build_content_cache(settings, metrics)
@@ -93,10 +93,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         review = ReviewService(
             queue=queue, embeddings=onlookers.embeddings, content=content, draining=draining
         )
+        quality = QueueQuality(calls=queue.calls)
         server = GrpcServer(
             options=options,
             services=build_services(
-                settings, encoder, pipeline, policies, review, metrics, draining
+                settings, encoder, pipeline, policies, review, quality, metrics, draining
             ),
             gate=Gate(authenticator=authenticator, metrics=metrics),
             health=HealthMonitor(encoder=encoder, policies=policies, queue=queue, metrics=metrics),
@@ -107,7 +108,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         metrics_port = _metrics_port(settings, metrics, stack)
         await start_webhooks(settings, queue, metrics, stack)
         figures = QueueFigures(calls=queue.calls)
-        console_port = await start_console(settings, queue, figures, policies, metrics, stack)
+        pages = ReviewReads(queue=queue, figures=figures, quality=quality)
+        console_port = await start_console(settings, pages, policies, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
         yield Running(

@@ -65,6 +65,8 @@ def check_queue(settings: Settings) -> None:
     _check_evidence(queue)
     if queue.group_distance > MATCH_DISTANCE:
         raise ConfigError(f"queue.group_distance: must be from 0 to {MATCH_DISTANCE}")
+    if not 0.0 <= queue.golden_share <= 1.0:
+        raise ConfigError("queue.golden_share: must lie between 0 and 1")
     if not queue.is_postgres:
         if "://" in queue.database:
             raise ConfigError("queue.database: must be a file or a postgresql:// URL")

@@ -64,6 +64,13 @@ class QueueSettings:
         30.0, "days that decision events can be watched from a cursor; 0 keeps them"
     )
 
+    golden_share: float = setting(
+        0.0, "share of claims that get a golden item, 0 to 1; see measuring review quality"
+    )
+    golden_again_days: float = setting(
+        90.0, "days until a reviewer may get the same golden item again"
+    )
+
     @property
     def is_postgres(self) -> bool:
         """Whether the queue is in PostgreSQL, which several servers share."""

@@ -23,13 +23,20 @@ from imagesieve_server.console.overview_page import OverviewPage
 from imagesieve_server.console.passwords import Passwords
 from imagesieve_server.console.pictures import Pictures
 from imagesieve_server.console.preferences import PreferenceBook
+from imagesieve_server.console.quality_pages import QualityPages
 from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.review_pages import ReviewMetrics, ReviewPages
 from imagesieve_server.console.sessions import Sessions
 from imagesieve_server.console.signing_in import Proxy, SigningIn
 from imagesieve_server.console.site import Site
-from imagesieve_server.core.ports import PolicySource, PreviewMaker, ReviewFigures, ReviewQueue
+from imagesieve_server.core.ports import (
+    PolicySource,
+    PreviewMaker,
+    ReviewFigures,
+    ReviewQuality,
+    ReviewQueue,
+)
 
 
 class ConsoleMetrics(LoginMetrics, ReviewMetrics, Protocol):
@@ -56,6 +63,7 @@ def build_console(
     accounts: Callable[[], Accounts],
     queue: ReviewQueue,
     figures: ReviewFigures,
+    quality: ReviewQuality,
     policies: PolicySource,
     previews: PreviewMaker,
     database: ConsoleDatabase,
@@ -91,6 +99,7 @@ def build_console(
         lead=_lead_pages(review),
         listed=QueuePage(queue=queue, policies=policies, templates=templates, clock=clock),
         overview=_overview_page(review, figures, options.limits),
+        quality=QualityPages(quality=quality, policies=policies, templates=templates, clock=clock),
         choice=ChoicePage(desk=desk, policies=policies, templates=templates),
         templates=templates,
         origins=options.origins,

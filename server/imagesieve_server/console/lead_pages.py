@@ -20,7 +20,7 @@ from imagesieve_server.console.signing_in import field_of, for_leads, read_form
 from imagesieve_server.console.similar import past_of
 from imagesieve_server.core.errors import ArrowNotAllowed
 from imagesieve_server.core.ports import PolicySource, ReviewQueue
-from imagesieve_server.core.review import Item, State
+from imagesieve_server.core.review import OPEN, Item, State
 from imagesieve_server.core.views import Background
 
 
@@ -65,6 +65,9 @@ class LeadPages:
             revealed=item.item_id in session.work.revealed,
             preferences=await self.book.of(session.account.name),
             parked=item.state is State.PARKED,
+            decided=item.state is State.DECIDED,
+            golden=item.golden,
+            copy_of=item.golden_of if item.state not in OPEN else "",
             free=item.state is State.READY and item.tier in session.account.role.tiers,
             reveals=await self.database.reveals_of(tenant=session.tenant, item_id=item.item_id),
             now=self.clock(),

@@ -24,6 +24,7 @@ from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.guard import Guard
 from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.overview_page import OverviewPage
+from imagesieve_server.console.quality_pages import QualityPages
 from imagesieve_server.console.queue_page import QueuePage
 from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
@@ -52,6 +53,7 @@ class Site:
     listed: QueuePage
     choice: ChoicePage
     overview: OverviewPage
+    quality: QualityPages
     templates: Templates
     origins: frozenset[str]
 
@@ -84,6 +86,9 @@ class Site:
             self._get("/items/{item_id}", lead.item),
             self._post("/items/requeue", lead.requeue),
             self._get("/overview", self.overview.page),
+            self._get("/quality", self.quality.page),
+            self._post("/items/golden", self.quality.mark),
+            self._post("/items/golden/end", self.quality.unmark),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         handlers = {

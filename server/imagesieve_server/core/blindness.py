@@ -21,3 +21,12 @@ def is_told_of_others(item: Item, *, settles: bool) -> bool:
     """Whether it may be known that the item needs, or needed, more than one reviewer: a person
     who knows that a word will be checked speaks another one."""
     return item.state not in OPEN or (settles and item.tier > 1)
+
+
+def is_hidden(item: Item, *, reviewer: str, leads: bool) -> bool:
+    """Whether somebody who decides must not come upon the item: an item that is golden, whose
+    decision is the answer to its copies, and copies that others got. Leads see them."""
+    if leads:
+        return False
+    theirs = item.claimed_by == reviewer or any(d.reviewer == reviewer for d in item.decisions)
+    return item.golden or (item.golden_of != "" and not theirs)

@@ -55,6 +55,7 @@ class Cause(enum.StrEnum):
     ATTACH = "ATTACH"  # contested while another item with the same bytes is open
     FOLLOW = "FOLLOW"  # the decision of the item it attached to counts for it, too
     RETAIN_END = "RETAIN_END"
+    WITHDRAW = "WITHDRAW"  # a copy of a golden item that was not answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ ARROWS: tuple[Arrow, ...] = (
     Arrow(State.DECIDED, State.DECIDED, Cause.FOLLOW, new_round=True),
     Arrow(State.DECIDED, State.DECIDED, Cause.LEGAL_DELETE, new_round=True),
     Arrow(State.DECIDED, State.EXPIRED, Cause.RETAIN_END),
+    Arrow(State.READY, State.EXPIRED, Cause.WITHDRAW),
+    Arrow(State.LEASED, State.EXPIRED, Cause.WITHDRAW),
     Arrow(State.EXPIRED, State.EXPIRED, Cause.LEGAL_DELETE, new_round=True),
 )
 
@@ -260,6 +263,8 @@ class Item:
     earlier: DecisionRecord | None = None  # last effective one on a closed item of these bytes
     blind: bool = False  # a policy that audits sent it: audit.WITHHELD is not for reviewers
     group_id: str = ""  # of its look-alikes; audit samples have none
+    golden: bool = False  # copies of it are given out; not for reviewers
+    golden_of: str = ""  # the item that it is a copy of; not for reviewers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

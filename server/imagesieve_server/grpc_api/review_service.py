@@ -108,6 +108,8 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         who = present_identity()
         wanted = wire.item_id(request.item_id)
         item = await within(deadline, self._queue.get(tenant=who.tenant, item_id=wanted))
+        if not _reader(who).may_see(item):
+            raise ItemNotFound("there is no review item of that id")
         image = await within(deadline, self._image(item, wanted=request.include_image))
         return review_pb2.GetResponse(item=wire.item_of(item, _reader(who)), image=image)
 
@@ -120,8 +122,9 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             wire.read_list(request, tenant=who.tenant, blind=_reader(who).decides)
         )
         page = await within(unary_deadline(context), work)
+        reader = _reader(who)
         return review_pb2.ListResponse(
-            items=[wire.item_of(item, _reader(who)) for item in page.items],
+            items=[wire.item_of(item, reader) for item in page.items if reader.may_see(item)],
             next_page_token=page.next_page_token,
         )
 
@@ -191,7 +194,8 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
 def _reader(who: Identity) -> Reader:
     """What the caller may see: whoever may decide, nothing that would sway them."""
     settles = Role.LEAD in who.roles
-    return Reader(decides=settles or Role.REVIEWER in who.roles, settles=settles)
+    decides = settles or Role.REVIEWER in who.roles
+    return Reader(decides=decides, settles=settles, name=who.name)
 
 
 def _require_tier(who: Identity, tier: int) -> None:

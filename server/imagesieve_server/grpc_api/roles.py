@@ -43,6 +43,10 @@ ACCESS: Mapping[str, Access] = {
     "/imagesieve.v1.ReviewService/Reopen": _roles(_REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Erase": _roles(_ADMIN),
     "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER, _LEAD),
+    "/imagesieve.v1.QualityService/GetQuality": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.QualityService/MarkGolden": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.QualityService/UnmarkGolden": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.QualityService/ListGoldens": _roles(_LEAD, _ADMIN),
     # An uploader chooses a policy by name; thresholds and prompts are not its business.
     "/imagesieve.v1.PolicyService/GetPolicy": _roles(_REVIEWER, _LEAD, _POLICY, _ADMIN),
     "/imagesieve.v1.PolicyService/ListPolicies": _roles(_REVIEWER, _LEAD, _POLICY, _ADMIN),

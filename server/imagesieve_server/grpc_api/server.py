@@ -20,6 +20,8 @@ from imagesieve.v1 import (
     moderation_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
+    quality_pb2,
+    quality_pb2_grpc,
     review_pb2,
     review_pb2_grpc,
 )
@@ -33,6 +35,7 @@ from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.interceptors import Layered, MapErrors, ObserveCalls, RpcMetrics
 from imagesieve_server.grpc_api.moderation_service import ModerationService
 from imagesieve_server.grpc_api.policy_service import PolicyService
+from imagesieve_server.grpc_api.quality_service import QualityService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.tls import TlsFiles, TlsMetrics, check_tls, credentials, kept_tls
 
@@ -48,6 +51,7 @@ SERVICE_NAMES = (
     moderation_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name,
     review_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+    quality_pb2.DESCRIPTOR.services_by_name["QualityService"].full_name,
     "grpc.health.v1.Health",
     reflection.SERVICE_NAME,
 )
@@ -79,6 +83,7 @@ class Services:
     moderation: ModerationService
     review: ReviewService
     policy: PolicyService
+    quality: QualityService
 
 
 class ServerMetrics(RpcMetrics, AdmissionMetrics, TlsMetrics, Protocol):
@@ -191,6 +196,7 @@ class GrpcServer:
         moderation_pb2_grpc.add_ModerationServiceServicer_to_server(services.moderation, server)
         review_pb2_grpc.add_ReviewServiceServicer_to_server(services.review, server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(services.policy, server)
+        quality_pb2_grpc.add_QualityServiceServicer_to_server(services.quality, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         reflection.enable_server_reflection(SERVICE_NAMES, server)
         return server

@@ -6,24 +6,28 @@ import secrets
 from collections.abc import Sequence
 
 from imagesieve_server.core.errors import InvalidRequest, RequestError
+from imagesieve_server.core.golden import GoldenPlan
 from imagesieve_server.core.review import LEASE_MAX_S, Cause, ClaimRequest, Lease
-from imagesieve_server.review_queue import checks, leasing, moves, reading
+from imagesieve_server.review_queue import checks, goldens, leasing, moves, reading
 from imagesieve_server.review_queue.backend import Overtaken
 from imagesieve_server.review_queue.rows import ClaimRow, ItemRow, Transaction
 
 
-def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Lease | RequestError | None]:
-    """For each request the first ready item by rank, leased, or the lease that its claim_id
-    already has; None where nothing is ready, or what is wrong with the request."""
+def claim(
+    tx: Transaction, requests: Sequence[ClaimRequest], *, plan: GoldenPlan
+) -> list[Lease | RequestError | None]:
+    """For each request the first ready item by rank, leased, or as ``plan`` says a golden one in
+    its place, or the lease that its claim_id already has; None where nothing is ready, or what is
+    wrong with the request."""
     results: dict[int, Lease | RequestError | None] = {}
     for tenant in sorted({request.tenant for request in requests}):
         asked = {n: each for n, each in enumerate(requests) if each.tenant == tenant}
-        results |= _of_tenant(tx, tenant, asked)
+        results |= _of_tenant(tx, tenant, asked, plan)
     return [results[number] for number in range(len(requests))]
 
 
 def _of_tenant(
-    tx: Transaction, tenant: str, asked: dict[int, ClaimRequest]
+    tx: Transaction, tenant: str, asked: dict[int, ClaimRequest], plan: GoldenPlan
 ) -> dict[int, Lease | RequestError | None]:
     results: dict[int, Lease | RequestError | None] = {}
     for number, request in asked.items():
@@ -36,7 +40,7 @@ def _of_tenant(
         return results
     tx.hold(tenant, [f"claim {request.claim_id}" for request in asked.values()])
     leasing.expire(tx, tenant)
-    claims = _Claims(tx, tenant, list(asked.values()))
+    claims = _Claims(tx, tenant, list(asked.values()), plan)
     rows: dict[int, ItemRow] = {}
     for number, request in asked.items():
         try:
@@ -57,8 +61,11 @@ def _of_tenant(
 class _Claims:
     """The living claims of some requests, and those that are made."""
 
-    def __init__(self, tx: Transaction, tenant: str, requests: Sequence[ClaimRequest]) -> None:
+    def __init__(
+        self, tx: Transaction, tenant: str, requests: Sequence[ClaimRequest], plan: GoldenPlan
+    ) -> None:
         self._tx = tx
+        self._plan = plan
         self._tenant = tenant
         ids = sorted({request.claim_id for request in requests})
         self._living = dict(tx.live_claims(tenant, ids))
@@ -91,6 +98,7 @@ class _Claims:
         )
         if ready is None:
             return None
+        ready = goldens.instead_of(self._tx, ready, request, self._plan)
         now, token = self._tx.now(), secrets.token_urlsafe(24)
         fields = {
             "token": token,

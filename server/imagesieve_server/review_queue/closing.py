@@ -69,7 +69,7 @@ def say(
         detail={"decision_id": row.decision_id},
         changes=fields,
     )
-    if effective:
+    if effective and item.golden_of is None:
         events.tell(tx, row)
     return row, after
 

@@ -13,7 +13,14 @@ from imagesieve_server.core.answer import without_details
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound
 from imagesieve_server.core.review import Cause, DecisionRecord, Outcome, State
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure
-from imagesieve_server.review_queue import checks, closing, moves, reading, webhook_delivery
+from imagesieve_server.review_queue import (
+    checks,
+    closing,
+    goldens,
+    moves,
+    reading,
+    webhook_delivery,
+)
 from imagesieve_server.review_queue.closing import Word
 from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
@@ -41,6 +48,7 @@ def erase(tx: Transaction, request: EraseRequest) -> Erasure:
         reviewer=request.actor,
         note=request.reason,
     )
+    goldens.end(tx, request.tenant, [item.item_id for item in items], by=request.actor)
     done = _deletions(tx, request.tenant, items)
     for item in items:
         if item.item_id not in done:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from imagesieve_server.core.errors import LeaseLost
 from imagesieve_server.core.review import LEASE_MAX_S, OPEN, Cause, Item, Lease, State
 from imagesieve_server.core.review_rules import after_expiry, extended_until
-from imagesieve_server.review_queue import checks, moves, reading
+from imagesieve_server.review_queue import checks, goldens, moves, reading
 from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
 LEASE_MIN_S = 1.0
@@ -68,6 +68,9 @@ def expire(tx: Transaction, tenant: str | None) -> int:
     now = tx.now()
     due = tx.due_leases(tenant, now)
     for row in due:
+        if row.golden_of is not None:  # made for one person, who has gone
+            moves.move(tx, row, Cause.WITHDRAW, now=now, actor="")
+            continue
         expiries = row.expiries + 1
         moves.move(
             tx, row, after_expiry(expiries), now=now, actor="", changes={"expiries": expiries}
@@ -76,8 +79,10 @@ def expire(tx: Transaction, tenant: str | None) -> int:
 
 
 def upkeep(tx: Transaction) -> int:
-    """End every lease that is over and forget claims that ended long ago; how many leases."""
+    """End every lease that is over, withdraw what golden copies nobody wants any more, and forget
+    claims that ended long ago; how many leases."""
     ended = expire(tx, None)
+    goldens.withdraw(tx, None)
     tx.drop_claims(ended_before=tx.now() - KEEP_CLAIMS_S)
     return ended
 

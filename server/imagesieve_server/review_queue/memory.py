@@ -15,6 +15,7 @@ from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
 from imagesieve_server.review_queue.memory_figures import MemoryFigures
+from imagesieve_server.review_queue.memory_golden import MemoryGolden
 from imagesieve_server.review_queue.memory_groups import MemoryGroups
 from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_quality import MemoryQuality
@@ -69,7 +70,9 @@ def memory_store(*, clock: Callable[[], float], grouping: Grouping | None = GROU
     return RuledStore(backend=MemoryBackend(clock=clock), grouping=grouping)
 
 
-class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhooks, MemoryGroups):
+class MemoryTransaction(
+    MemoryLists, MemoryFigures, MemoryQuality, MemoryGolden, MemoryWebhooks, MemoryGroups
+):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:
@@ -105,7 +108,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
         return {
             row.sha256: row
             for row in self._items(tenant)
-            if row.sha256 in wanted and row.state in OPEN
+            if row.sha256 in wanted and row.state in OPEN and row.golden_of is None
         }
 
     def item(self, tenant: str, item_id: str) -> ItemRow | None:
@@ -126,6 +129,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
             for row in self._items(None)
             if row.state is State.DECIDED
             and row.attached_to is None
+            and not self.is_golden(row)
             and row.decided_at is not None
             and row.decided_at < at
         ]
@@ -148,6 +152,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
             and row.tier == tier
             and (not categories or row.category in categories)
             and not self.is_barred(row, reviewer)
+            and not self.is_anothers_copy(row, reviewer)
             and item_id in ("", row.item_id)
             and row.item_id not in excluding
         ]
@@ -194,7 +199,9 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
         closed = [
             (row.sha256, decision)
             for row in self._items(tenant)
-            if row.sha256 in wanted and row.state in (State.DECIDED, State.EXPIRED)
+            if row.sha256 in wanted
+            and row.state in (State.DECIDED, State.EXPIRED)
+            and row.golden_of is None
             for decision in self._t.decisions.get((tenant, row.item_id), ())
             if decision.effective
         ]
@@ -225,7 +232,8 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
 
     def add_items(self, rows: Sequence[ItemRow]) -> None:
         for row in rows:
-            if row.state in OPEN and self.open_items(row.tenant, [row.sha256]):
+            real = row.state in OPEN and row.golden_of is None
+            if real and self.open_items(row.tenant, [row.sha256]):
                 raise StoreUnavailable("another item with these bytes is open")
             self._insert(self._t.items, (row.tenant, row.item_id), row)
 

@@ -53,7 +53,8 @@ class MemoryFigures:
             item = self._t.items[tenant, row.item_id]
             settled = item.state in (State.DECIDED, State.EXPIRED)
             in_effect = row.effective and settled and item.decided_at == row.decided_at
-            if in_effect and not item.audit and item.category:
+            real = not item.audit and item.golden_of is None
+            if in_effect and real and item.category:
                 found[item.category, row.outcome, tuple(sorted(row.labels))] += 1
         return [
             JudgedCount(category=category, outcome=outcome, labels=labels, items=items)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from imagesieve_server.core.review import State
 from imagesieve_server.core.review_rules import Spoken, is_barred
+from imagesieve_server.review_queue.memory_golden import MemoryGolden
 from imagesieve_server.review_queue.memory_tables import Tables
 from imagesieve_server.review_queue.quality_rows import SaidAfter
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
 
 
-class MemoryQuality:
+class MemoryQuality(MemoryGolden):
     """The part of a ``Transaction`` that the quality of decisions needs."""
 
     _t: Tables

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from imagesieve_server.core.review import AuditCount
+from imagesieve_server.review_queue.golden_rows import GoldenCopyRow, GoldenRow
 from imagesieve_server.review_queue.group_rows import (
     GroupCloseItemRow,
     GroupCloseRow,
@@ -49,6 +50,8 @@ class Tables:
     removed: dict[str, int] = field(default_factory=dict)  # events up to here are not kept
     webhook_endpoints: dict[Key, EndpointRow] = field(default_factory=dict)
     webhook_deliveries: dict[tuple[str, str, int], DeliveryRow] = field(default_factory=dict)
+    goldens: dict[Key, GoldenRow] = field(default_factory=dict)
+    golden_copies: dict[Key, GoldenCopyRow] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=lambda: {CURSOR_MARK: secrets.token_hex(32)})
 
 

@@ -6,10 +6,13 @@ Reads a page at a time, along an index by time. Knows rows; what they say is ``c
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagesieve_server.core.golden import Golden, GoldenRequest
 from imagesieve_server.core.quality import Case, Said, facts_of
 from imagesieve_server.core.quality_report import QualityReport, QualityTally
+from imagesieve_server.core.review import Outcome
 from imagesieve_server.review_queue.quality_rows import CaseReads, SaidAfter
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
 from imagesieve_server.review_queue.store_calls import StoreCalls
@@ -39,7 +42,10 @@ def page(
     said: dict[str, list[DecisionRow]] = defaultdict(list)
     for row in tx.decisions(tenant, item_ids):
         said[row.item_id].append(row)
-    cases = {item_id: _case(items[item_id], said[item_id]) for item_id in item_ids}
+    known = _known(tx, tenant, list(items.values()))
+    cases = {
+        item_id: _case(items[item_id], said[item_id], known.get(item_id)) for item_id in item_ids
+    }
     last = (words[-1].decided_at, words[-1].decision_id) if len(words) == limit else None
     return Page(cases=tuple((cases[word.item_id], word.decision_id) for word in words), after=last)
 
@@ -92,9 +98,26 @@ class QueueQuality:
             scan.take(await self._calls.call("quality", lambda store: store.read(scan.page)))
         return scan.report()
 
+    async def mark_golden(self, request: GoldenRequest) -> Golden:
+        return await self._calls.call("golden", lambda store: store.mark_golden(request))
 
-def _case(item: ItemRow, said: list[DecisionRow]) -> Case:
+    async def unmark_golden(self, request: GoldenRequest) -> None:
+        await self._calls.call("golden", lambda store: store.unmark_golden(request))
+
+    async def goldens(self, *, tenant: str) -> Sequence[Golden]:
+        return await self._calls.call("golden", lambda store: store.goldens_listed(tenant))
+
+
+def _known(tx: CaseReads, tenant: str, items: Sequence[ItemRow]) -> dict[str, Outcome]:
+    """The right answers of those items that are copies of golden ones."""
+    copies = {item.item_id: item.golden_of for item in items if item.golden_of is not None}
+    found = tx.goldens(tenant, sorted(set(copies.values())))
+    return {item_id: found[golden_id].outcome for item_id, golden_id in copies.items()}
+
+
+def _case(item: ItemRow, said: list[DecisionRow], known: Outcome | None) -> Case:
     return Case(
+        known=known,
         category=item.category,
         round=item.round,
         said=tuple(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from imagesieve_server.review_queue.golden_rows import GoldenReads
+
 if TYPE_CHECKING:
     from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
 
@@ -27,7 +29,7 @@ class QualityReads(Protocol):
         ...
 
 
-class CaseReads(QualityReads, Protocol):
+class CaseReads(QualityReads, GoldenReads, Protocol):
     """What it takes to put words and items together; any look at the tables has it."""
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]: ...

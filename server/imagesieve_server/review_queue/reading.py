@@ -70,6 +70,7 @@ def items_of(tx: Transaction, tenant: str, rows: Sequence[ItemRow]) -> list[Item
     for decision in tx.decisions(tenant, [row.item_id for row in rows if row.decisions]):
         decisions.setdefault(decision.item_id, []).append(decision_of(decision))
     closed = tx.closed_decisions(tenant, sha256s)
+    marked = tx.goldens(tenant, [row.item_id for row in rows])
     return [
         _item(
             row,
@@ -77,6 +78,7 @@ def items_of(tx: Transaction, tenant: str, rows: Sequence[ItemRow]) -> list[Item
             evidence[row.sha256],
             decisions=tuple(decisions.get(row.item_id, ())),
             earlier=_earlier(row, closed),
+            golden=row.item_id in marked and marked[row.item_id].ended_at is None,
         )
         for row in rows
     ]
@@ -101,6 +103,8 @@ def decision_of(row: DecisionRow) -> DecisionRecord:
 
 
 def _earlier(row: ItemRow, closed: Mapping[str, DecisionRow]) -> DecisionRecord | None:
+    if row.golden_of is not None:
+        return None  # it would be the answer
     found = closed.get(row.sha256)
     return None if found is None or found.item_id == row.item_id else decision_of(found)
 
@@ -110,9 +114,9 @@ def _item(
     submission: SubmissionRow,
     payload: PayloadRow,
     evidence: EvidenceRow,
-    *,
     decisions: tuple[DecisionRecord, ...],
     earlier: DecisionRecord | None,
+    golden: bool,
 ) -> Item:
     return Item(
         item_id=row.item_id,
@@ -152,4 +156,6 @@ def _item(
         group_id=row.group_id or "",
         decisions=decisions,
         earlier=earlier,
+        golden=golden,
+        golden_of=row.golden_of or "",
     )

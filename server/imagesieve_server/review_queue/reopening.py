@@ -13,7 +13,7 @@ from imagesieve_server.core.errors import InvalidRequest
 from imagesieve_server.core.review import OPEN, Cause, Item
 from imagesieve_server.core.review_afterwards import REOPENING, ReopenRequest
 from imagesieve_server.core.review_rules import urgency_of
-from imagesieve_server.review_queue import checks, closing, moves, reading
+from imagesieve_server.review_queue import checks, closing, goldens, moves, reading
 from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
 
@@ -46,8 +46,9 @@ def _in_effect(tx: Transaction, item: ItemRow, request: ReopenRequest) -> bool:
 def _contested(tx: Transaction, item: ItemRow, request: ReopenRequest) -> ItemRow:
     now = tx.now()
     detail = {"note": request.note, "because": request.cause.value}
+    goldens.end(tx, item.tenant, [item.item_id], by=request.actor)  # its answer is in doubt
     other = tx.open_items(item.tenant, [item.sha256]).get(item.sha256)
-    if other is not None:
+    if other is not None and item.golden_of is None:
         detail["attached_to"] = other.item_id
         attached = moves.move(
             tx,

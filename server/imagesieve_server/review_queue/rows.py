@@ -14,6 +14,7 @@ from typing import Protocol
 from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.review_queue.figure_rows import FigureReads
+from imagesieve_server.review_queue.golden_rows import GoldenRows
 from imagesieve_server.review_queue.group_rows import GroupTables
 from imagesieve_server.review_queue.list_rows import Found, Wanted
 from imagesieve_server.review_queue.quality_rows import QualityReads
@@ -52,6 +53,7 @@ class ItemRow:
     opened_at: float
     attached_to: str | None = None
     blind: bool = False
+    golden_of: str | None = None
     decided_at: float | None = None
     decisions: int = 0
     spoken_by: str = ""  # the reviewer of the last of them
@@ -163,7 +165,7 @@ CURSOR_MARK = "cursor"
 """Name of the key of cursors, hexadecimal."""
 
 
-class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol):
+class Transaction(FigureReads, QualityReads, GoldenRows, WebhookRows, GroupTables, Protocol):
     """What the rules ask of a store. All reads see the writes of the same transaction.
 
     Several servers may have transactions at once. In one that writes, the items that were
@@ -197,7 +199,7 @@ class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol)
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]: ...
 
     def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:
-        """The open item of each of these bytes, by sha256."""
+        """The open item of each of these bytes, by sha256; no copy of a golden one."""
         ...
 
     def item(self, tenant: str, item_id: str) -> ItemRow | None: ...
@@ -205,7 +207,7 @@ class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol)
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]: ...
 
     def items_of_bytes(self, tenant: str, sha256s: Sequence[str]) -> Sequence[ItemRow]:
-        """In any state, by (enqueued_at, item_id)."""
+        """In any state, by (enqueued_at, item_id); copies of golden ones, too."""
         ...
 
     def attached(self, tenant: str, item_id: str) -> Sequence[ItemRow]:
@@ -213,8 +215,8 @@ class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol)
         ...
 
     def decided_before(self, at: float, *, limit: int) -> Sequence[ItemRow]:
-        """DECIDED items of all tenants decided before ``at`` and attached to none, the first
-        decided first. They may change until they are read again."""
+        """DECIDED items of all tenants decided before ``at``, attached to none and not golden, the
+        first decided first. They may change until they are read again."""
         ...
 
     def next_ready(
@@ -259,7 +261,7 @@ class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol)
 
     def closed_decisions(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, DecisionRow]:
         """The last effective decision on a DECIDED or EXPIRED item of each of these bytes, by
-        sha256."""
+        sha256; none on a copy of a golden one."""
         ...
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:

@@ -55,6 +55,8 @@ def _of_item() -> sa.ForeignKeyConstraint:
 STATES = [state.value for state in State]
 OPEN_STATES = sorted(state.value for state in OPEN)
 IS_OPEN = "state IN (" + ", ".join(f"'{state}'" for state in OPEN_STATES) + ")"
+IS_OPEN_AND_REAL = IS_OPEN + " AND golden_of IS NULL"
+IS_WAITING_COPY = "golden_of IS NOT NULL AND state = 'READY'"
 
 item = sa.Table(
     "item",
@@ -87,6 +89,7 @@ item = sa.Table(
     _time("opened_at"),  # when the round began
     sa.Column("attached_to", sa.Text, nullable=True),  # an open item with the same bytes
     sa.Column("blind", sa.Boolean, nullable=False),  # what tells a sample apart is not shown
+    sa.Column("golden_of", sa.Text, nullable=True),  # the golden item that it is a copy of
     _time("decided_at", nullable=True),
     _int("decisions"),  # rows in the item's chain
     _text("chain_head"),  # hash of the last of them
@@ -161,8 +164,14 @@ item = sa.Table(
         "tenant",
         "sha256",
         unique=True,
-        sqlite_where=sa.text(IS_OPEN),
-        postgresql_where=sa.text(IS_OPEN),
+        sqlite_where=sa.text(IS_OPEN_AND_REAL),
+        postgresql_where=sa.text(IS_OPEN_AND_REAL),
+    ),
+    sa.Index(
+        "ix_item_copy",
+        "tenant",
+        sqlite_where=sa.text(IS_WAITING_COPY),
+        postgresql_where=sa.text(IS_WAITING_COPY),
     ),
 )
 

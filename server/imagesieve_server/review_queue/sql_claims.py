@@ -18,13 +18,24 @@ from imagesieve_server.core.review import State
 from imagesieve_server.core.review_rules import OTHERS_FIRST_S
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.rows import ItemRow
+from imagesieve_server.review_queue.sql_golden import is_real_or_for
 from imagesieve_server.review_queue.sql_lists import SqlLists
 from imagesieve_server.review_queue.sql_quality import barred
 
 LOOK_AT = 200
 """Items of a reviewer's lane that are looked at for one that may be claimed. More than these can
 be barred in the claimer's own lane only, and wait for others in any case."""
-_JUDGED = ("tenant", "item_id", "rank", "decisions", "round", "tier", "opened_by", "opened_at")
+_JUDGED = (
+    "tenant",
+    "item_id",
+    "rank",
+    "decisions",
+    "round",
+    "tier",
+    "opened_by",
+    "opened_at",
+    "golden_of",
+)
 """Columns that ``_allowed`` and the order by rank need."""
 
 
@@ -183,11 +194,12 @@ def _ready(item: Any) -> sa.ColumnElement[bool]:
 
 
 def _allowed(query: sa.Select[Any], item: Any) -> sa.Select[Any]:
-    """Without what this reviewer skips or is barred from."""
+    """Without what this reviewer skips or is barred from, and without golden copies for others."""
     skipped = item.item_id.in_(sa.bindparam("excluding", expanding=True))
     since = sa.bindparam("since", type_=sa.Double)
     judged = barred(item, reviewer=_given("reviewer"), since=since)
-    return query.where(~skipped, sa.or_(item.decisions == 0, ~judged))
+    mine = is_real_or_for(item, reviewer=_given("reviewer"))
+    return query.where(~skipped, mine, sa.or_(item.decisions == 0, ~judged))
 
 
 def _given(name: str) -> sa.BindParameter[str]:

@@ -69,7 +69,8 @@ class SqlFigures:
             item.state.in_((State.DECIDED.value, State.EXPIRED.value)),
             item.decided_at == decision.decided_at,
         )
-        counts = sa.and_(in_effect, item.audit.is_(sa.false()), item.category != "")
+        real = sa.and_(item.audit.is_(sa.false()), item.golden_of.is_(None))
+        counts = sa.and_(in_effect, real, item.category != "")
         same = sa.and_(decision.tenant == item.tenant, decision.item_id == item.item_id)
         seen = (
             sa.select(

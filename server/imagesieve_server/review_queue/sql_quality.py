@@ -11,10 +11,11 @@ from imagesieve_server.core.review import Cause
 from imagesieve_server.review_queue import schema as t
 from imagesieve_server.review_queue.quality_rows import SaidAfter
 from imagesieve_server.review_queue.rows import DecisionRow
+from imagesieve_server.review_queue.sql_golden import SqlGolden
 from imagesieve_server.review_queue.sql_rows import value_of
 
 
-class SqlQuality:
+class SqlQuality(SqlGolden):
     """A part of a transaction in SQL."""
 
     _connection: sa.Connection

@@ -92,7 +92,7 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
             return {}
         query = (
             _among(t.item, tenant, t.item.c.sha256, sha256s)
-            .where(sa.text(t.IS_OPEN))
+            .where(sa.text(t.IS_OPEN_AND_REAL))
             .order_by(t.item.c.sha256)
         )
         query = self._locked(query)
@@ -125,7 +125,7 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
         query = (
             sa.select(t.item)
             .where(item.state == _written(State.DECIDED), item.decided_at < at)
-            .where(item.attached_to.is_(None))
+            .where(item.attached_to.is_(None), ~self.is_golden())
             .order_by(item.decided_at)
             .limit(limit)
         )
@@ -187,6 +187,7 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
             sa.select(item.item_id, item.sha256)
             .where(item.tenant == tenant, item.sha256.in_(sha256s))
             .where(item.state.in_((State.DECIDED.value, State.EXPIRED.value)))
+            .where(item.golden_of.is_(None))
         )
         of_item = {row.item_id: row.sha256 for row in self._connection.execute(closed)}
         if not of_item:

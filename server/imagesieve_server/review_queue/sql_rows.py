@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from imagesieve_server.core.groups import Fate, Progress
 from imagesieve_server.core.review import Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.review_queue.golden_rows import GoldenRow
 from imagesieve_server.review_queue.group_rows import GroupCloseRow
 from imagesieve_server.review_queue.rows import DecisionRow
 
@@ -59,7 +60,7 @@ def changed_columns(before: Any, after: Any) -> dict[str, Any]:
 def _value(row_class: type[Any], name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name == "labels" and row_class in (DecisionRow, GroupCloseRow):
+    if name == "labels" and row_class in (DecisionRow, GroupCloseRow, GoldenRow):
         return tuple(value)
     read = _READ.get(name)
     return value if read is None else read(value)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from imagesieve_server.core.errors import RequestError, RequestIdReused, StoreUnavailable
+from imagesieve_server.core.golden import Golden, GoldenPlan, GoldenRequest
 from imagesieve_server.core.groups import Alike
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import (
@@ -33,6 +34,7 @@ from imagesieve_server.review_queue import (
     deciding,
     erasing,
     events,
+    goldens,
     grouping,
     leasing,
     listing,
@@ -113,6 +115,12 @@ class ReviewStore(Protocol):
         """Legal deletion. The file is the caller's to remove, after this."""
         ...
 
+    def mark_golden(self, request: GoldenRequest) -> Golden: ...
+
+    def unmark_golden(self, request: GoldenRequest) -> None: ...
+
+    def goldens_listed(self, tenant: str) -> Sequence[Golden]: ...
+
     def retire(self, *, older_than_s: float, limit: int) -> Sequence[tuple[str, str]]:
         """End the keeping of items decided longer ago than that; the bytes (tenant, sha256)
         that nothing refers to any more."""
@@ -157,12 +165,14 @@ class RuledStore:
     """The one implementation of ``ReviewStore``: the rules over a backend's transactions.
 
     ``backend`` is public for maintenance that needs rows; whoever writes through it answers
-    for the rules. ``grouping`` None: look-alikes are not looked for.
+    for the rules. ``grouping`` None: look-alikes are not looked for. ``goldens``, how often golden
+    items are given out, is set by whoever opens it.
     """
 
     def __init__(self, *, backend: Backend, grouping: Grouping | None = GROUPING) -> None:
         self.backend = backend
         self._grouping = grouping
+        self.goldens = GoldenPlan()
 
     def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
         return self.transact(lambda tx: recording.record(tx, flags, grouping=self._grouping))
@@ -180,7 +190,7 @@ class RuledStore:
         return result
 
     def claims(self, requests: Sequence[ClaimRequest]) -> list[Lease | RequestError | None]:
-        return self.transact(lambda tx: claiming.claim(tx, requests))
+        return self.transact(lambda tx: claiming.claim(tx, requests, plan=self.goldens))
 
     def extend(self, *, tenant: str, item_id: str, token: str, lease_s: float) -> Lease:
         return self.transact(
@@ -230,6 +240,15 @@ class RuledStore:
         erasure = self.transact(lambda tx: erasing.erase(tx, asked))
         self.backend.forget()
         return erasure
+
+    def mark_golden(self, request: GoldenRequest) -> Golden:
+        return self.transact(lambda tx: goldens.mark(tx, request))
+
+    def unmark_golden(self, request: GoldenRequest) -> None:
+        self.transact(lambda tx: goldens.unmark(tx, request))
+
+    def goldens_listed(self, tenant: str) -> Sequence[Golden]:
+        return self.read(lambda tx: goldens.listed(tx, tenant))
 
     def retire(self, *, older_than_s: float, limit: int) -> Sequence[tuple[str, str]]:
         return self.transact(lambda tx: erasing.retire(tx, older_than_s=older_than_s, limit=limit))

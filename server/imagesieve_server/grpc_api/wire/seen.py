@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from imagesieve.v1 import review_pb2
 from imagesieve_server.core.audit import WITHHELD
-from imagesieve_server.core.blindness import is_told_of_others, words_shown
+from imagesieve_server.core.blindness import is_hidden, is_told_of_others, words_shown
 from imagesieve_server.core.review import Item
 
 
@@ -19,6 +19,11 @@ class Reader:
 
     decides: bool  # may decide, so that nothing may tell a sample or another's word
     settles: bool = False  # also in higher tiers, where both words of a difference are seen
+    name: str = ""  # that the caller proved
+
+    def may_see(self, item: Item) -> bool:
+        """Whether there is such an item at all, as far as this reader is told."""
+        return not self.decides or not is_hidden(item, reviewer=self.name, leads=self.settles)
 
 
 def as_seen(item: Item, reader: Reader) -> Item:

@@ -7,7 +7,12 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from imagesieve_server.review_queue.migrations import v0001_console, v0001_groups, v0001_webhooks
+from imagesieve_server.review_queue.migrations import (
+    v0001_console,
+    v0001_golden,
+    v0001_groups,
+    v0001_webhooks,
+)
 
 revision = "0001"
 down_revision = None
@@ -33,6 +38,8 @@ def upgrade() -> None:
     v0001_webhooks.webhook_delivery()
     v0001_groups.create()
     v0001_console.create()
+    v0001_golden.golden()
+    v0001_golden.golden_copy()
 
 
 def _item() -> None:
@@ -66,6 +73,7 @@ def _item() -> None:
         sa.Column("opened_at", sa.Double(), nullable=False),
         sa.Column("attached_to", sa.Text(), nullable=True),
         sa.Column("blind", sa.Boolean(), nullable=False),
+        sa.Column("golden_of", sa.Text(), nullable=True),
         sa.Column("decided_at", sa.Double(), nullable=True),
         sa.Column("decisions", sa.Integer(), nullable=False),
         sa.Column("chain_head", sa.Text(), nullable=False),
@@ -106,9 +114,10 @@ def _item() -> None:
         "uq_item_open",
         "item",
         ["tenant", "sha256"],
-        "state IN ('LEASED', 'PARKED', 'READY')",
+        "state IN ('LEASED', 'PARKED', 'READY') AND golden_of IS NULL",
         unique=True,
     )
+    _partial("ix_item_copy", "item", ["tenant"], "golden_of IS NOT NULL AND state = 'READY'")
 
 
 def _submission() -> None:
