@@ -154,7 +154,8 @@ class ReviewServiceServicer(object):
     def Reopen(self, request, context):
         """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
         with the same bytes is open, the item attaches to that one, whose decision then supersedes
-        both. Safe to repeat.
+        both. Safe to repeat. A caller with the role uploader may only appeal, and is answered with the
+        item's id, hash, state, round, opened_by and attached_to alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,8 @@ class ReviewServiceStub:
     Reopen: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReopenRequest, _review_pb2.ReopenResponse]
     """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
     with the same bytes is open, the item attaches to that one, whose decision then supersedes
-    both. Safe to repeat.
+    both. Safe to repeat. A caller with the role uploader may only appeal, and is answered with the
+    item's id, hash, state, round, opened_by and attached_to alone.
     """
     Erase: _grpc.UnaryUnaryMultiCallable[_review_pb2.EraseRequest, _review_pb2.EraseResponse]
     """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
@@ -85,7 +86,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     Reopen: _aio.UnaryUnaryMultiCallable[_review_pb2.ReopenRequest, _review_pb2.ReopenResponse]  # type: ignore[assignment]
     """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
     with the same bytes is open, the item attaches to that one, whose decision then supersedes
-    both. Safe to repeat.
+    both. Safe to repeat. A caller with the role uploader may only appeal, and is answered with the
+    item's id, hash, state, round, opened_by and attached_to alone.
     """
     Erase: _aio.UnaryUnaryMultiCallable[_review_pb2.EraseRequest, _review_pb2.EraseResponse]  # type: ignore[assignment]
     """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
@@ -170,7 +172,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_pb2.ReopenResponse, _abc.Awaitable[_review_pb2.ReopenResponse]]:
         """Reviews a decided item again (appeal, undo, overturn), in a new round. Where another item
         with the same bytes is open, the item attaches to that one, whose decision then supersedes
-        both. Safe to repeat.
+        both. Safe to repeat. A caller with the role uploader may only appeal, and is answered with the
+        item's id, hash, state, round, opened_by and attached_to alone.
         """
 
     @_abc_1.abstractmethod

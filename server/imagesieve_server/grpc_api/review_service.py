@@ -15,7 +15,7 @@ from imagesieve.v1 import review_pb2, review_pb2_grpc
 from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import ItemNotFound, PermissionDenied
 from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
-from imagesieve_server.core.review import Item
+from imagesieve_server.core.review import Cause, Item
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.erase_everywhere import erase_everywhere
 from imagesieve_server.grpc_api.at_once import AtOnce
@@ -151,8 +151,11 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
     ) -> review_pb2.ReopenResponse:
         """Review a decided item again."""
         who = present_identity()
-        work = self._queue.reopen(wire.read_reopen(request, tenant=who.tenant, name=who.name))
-        item = await within(unary_deadline(context), work)
+        asked = wire.read_reopen(request, tenant=who.tenant, name=who.name)
+        _require_appeal(who, asked.cause)
+        item = await within(unary_deadline(context), self._queue.reopen(asked))
+        if _only_uploads(who):
+            return review_pb2.ReopenResponse(item=wire.appealed(item))
         return review_pb2.ReopenResponse(item=wire.item_of(item, _reader(who)))
 
     async def Erase(
@@ -196,6 +199,17 @@ def _reader(who: Identity) -> Reader:
     settles = Role.LEAD in who.roles
     decides = settles or Role.REVIEWER in who.roles
     return Reader(decides=decides, settles=settles, name=who.name)
+
+
+def _only_uploads(who: Identity) -> bool:
+    """Whether what reviewers see and say is none of the caller's business."""
+    return who.roles.isdisjoint((Role.REVIEWER, Role.LEAD, Role.ADMIN))
+
+
+def _require_appeal(who: Identity, cause: Cause) -> None:
+    """Uploaders contest decisions; they neither undo nor overturn them. Raises PermissionDenied."""
+    if _only_uploads(who) and cause is not Cause.APPEAL:
+        raise PermissionDenied("a caller with the role uploader may only appeal")
 
 
 def _require_tier(who: Identity, tier: int) -> None:

@@ -40,7 +40,8 @@ ACCESS: Mapping[str, Access] = {
     "/imagesieve.v1.ReviewService/List": _roles(_REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Stats": _roles(_REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Requeue": _roles(_REVIEWER, _LEAD, _ADMIN),
-    "/imagesieve.v1.ReviewService/Reopen": _roles(_REVIEWER, _LEAD, _ADMIN),
+    # An uploader may appeal, and nothing else (``review_service.py``).
+    "/imagesieve.v1.ReviewService/Reopen": _roles(_UPLOADER, _REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Erase": _roles(_ADMIN),
     "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER, _LEAD),
     "/imagesieve.v1.QualityService/GetQuality": _roles(_LEAD, _ADMIN),

@@ -170,6 +170,18 @@ def item_of(item: review.Item, reader: Reader) -> review_pb2.Item:
     return message
 
 
+def appealed(item: review.Item) -> review_pb2.Item:
+    """What an uploader who appealed is told: where the item stands, and nothing of reviewers."""
+    return review_pb2.Item(
+        item_id=item.item_id,
+        sha256=item.sha256,
+        state=enums.STATES[item.state],
+        round=item.round,
+        opened_by=item.opened_by,
+        attached_to=item.attached_to,
+    )
+
+
 def _whole(item: review.Item) -> review_pb2.Item:
     return review_pb2.Item(
         item_id=item.item_id,
