@@ -84,6 +84,8 @@ class Counted:
 
     def store_error(self, operation: str) -> None: ...
 
+    def review_quality(self, what: str) -> None: ...
+
     def results(self, endpoint: str = "hook") -> list[str]:
         return [result for name, result in self.attempts if name == endpoint]
 

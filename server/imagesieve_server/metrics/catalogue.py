@@ -221,6 +221,12 @@ REVIEW_SECOND = gauge(
     "imagesieve_review_awaiting_second_review",
     "READY review items that one person has reviewed and another one must review, too.",
 )
+REVIEW_QUALITY = counter(
+    "imagesieve_review_quality_total",
+    "Words of reviewers, compared: agreed or differed (with a second review), golden_right, "
+    "golden_wrong or golden_passed, and upheld or overturned (the decision before it).",
+    "what",
+)
 
 SHADOW_INFO = gauge(
     "imagesieve_shadow_info",
@@ -300,6 +306,18 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (POLICY_RELOADS, ("ok", "failed")),
     (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
     (REVIEW_ITEMS, tuple(OPEN)),
+    (
+        REVIEW_QUALITY,
+        (
+            "agreed",
+            "differed",
+            "golden_right",
+            "golden_wrong",
+            "golden_passed",
+            "upheld",
+            "overturned",
+        ),
+    ),
     (CONSOLE_LOGINS, ("ok", "failed", "limited")),
     (CONSOLE_REVEALS, ("asked", "shown")),
     (SHADOW_RELOADS, ("ok", "failed")),

@@ -229,6 +229,9 @@ class PrometheusMetrics:
         self._counters[catalogue.STORE_FLAGS].inc(flags)
         self._histograms[catalogue.STORE_COMMIT_SECONDS].observe(seconds)
 
+    def review_quality(self, what: str) -> None:
+        self._counters[catalogue.REVIEW_QUALITY].labels(what).inc()
+
     def store_error(self, operation: str) -> None:
         self._counters[catalogue.STORE_ERRORS].labels(operation).inc()
 

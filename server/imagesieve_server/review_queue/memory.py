@@ -15,7 +15,6 @@ from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.core.review import OPEN, AuditCount, Cause, State
 from imagesieve_server.review_queue.memory_figures import MemoryFigures
-from imagesieve_server.review_queue.memory_golden import MemoryGolden
 from imagesieve_server.review_queue.memory_groups import MemoryGroups
 from imagesieve_server.review_queue.memory_lists import MemoryLists
 from imagesieve_server.review_queue.memory_quality import MemoryQuality
@@ -70,9 +69,7 @@ def memory_store(*, clock: Callable[[], float], grouping: Grouping | None = GROU
     return RuledStore(backend=MemoryBackend(clock=clock), grouping=grouping)
 
 
-class MemoryTransaction(
-    MemoryLists, MemoryFigures, MemoryQuality, MemoryGolden, MemoryWebhooks, MemoryGroups
-):
+class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhooks, MemoryGroups):
     """The rows, with a note of how to undo each write."""
 
     def __init__(self, *, tables: Tables, clock: Callable[[], float]) -> None:

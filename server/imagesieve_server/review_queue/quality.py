@@ -108,6 +108,13 @@ class QueueQuality:
         return await self._calls.call("golden", lambda store: store.goldens_listed(tenant))
 
 
+def case_of(tx: CaseReads, tenant: str, item_id: str) -> Case:
+    """One item, which exists, with all words on it."""
+    item = tx.items(tenant, [item_id])[item_id]
+    known = _known(tx, tenant, [item]).get(item_id)
+    return _case(item, list(tx.decisions(tenant, [item_id])), known)
+
+
 def _known(tx: CaseReads, tenant: str, items: Sequence[ItemRow]) -> dict[str, Outcome]:
     """The right answers of those items that are copies of golden ones."""
     copies = {item.item_id: item.golden_of for item in items if item.golden_of is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from imagesieve_server.review_queue.golden_rows import GoldenReads
+from imagesieve_server.review_queue.golden_rows import GoldenRows
 
 if TYPE_CHECKING:
     from imagesieve_server.review_queue.rows import DecisionRow, ItemRow
@@ -14,7 +14,7 @@ SaidAfter = tuple[float, str]
 """(decided_at, decision_id) of the last word that was read."""
 
 
-class QualityReads(Protocol):
+class QualityReads(GoldenRows, Protocol):
     """A part of ``rows.Transaction``."""
 
     def second_reviews(self, tenant: str | None) -> int:
@@ -29,7 +29,7 @@ class QualityReads(Protocol):
         ...
 
 
-class CaseReads(QualityReads, GoldenReads, Protocol):
+class CaseReads(QualityReads, Protocol):
     """What it takes to put words and items together; any look at the tables has it."""
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, ItemRow]: ...

@@ -14,7 +14,6 @@ from typing import Protocol
 from imagesieve_server.core.review import AuditCount, Cause, Outcome, State
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.review_queue.figure_rows import FigureReads
-from imagesieve_server.review_queue.golden_rows import GoldenRows
 from imagesieve_server.review_queue.group_rows import GroupTables
 from imagesieve_server.review_queue.list_rows import Found, Wanted
 from imagesieve_server.review_queue.quality_rows import QualityReads
@@ -165,7 +164,7 @@ CURSOR_MARK = "cursor"
 """Name of the key of cursors, hexadecimal."""
 
 
-class Transaction(FigureReads, QualityReads, GoldenRows, WebhookRows, GroupTables, Protocol):
+class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol):
     """What the rules ask of a store. All reads see the writes of the same transaction.
 
     Several servers may have transactions at once. In one that writes, the items that were

@@ -31,6 +31,8 @@ class StoreMetrics(Protocol):
 
     def store_error(self, operation: str) -> None: ...
 
+    def review_quality(self, what: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagJob:

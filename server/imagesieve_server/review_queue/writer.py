@@ -28,6 +28,7 @@ from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue.claim_groups import ClaimGroups
 from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.evidence_gate import EvidenceGate
+from imagesieve_server.review_queue.quality_counts import QualityCounts
 from imagesieve_server.review_queue.removal import UPKEEP_LIMIT, Removal
 from imagesieve_server.review_queue.signals import Signals, is_set_within
 from imagesieve_server.review_queue.store import ReviewStore
@@ -66,6 +67,7 @@ class QueueWriter:
         self._evidence = evidence
         self._idle_s = idle_s
         self._several_servers = several_servers
+        self._quality = QualityCounts(count=metrics.review_quality)
         self._signals = Signals()
         self._gate = EvidenceGate()
         self.calls = StoreCalls(
@@ -147,7 +149,7 @@ class QueueWriter:
 
     async def decide(self, request: DecideRequest) -> DecisionRecord:
         return await self.calls.call(
-            "decide", lambda store: store.decide(request), tells=request.tenant
+            "decide", lambda store: self._quality.decide(store, request), tells=request.tenant
         )
 
     async def requeue(self, *, tenant: str, item_id: str, actor: str = "") -> Item:

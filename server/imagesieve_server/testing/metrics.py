@@ -101,6 +101,9 @@ class RecordingMetrics:
     def store_error(self, operation: str) -> None:
         self._note("store_error", operation=operation)
 
+    def review_quality(self, what: str) -> None:
+        self._note("review_quality", what=what)
+
     def store_healthy(self, healthy: bool) -> None:
         self._note("store_healthy", healthy=healthy)
 

@@ -92,6 +92,11 @@ class Metrics(Protocol):
 
     def store_error(self, operation: str) -> None: ...
 
+    def review_quality(self, what: str) -> None:
+        """A word of a reviewer, compared: agreed or differed (with a second review), golden_right,
+        golden_wrong or golden_passed, and of the decision before it upheld or overturned."""
+        ...
+
     def store_healthy(self, healthy: bool) -> None:
         """Whether the store answered when it was last asked."""
         ...
