@@ -13,6 +13,7 @@ Needs grpcio, protobuf and googleapis-common-protos, and nothing of the server.
 """
 
 from imagesieve.async_client import AsyncClient
+from imagesieve.async_group_client import AsyncGroupClient
 from imagesieve.async_review_client import AsyncReviewClient
 from imagesieve.client import Client
 from imagesieve.errors import (
@@ -22,6 +23,7 @@ from imagesieve.errors import (
     DecisionConflict,
     EncoderUnavailable,
     FieldViolation,
+    GroupChanged,
     ImageEmpty,
     ImageFormatUnsupported,
     ImagesieveError,
@@ -46,6 +48,8 @@ from imagesieve.errors import (
     UnknownPolicy,
     Unreachable,
 )
+from imagesieve.group_client import GroupClient
+from imagesieve.group_results import Group, GroupClose, GroupCloseProgress, GroupSummary
 from imagesieve.policy_results import HealthStatus, Policy, PolicyCategory, PolicyReload
 from imagesieve.results import (
     Background,
@@ -79,6 +83,7 @@ from imagesieve.review_results import (
 
 __all__ = [
     "AsyncClient",
+    "AsyncGroupClient",
     "AsyncReviewClient",
     "Background",
     "Band",
@@ -95,6 +100,12 @@ __all__ = [
     "EncoderUnavailable",
     "Erasure",
     "FieldViolation",
+    "Group",
+    "GroupChanged",
+    "GroupClient",
+    "GroupClose",
+    "GroupCloseProgress",
+    "GroupSummary",
     "HealthStatus",
     "ImageEmpty",
     "ImageFormatUnsupported",

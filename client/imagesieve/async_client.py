@@ -15,6 +15,7 @@ import grpc
 
 from imagesieve import calls
 from imagesieve.async_bulk import run_bulk
+from imagesieve.async_group_client import AsyncGroupClient
 from imagesieve.async_many import run_many
 from imagesieve.async_review_client import AsyncReviewClient
 from imagesieve.async_transport import AsyncTransport
@@ -43,6 +44,7 @@ class AsyncClient:
     """
 
     review: AsyncReviewClient
+    groups: AsyncGroupClient
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class AsyncClient:
         )
         self._transport = AsyncTransport(self._connection)
         self.review = AsyncReviewClient(self._transport)
+        self.groups = AsyncGroupClient(self._transport)
 
     async def moderate(
         self,

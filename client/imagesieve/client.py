@@ -22,6 +22,7 @@ from imagesieve.backlog import (
 )
 from imagesieve.bulk import run_bulk
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
+from imagesieve.group_client import GroupClient
 from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, run_many
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
@@ -49,6 +50,7 @@ class Client:
     """
 
     review: ReviewClient
+    groups: GroupClient
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class Client:
         )
         self._transport = Transport(self._connection)
         self.review = ReviewClient(self._transport)
+        self.groups = GroupClient(self._transport)
 
     def moderate(
         self,

@@ -6,7 +6,7 @@
     │   ├── ImageEmpty, ImageTooLarge, ImageFormatUnsupported, ImageUndecodable
     │   ├── UnknownPolicy, UnknownCategory
     │   ├── RequestIdReused       same request_id, other content
-    │   ├── ItemNotFound, LeaseLost, DecisionConflict, StateConflict, CursorExpired
+    │   ├── ItemNotFound, LeaseLost, DecisionConflict, GroupChanged, StateConflict, CursorExpired
     │   ├── Unauthenticated, PermissionDenied
     │   └── NotBuilt              part of the contract, not of this server's release
     ├── Unavailable               no answer for now; the same request may be sent again
@@ -148,6 +148,12 @@ class DecisionConflict(RequestError):
     """Another decision was recorded with the same token."""
 
     reason = "DECISION_CONFLICT"
+
+
+class GroupChanged(RequestError):
+    """The group has members that would be closed and were not shown; look at it again."""
+
+    reason = "GROUP_CHANGED"
 
 
 class StateConflict(RequestError):

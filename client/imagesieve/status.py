@@ -36,6 +36,7 @@ BY_REASON: dict[str, type[ImagesieveError]] = {
         errors.ItemNotFound,
         errors.LeaseLost,
         errors.DecisionConflict,
+        errors.GroupChanged,
         errors.StateConflict,
         errors.CursorExpired,
         errors.Unauthenticated,

@@ -34,6 +34,7 @@ from imagesieve_server.core.request import ModerationRequest
 from imagesieve_server.core.scoring import score_image
 from imagesieve_server.core.verdict import Judgement, Verdict, decide
 from imagesieve_server.core.views import DecodedImage, Embeddings, ViewPlan
+from imagesieve_server.flood_watch import FloodWatch
 from imagesieve_server.pipeline_counts import PipelineCounts
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.undecodable_quota import UndecodableQuota
@@ -58,6 +59,7 @@ class Pipeline:
         undecodable: UndecodableQuota,
         audit: AuditSampler,
         onlookers: Sequence[Onlooker] = (),
+        floods: FloodWatch | None = None,
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
@@ -69,6 +71,7 @@ class Pipeline:
         self._undecodable = undecodable
         self._audit = audit
         self._onlookers = onlookers
+        self._floods = floods
 
     async def moderate(
         self, request: ModerationRequest, *, place: Place, deadline: float
@@ -224,6 +227,12 @@ class Pipeline:
         with self._counts.stage("keep"):
             # A caller that leaves now must not take back a flag that is already being kept.
             recorded = await asyncio.shield(self._queue.submit(flag, request.image))
+        if self._floods is not None and not recorded.repeated:
+            self._floods.flagged(
+                tenant=request.tenant,
+                uploader_ref=request.uploader_ref,
+                group_id=recorded.group_id,
+            )
         return stored_answer(recorded)
 
 

@@ -43,6 +43,12 @@ class Removes(Protocol):
     def sweep_evidence(self, *, part: int) -> Awaitable[int]: ...
 
 
+class Resumes(Protocol):
+    """The part of the groups that is used here."""
+
+    def resume(self) -> Awaitable[int]: ...
+
+
 def keep_of(settings: QueueSettings) -> Keep:
     """The settings in seconds; 0 days is for ever."""
     return Keep(
@@ -59,6 +65,16 @@ async def run_upkeep(queue: Removes, *, keep: Keep, step_s: float = STEP_S) -> N
             await _step(queue, keep, part)
         except StoreUnavailable as error:
             log.warning("upkeep failed", extra={"problem": error.message})
+
+
+async def resume_closes(groups: Resumes, *, step_s: float = STEP_S) -> None:
+    """Go on with what was ordered for whole groups and is not finished, until cancelled."""
+    while True:
+        try:
+            await groups.resume()
+        except StoreUnavailable as error:
+            log.warning("group closes not resumed", extra={"problem": error.message})
+        await asyncio.sleep(step_s)
 
 
 async def _step(queue: Removes, keep: Keep, part: int) -> None:

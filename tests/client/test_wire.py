@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import imagesieve.group_wire
 import imagesieve.review_wire
 import imagesieve.wire
 from imagesieve import (
@@ -36,7 +37,7 @@ from imagesieve.wire import RESULT, read_result
 
 TABLES = {
     table.message.DESCRIPTOR.full_name: table  # type: ignore[attr-defined]
-    for module in (imagesieve.wire, imagesieve.review_wire)
+    for module in (imagesieve.wire, imagesieve.review_wire, imagesieve.group_wire)
     for table in vars(module).values()
     if isinstance(table, Table)
 }

@@ -110,6 +110,18 @@ class QueueMachine(RuleBasedStateMachine):
     def reopen(self, index: int, cause: Cause, stale: bool) -> None:
         self.walk.reopen(index, cause, stale)
 
+    @rule(
+        index=indexes,
+        outcome=st.sampled_from([Outcome.APPROVE, Outcome.REJECT]),
+        arrives=st.sampled_from(["", "a", "b"]),
+    )
+    def close_group(self, index: int, outcome: Outcome, arrives: str) -> None:
+        self.walk.close_group(index, outcome, arrives=arrives)
+
+    @rule(index=indexes)
+    def undo_close(self, index: int) -> None:
+        self.walk.undo_close(index)
+
     @rule(content=contents)
     def erase(self, content: str) -> None:
         self.walk.erase(content)

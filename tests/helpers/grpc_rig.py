@@ -26,6 +26,7 @@ from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import EmbeddingStore, Encoder
+from imagesieve_server.flood_watch import FloodWatch, SpikeLimits
 from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
@@ -39,6 +40,7 @@ from imagesieve_server.grpc_api.server import GrpcServer, ServerOptions, Service
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.evidence import FolderEvidence, MemoryEvidence
+from imagesieve_server.review_queue.group_desk import QueueGroups
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
@@ -150,6 +152,7 @@ async def running(
     encoder: Encoder | None = None,
     metrics: RecordingMetrics | None = None,
     embeddings: EmbeddingStore | None = None,
+    floods: SpikeLimits | None = None,
 ) -> AsyncIterator[Rig]:
     """A server that is stopped, with its queue, when the block ends.
 
@@ -181,6 +184,7 @@ async def running(
         undecodable=UndecodableQuota(per_hour=undecodable_per_hour),
         audit=audit,
         onlookers=[embeddings] if embeddings else [],
+        floods=FloodWatch(limits=floods, metrics=metrics) if floods else None,
     )
     health = HealthMonitor(
         encoder=encoder,
@@ -204,6 +208,7 @@ async def running(
             ),
             review=ReviewService(
                 queue=queue,  # type: ignore[arg-type]
+                groups=QueueGroups(calls=writer.calls),
                 embeddings=embeddings,
                 content=content,
                 draining=draining,

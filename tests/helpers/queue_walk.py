@@ -16,10 +16,17 @@ from typing import Any
 from helpers.review_queue import Desk, ManualClock, make_flag
 from imagesieve_server.core.errors import CursorExpired, ImagesieveError
 from imagesieve_server.core.golden import GoldenPlan, GoldenRequest
+from imagesieve_server.core.groups import (
+    CloseGroupRequest,
+    Group,
+    GroupClose,
+    Progress,
+    UndoGroupCloseRequest,
+)
 from imagesieve_server.core.review import OPEN, Cause, Item, Lease, Outcome, State, arrow
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.core.verdict import Verdict
-from imagesieve_server.review_queue import chain, reading
+from imagesieve_server.review_queue import chain, group_closing, group_reading, reading
 from imagesieve_server.review_queue.rows import ItemRow
 from imagesieve_server.review_queue.store import RuledStore
 
@@ -70,6 +77,22 @@ class Place:
     steady: Watcher = dataclasses.field(default_factory=Watcher)
     late: Watcher = dataclasses.field(default_factory=Watcher)  # now and then too late
 
+    def order(self, close_id: str, shown: Group, outcome: Outcome) -> GroupClose:
+        asked = CloseGroupRequest(
+            tenant="t", close_id=close_id, group_id=shown.summary.group_id,
+            snapshot=shown.snapshot, count=shown.closable, outcome=outcome, actor="lea",
+        )  # fmt: skip
+        return self.desk.store.transact(lambda tx: group_closing.order(tx, asked))
+
+    def undo(self, close_id: str) -> GroupClose:
+        asked = UndoGroupCloseRequest(tenant="t", close_id=close_id, note="undone", actor="lea")
+        return self.desk.store.transact(lambda tx: group_closing.undo(tx, asked))
+
+    def step(self, close_id: str) -> GroupClose:
+        return self.desk.store.transact(
+            lambda tx: group_closing.step(tx, tenant="t", close_id=close_id)
+        )
+
 
 class Walk:
     """Steps and checks. ``violations`` counts by kind; ``examples`` has the first of each."""
@@ -79,6 +102,7 @@ class Walk:
         self.clock = clock
         self.contents: dict[str, str] = {}  # of acknowledged requests
         self.leases: list[tuple[Lease, ...]] = []
+        self.closes: list[str] = []
         self._hashes: dict[str, str] = {}
         self._golden = GoldenPlan()
         self.violations: Counter[str] = Counter()
@@ -97,7 +121,12 @@ class Walk:
         results = self._all(
             "submit",
             lambda place, _: place.desk.keep(
-                name, content, severity=severity, second_review_share=share, reuse_decision=reuse
+                name,
+                content,
+                severity=severity,
+                second_review_share=share,
+                reuse_decision=reuse,
+                picture_hash=looks(content),
             ),
         )
         if results is None:
@@ -114,7 +143,12 @@ class Walk:
 
     def sample(self, name: str, content: str, severity: int) -> None:
         """An audit sample becomes an item, or gets another's decision and changes nothing there."""
-        fields = {"audit": True, "verdict": Verdict.ALLOW, "inclusion_probability": 0.1}
+        fields = {
+            "audit": True,
+            "verdict": Verdict.ALLOW,
+            "inclusion_probability": 0.1,
+            "picture_hash": looks(content),
+        }
         results = self._all(
             "sample",
             lambda place, _: place.desk.keep(name, content, severity=severity, **fields),
@@ -219,6 +253,60 @@ class Walk:
             return place.desk.store.reopen(asked).state
 
         self._with_lease("reopen", index, contest)
+
+    def close_group(self, index: int, outcome: Outcome, *, arrives: str = "") -> None:
+        """Close the group of one of the last leased items as it was shown; something may arrive
+        between the look and the order."""
+        if not self.leases:
+            return
+        leases = self.leases[-1 - index % min(len(self.leases), 24)]
+        close_id = f"close-{len(self.closes)}"
+        shown = [
+            self._group(place, lease) for place, lease in zip(self.places, leases, strict=True)
+        ]
+        if None in shown or not all(group.closable for group in shown if group):
+            if len({group is None or group.closable for group in shown}) > 1:
+                self._bad(DIFFER, f"groups shown: {shown}")
+            return
+        if arrives:
+            self.submit(f"{arrives}-{len(self.closes)}", arrives, 1, False)
+        ordered = self._all(
+            "close_group",
+            lambda place, i: place.order(close_id, shown[i], outcome),
+        )
+        if ordered is not None:
+            self.closes.append(close_id)
+            self._settle(close_id)
+
+    def undo_close(self, index: int) -> None:
+        """Take back one of the last closes, perhaps again."""
+        if not self.closes:
+            return
+        close_id = self.closes[-1 - index % min(len(self.closes), 6)]
+        if self._all("undo_close", lambda place, _: place.undo(close_id)) is not None:
+            self._settle(close_id)
+
+    def _group(self, place: Place, lease: Lease) -> Group | None:
+        group_id = place.desk.item(lease.item.item_id).group_id
+        if not group_id:
+            return None
+        return place.desk.store.read(
+            lambda tx: group_reading.group(tx, tenant="t", group_id=group_id)
+        )
+
+    def _settle(self, close_id: str) -> None:
+        """Carry out what was ordered, on all stores alike."""
+        while True:
+            closes = self._all("step", lambda place, _: place.step(close_id))
+            if closes is None:
+                self._bad(BROKE, f"{close_id} does not go on")
+                return
+            views = [(close.progress, dict(close.by_fate)) for close in closes]
+            if any(view != views[0] for view in views):
+                self._bad(DIFFER, f"{close_id}: {views}")
+            if closes[0].progress in (Progress.CLOSED, Progress.UNDONE):
+                break
+        self.look_at_all()
 
     def erase(self, content: str) -> None:
         asked = EraseRequest(tenant="t", sha256=self._hash(content), reason="order", actor="law")
@@ -452,6 +540,16 @@ class Walk:
         self.examples.setdefault(kind, example)
 
 
+def looks(content: str) -> str:
+    """The picture's hash: of four families, whose members differ in up to 39 bits from their
+    middle, so that some of a family belong together and some do not."""
+    family, small = divmod(int(hashlib.sha256(content.encode()).hexdigest(), 16), 40)
+    bits = int(hashlib.sha256(f"family {family % 4}".encode()).hexdigest(), 16)
+    for place in range(small):
+        bits ^= 1 << 5 * place
+    return f"{bits:064x}"
+
+
 def per_item(told: Sequence[Told]) -> dict[str, list[str]]:
     """The order of an item's decisions as they were told."""
     order: dict[str, list[str]] = defaultdict(list)
@@ -475,4 +573,5 @@ def plain(item: Item) -> dict[str, Any]:
         "earlier": item.earlier.outcome if item.earlier and item.state in OPEN else None,
         "attached": bool(item.attached_to),
         "golden": (item.golden, bool(item.golden_of)),
+        "grouped": bool(item.group_id),
     }

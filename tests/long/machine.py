@@ -3,7 +3,8 @@
     python tests/long/machine.py --n 100000 --seed 1 [--postgres] [--folder DIR]
 
 Memory and SQLite; with ``--postgres`` also a PostgreSQL server that it starts itself. Submissions,
-joins, claims, decisions with living and stale tokens, releases, appeals, erasures, retention, clock
+joins, claims, decisions with living and stale tokens, releases, appeals, groups closed and
+reopened, erasures, retention, clock
 jumps both ways, restarts of the stores on disk, and watchers of which one comes late. After each
 step the picture it touched is checked on every store, in the end everything.
 Every ``EPOCH`` steps the walk goes on with fresh stores, so that the checks stay cheap.
@@ -67,6 +68,15 @@ def steps_of(walk: Walk, chance: random.Random) -> dict[str, tuple[int, Step]]:
         "extend": (2, lambda: walk.extend(number(24), pick((60.0, 900.0, 7200.0)))),
         "requeue": (3, lambda: walk.requeue(number(24))),
         "reopen": (8, lambda: walk.reopen(number(24), pick(REOPENING), chance.random() < 0.3)),
+        "close_group": (
+            3,
+            lambda: walk.close_group(
+                number(24),
+                pick((Outcome.APPROVE, Outcome.REJECT)),
+                arrives=pick(("", "", content())),
+            ),
+        ),
+        "undo_close": (2, lambda: walk.undo_close(number(6))),
         "erase": (1, lambda: walk.erase(content())),
         "retire": (1, lambda: walk.retire(pick((DAY, 3 * DAY)))),
         "drop_events": (1, lambda: walk.drop_events(pick((DAY, 3 * DAY)))),

@@ -44,6 +44,7 @@ EXPECTED: dict[type[ImagesieveError], tuple[Code, list[str], str | None]] = {
     errors.ItemNotFound: (Code.NOT_FOUND, [], None),
     errors.LeaseLost: (Code.FAILED_PRECONDITION, [], None),
     errors.DecisionConflict: (Code.FAILED_PRECONDITION, [], None),
+    errors.GroupChanged: (Code.FAILED_PRECONDITION, [], None),
     errors.ArrowNotAllowed: (Code.FAILED_PRECONDITION, [], None),
     errors.CursorExpired: (Code.OUT_OF_RANGE, [], None),
     errors.Unauthenticated: (Code.UNAUTHENTICATED, [], None),

@@ -71,9 +71,19 @@ class Names:
     page_token: str
     cursor: str
     decided_id: str
+    group_id: str  # of which one has been closed as "close-1"
+    snapshot: str
+    count: int
 
     def secrets(self) -> list[bytes]:
-        words = (self.item_id, self.token, self.decided_id, "ref-of-shop", "note-of-shop")
+        words = (
+            self.item_id,
+            self.token,
+            self.decided_id,
+            self.group_id,
+            "ref-of-shop",
+            "note-of-shop",
+        )
         return [word.encode() for word in words] + [OURS]
 
 
@@ -100,6 +110,18 @@ REQUESTS: Mapping[str, Callable[[Names], Any]] = {
         item_id=n.decided_id, cause=review_pb2.REOPEN_CAUSE_APPEAL
     ),
     REVIEW + "Erase": lambda n: review_pb2.EraseRequest(item_id=n.decided_id, reason="order"),
+    REVIEW + "ListGroups": lambda n: review_pb2.ListGroupsRequest(),
+    REVIEW + "GetGroup": lambda n: review_pb2.GetGroupRequest(group_id=n.group_id),
+    REVIEW + "ListGroupItems": lambda n: review_pb2.ListGroupItemsRequest(group_id=n.group_id),
+    REVIEW + "CloseGroup": lambda n: review_pb2.CloseGroupRequest(
+        close_id="close-1",
+        group_id=n.group_id,
+        snapshot=n.snapshot,
+        count=n.count,
+        outcome=review_pb2.OUTCOME_APPROVE,
+    ),
+    REVIEW + "GetGroupClose": lambda n: review_pb2.GetGroupCloseRequest(close_id="close-1"),
+    REVIEW + "UndoGroupClose": lambda n: review_pb2.UndoGroupCloseRequest(close_id="close-1"),
     REVIEW + "WatchDecisions": lambda n: review_pb2.WatchDecisionsRequest(cursor=n.cursor),
     POLICY + "GetPolicy": lambda n: contract.request_of(POLICY + "GetPolicy"),
     POLICY + "ListPolicies": lambda n: contract.request_of(POLICY + "ListPolicies"),
@@ -117,9 +139,30 @@ REQUESTS: Mapping[str, Callable[[Names], Any]] = {
 """Each method with the first tenant's names."""
 
 
+async def closed_group(rig: Rig, ann: tuple[tuple[str, str], ...]) -> str:
+    """A group whose one item was closed as "close-1"."""
+    moderated = await rig.moderation.Moderate(ask("r-first", ppm(RED, side=20)), metadata=ann)
+    group_id: str = moderated.item_id
+    shown = await rig.review.GetGroup(review_pb2.GetGroupRequest(group_id=group_id), metadata=ann)
+    await rig.review.CloseGroup(
+        review_pb2.CloseGroupRequest(
+            close_id="close-1",
+            group_id=group_id,
+            snapshot=shown.snapshot,
+            count=shown.closable,
+            outcome=review_pb2.OUTCOME_REJECT,
+            note="note-of-shop",
+        ),
+        metadata=ann,
+    )
+    return group_id
+
+
 async def fill(rig: Rig) -> Names:
-    """Give the first tenant one item leased, one decided and two ready."""
+    """Give the first tenant a closed group, and of its look-alikes one item leased, one decided
+    and two ready."""
     ann = as_caller("ann")
+    group_id = await closed_group(rig, ann)
     for index, name in enumerate(("leased", "decided", "ready", "ready2")):
         image = OURS if name == "leased" else ppm(RED, side=10 + index)
         request = ask(f"r-{name}", image, content_ref="ref-of-shop", labels={"k": "ref-of-shop"})
@@ -140,12 +183,16 @@ async def fill(rig: Rig) -> Names:
     watch = rig.review.WatchDecisions(review_pb2.WatchDecisionsRequest(), metadata=ann)
     cursor = (await watch.read()).cursor
     watch.cancel()
+    shown = await rig.review.GetGroup(review_pb2.GetGroupRequest(group_id=group_id), metadata=ann)
     return Names(
         item_id=leases["leased"].item.item_id,
         token=leases["leased"].token,
         page_token=page.next_page_token,
         cursor=cursor,
         decided_id=decided.item.item_id,
+        group_id=group_id,
+        snapshot=shown.snapshot,
+        count=shown.closable,
     )
 
 
@@ -235,7 +282,7 @@ async def snapshot(rig: Rig) -> list[bytes]:
         )
         for item in page.items
     ]
-    assert len(items) == 4
+    assert len(items) == 5
     return [item.SerializeToString(deterministic=True) for item in items]
 
 

@@ -76,6 +76,8 @@ def call_everything(metrics: PrometheusMetrics) -> None:
     metrics.images_shed(2, reason="room")
     metrics.images_abandoned(1)
     metrics.quota_refused("undecodable_images_per_hour")
+    metrics.spike("group")
+    metrics.largest_source("group", 7)
     metrics.stage_seconds("decode", 0.01)
     metrics.batch(rows=5, capacity=8, seconds=0.1)
     metrics.encoder_queue(7)

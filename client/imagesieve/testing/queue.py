@@ -211,6 +211,29 @@ class FakeQueue:
         decisions = tuple(self._erased(item, reason, erased_by) for item in items)
         return Erasure(sha256=sha256, decisions=decisions)
 
+    def close(
+        self, item_id: str, outcome: Outcome, *, labels: tuple[str, ...], note: str, reviewer: str
+    ) -> Decision:
+        """Decide an open item with its group, whoever holds it."""
+        item = self._back(self.get(item_id))
+        decision = Decision(
+            decision_id=self.new_id("decision"),
+            item_id=item_id,
+            round=item.round,
+            outcome=outcome,
+            labels=labels,
+            note=note,
+            reviewer=reviewer,
+            decided_at=datetime.now(UTC),
+            effective=True,
+            cause="GROUP_CLOSE",
+            supersedes=_in_effect(item),
+        )
+        decided = replace(item, state=ItemState.DECIDED, decisions=(*item.decisions, decision))
+        self._items[item_id] = decided
+        self._tell(decided, decision, item.answer.request_id if item.answer else "")
+        return decision
+
     def _erased(self, item: Item, reason: str, erased_by: str) -> Decision:
         if item.decisions and item.decisions[-1].cause == "LEGAL_DELETE":
             return item.decisions[-1]

@@ -27,6 +27,7 @@ from imagesieve.review_wire import (
     REOPEN_CAUSES,
     STATES,
 )
+from imagesieve.testing.group_services import GROUP_ROWS
 from imagesieve.testing.rules import ReceivedRequest
 from imagesieve.testing.state import FakeState, NoAnswer
 from imagesieve.testing.statuses import item_error_of
@@ -271,6 +272,7 @@ METHODS: tuple[Method, ...] = (
         ("Requeue", rpb.RequeueRequest, _requeue),
         ("Reopen", rpb.ReopenRequest, _reopen),
         ("Erase", rpb.EraseRequest, _erase),
+        *GROUP_ROWS,
     ),
     Method(
         service="imagesieve.v1.ReviewService",

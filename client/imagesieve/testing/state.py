@@ -12,6 +12,7 @@ from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ModerationResult, Verdict
 from imagesieve.review_results import Item, ItemState
 from imagesieve.status import BY_REASON
+from imagesieve.testing.groups import FakeGroups
 from imagesieve.testing.queue import FakeQueue
 from imagesieve.testing.rules import ReceivedRequest, Rule
 
@@ -32,6 +33,7 @@ class FakeState:
         self.called = threading.Condition(self.lock)  # notified at every call
         self.watches_ended = 0
         self.queue = FakeQueue()
+        self.groups = FakeGroups(self.queue)
         self.health = HealthStatus.SERVING
         self.policies = tuple(policies)
         self.reload_problems: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ CODES: dict[type[ImagesieveError], grpc.StatusCode] = {
     errors.ItemNotFound: _Code.NOT_FOUND,
     errors.LeaseLost: _Code.FAILED_PRECONDITION,
     errors.DecisionConflict: _Code.FAILED_PRECONDITION,
+    errors.GroupChanged: _Code.FAILED_PRECONDITION,
     errors.StateConflict: _Code.FAILED_PRECONDITION,
     errors.CursorExpired: _Code.OUT_OF_RANGE,
     errors.Unauthenticated: _Code.UNAUTHENTICATED,

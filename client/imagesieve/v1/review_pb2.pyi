@@ -34,6 +34,14 @@ class ReopenCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REOPEN_CAUSE_APPEAL: _ClassVar[ReopenCause]
     REOPEN_CAUSE_UNDO: _ClassVar[ReopenCause]
     REOPEN_CAUSE_OVERTURN: _ClassVar[ReopenCause]
+
+class GroupCloseProgress(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GROUP_CLOSE_PROGRESS_UNSPECIFIED: _ClassVar[GroupCloseProgress]
+    GROUP_CLOSE_PROGRESS_CLOSING: _ClassVar[GroupCloseProgress]
+    GROUP_CLOSE_PROGRESS_CLOSED: _ClassVar[GroupCloseProgress]
+    GROUP_CLOSE_PROGRESS_UNDOING: _ClassVar[GroupCloseProgress]
+    GROUP_CLOSE_PROGRESS_UNDONE: _ClassVar[GroupCloseProgress]
 ITEM_STATE_UNSPECIFIED: ItemState
 ITEM_STATE_READY: ItemState
 ITEM_STATE_LEASED: ItemState
@@ -48,6 +56,11 @@ REOPEN_CAUSE_UNSPECIFIED: ReopenCause
 REOPEN_CAUSE_APPEAL: ReopenCause
 REOPEN_CAUSE_UNDO: ReopenCause
 REOPEN_CAUSE_OVERTURN: ReopenCause
+GROUP_CLOSE_PROGRESS_UNSPECIFIED: GroupCloseProgress
+GROUP_CLOSE_PROGRESS_CLOSING: GroupCloseProgress
+GROUP_CLOSE_PROGRESS_CLOSED: GroupCloseProgress
+GROUP_CLOSE_PROGRESS_UNDOING: GroupCloseProgress
+GROUP_CLOSE_PROGRESS_UNDONE: GroupCloseProgress
 
 class Decision(_message.Message):
     __slots__ = ("decision_id", "item_id", "round", "outcome", "labels", "note", "reviewer", "decided_at", "effective", "supersedes", "cause", "policy_version", "model_version")
@@ -384,3 +397,169 @@ class WatchDecisionsResponse(_message.Message):
     labels: _containers.ScalarMap[str, str]
     request_id: str
     def __init__(self, decision: _Optional[_Union[Decision, _Mapping]] = ..., cursor: _Optional[str] = ..., sha256: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., surface: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListGroupsRequest(_message.Message):
+    __slots__ = ("page_size",)
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    def __init__(self, page_size: _Optional[int] = ...) -> None: ...
+
+class ListGroupsResponse(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[GroupSummary]
+    def __init__(self, groups: _Optional[_Iterable[_Union[GroupSummary, _Mapping]]] = ...) -> None: ...
+
+class GroupSummary(_message.Message):
+    __slots__ = ("group_id", "ready", "leased", "parked", "decided", "expired", "first_at", "last_at")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    LEASED_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_AT_FIELD_NUMBER: _ClassVar[int]
+    LAST_AT_FIELD_NUMBER: _ClassVar[int]
+    group_id: str
+    ready: int
+    leased: int
+    parked: int
+    decided: int
+    expired: int
+    first_at: _timestamp_pb2.Timestamp
+    last_at: _timestamp_pb2.Timestamp
+    def __init__(self, group_id: _Optional[str] = ..., ready: _Optional[int] = ..., leased: _Optional[int] = ..., parked: _Optional[int] = ..., decided: _Optional[int] = ..., expired: _Optional[int] = ..., first_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetGroupRequest(_message.Message):
+    __slots__ = ("group_id",)
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    group_id: str
+    def __init__(self, group_id: _Optional[str] = ...) -> None: ...
+
+class GetGroupResponse(_message.Message):
+    __slots__ = ("summary", "closable", "held_for_several_reviews", "held_as_escalated", "held_as_contested", "more", "snapshot", "closes")
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    CLOSABLE_FIELD_NUMBER: _ClassVar[int]
+    HELD_FOR_SEVERAL_REVIEWS_FIELD_NUMBER: _ClassVar[int]
+    HELD_AS_ESCALATED_FIELD_NUMBER: _ClassVar[int]
+    HELD_AS_CONTESTED_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    CLOSES_FIELD_NUMBER: _ClassVar[int]
+    summary: GroupSummary
+    closable: int
+    held_for_several_reviews: int
+    held_as_escalated: int
+    held_as_contested: int
+    more: int
+    snapshot: str
+    closes: _containers.RepeatedCompositeFieldContainer[GroupClose]
+    def __init__(self, summary: _Optional[_Union[GroupSummary, _Mapping]] = ..., closable: _Optional[int] = ..., held_for_several_reviews: _Optional[int] = ..., held_as_escalated: _Optional[int] = ..., held_as_contested: _Optional[int] = ..., more: _Optional[int] = ..., snapshot: _Optional[str] = ..., closes: _Optional[_Iterable[_Union[GroupClose, _Mapping]]] = ...) -> None: ...
+
+class ListGroupItemsRequest(_message.Message):
+    __slots__ = ("group_id", "page_size", "page_token")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    group_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, group_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListGroupItemsResponse(_message.Message):
+    __slots__ = ("items", "next_page_token")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    next_page_token: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CloseGroupRequest(_message.Message):
+    __slots__ = ("close_id", "group_id", "snapshot", "count", "outcome", "labels", "note", "closed_by")
+    CLOSE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_BY_FIELD_NUMBER: _ClassVar[int]
+    close_id: str
+    group_id: str
+    snapshot: str
+    count: int
+    outcome: Outcome
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    closed_by: str
+    def __init__(self, close_id: _Optional[str] = ..., group_id: _Optional[str] = ..., snapshot: _Optional[str] = ..., count: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., closed_by: _Optional[str] = ...) -> None: ...
+
+class CloseGroupResponse(_message.Message):
+    __slots__ = ("close",)
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    close: GroupClose
+    def __init__(self, close: _Optional[_Union[GroupClose, _Mapping]] = ...) -> None: ...
+
+class GetGroupCloseRequest(_message.Message):
+    __slots__ = ("close_id",)
+    CLOSE_ID_FIELD_NUMBER: _ClassVar[int]
+    close_id: str
+    def __init__(self, close_id: _Optional[str] = ...) -> None: ...
+
+class GetGroupCloseResponse(_message.Message):
+    __slots__ = ("close",)
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    close: GroupClose
+    def __init__(self, close: _Optional[_Union[GroupClose, _Mapping]] = ...) -> None: ...
+
+class UndoGroupCloseRequest(_message.Message):
+    __slots__ = ("close_id", "note", "undone_by")
+    CLOSE_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_BY_FIELD_NUMBER: _ClassVar[int]
+    close_id: str
+    note: str
+    undone_by: str
+    def __init__(self, close_id: _Optional[str] = ..., note: _Optional[str] = ..., undone_by: _Optional[str] = ...) -> None: ...
+
+class UndoGroupCloseResponse(_message.Message):
+    __slots__ = ("close",)
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    close: GroupClose
+    def __init__(self, close: _Optional[_Union[GroupClose, _Mapping]] = ...) -> None: ...
+
+class GroupClose(_message.Message):
+    __slots__ = ("close_id", "group_id", "outcome", "labels", "note", "closed_by", "ordered_at", "count", "progress", "pending", "closed", "skipped", "reopened", "kept", "undone_by", "undone_at")
+    CLOSE_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_BY_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_AT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    REOPENED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_BY_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_AT_FIELD_NUMBER: _ClassVar[int]
+    close_id: str
+    group_id: str
+    outcome: Outcome
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    note: str
+    closed_by: str
+    ordered_at: _timestamp_pb2.Timestamp
+    count: int
+    progress: GroupCloseProgress
+    pending: int
+    closed: int
+    skipped: int
+    reopened: int
+    kept: int
+    undone_by: str
+    undone_at: _timestamp_pb2.Timestamp
+    def __init__(self, close_id: _Optional[str] = ..., group_id: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., labels: _Optional[_Iterable[str]] = ..., note: _Optional[str] = ..., closed_by: _Optional[str] = ..., ordered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., count: _Optional[int] = ..., progress: _Optional[_Union[GroupCloseProgress, str]] = ..., pending: _Optional[int] = ..., closed: _Optional[int] = ..., skipped: _Optional[int] = ..., reopened: _Optional[int] = ..., kept: _Optional[int] = ..., undone_by: _Optional[str] = ..., undone_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

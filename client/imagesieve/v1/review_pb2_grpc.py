@@ -86,6 +86,36 @@ class ReviewServiceStub(object):
                 request_serializer=imagesieve_dot_v1_dot_review__pb2.EraseRequest.SerializeToString,
                 response_deserializer=imagesieve_dot_v1_dot_review__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.ListGroups = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/ListGroups',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.ListGroupsRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.ListGroupsResponse.FromString,
+                _registered_method=True)
+        self.GetGroup = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/GetGroup',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.GetGroupRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.GetGroupResponse.FromString,
+                _registered_method=True)
+        self.ListGroupItems = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/ListGroupItems',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.ListGroupItemsRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.ListGroupItemsResponse.FromString,
+                _registered_method=True)
+        self.CloseGroup = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/CloseGroup',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.CloseGroupRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.CloseGroupResponse.FromString,
+                _registered_method=True)
+        self.GetGroupClose = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/GetGroupClose',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.GetGroupCloseRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.GetGroupCloseResponse.FromString,
+                _registered_method=True)
+        self.UndoGroupClose = channel.unary_unary(
+                '/imagesieve.v1.ReviewService/UndoGroupClose',
+                request_serializer=imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseRequest.SerializeToString,
+                response_deserializer=imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseResponse.FromString,
+                _registered_method=True)
         self.WatchDecisions = channel.unary_stream(
                 '/imagesieve.v1.ReviewService/WatchDecisions',
                 request_serializer=imagesieve_dot_v1_dot_review__pb2.WatchDecisionsRequest.SerializeToString,
@@ -169,6 +199,48 @@ class ReviewServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGroups(self, request, context):
+        """Look-alikes that wait, to be closed by one decision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroup(self, request, context):
+        """One group as it is now, with a snapshot to close it by.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroupItems(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseGroup(self, request, context):
+        """Decides on the open items of a group that were shown, each with a decision of its own, and on
+        no others: later arrivals stay open. Refused where another item would be closed. A large
+        group may still be under way when this returns. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroupClose(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoGroupClose(self, request, context):
+        """Reopens what a close has closed and nobody has decided since. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchDecisions(self, request, context):
         """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
         by itself: after any end but a refusal, go on with the last cursor.
@@ -229,6 +301,36 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=imagesieve_dot_v1_dot_review__pb2.EraseRequest.FromString,
                     response_serializer=imagesieve_dot_v1_dot_review__pb2.EraseResponse.SerializeToString,
+            ),
+            'ListGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroups,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.ListGroupsRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.ListGroupsResponse.SerializeToString,
+            ),
+            'GetGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroup,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.GetGroupRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.GetGroupResponse.SerializeToString,
+            ),
+            'ListGroupItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupItems,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.ListGroupItemsRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.ListGroupItemsResponse.SerializeToString,
+            ),
+            'CloseGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseGroup,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.CloseGroupRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.CloseGroupResponse.SerializeToString,
+            ),
+            'GetGroupClose': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroupClose,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.GetGroupCloseRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.GetGroupCloseResponse.SerializeToString,
+            ),
+            'UndoGroupClose': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoGroupClose,
+                    request_deserializer=imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseRequest.FromString,
+                    response_serializer=imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseResponse.SerializeToString,
             ),
             'WatchDecisions': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchDecisions,
@@ -508,6 +610,168 @@ class ReviewService(object):
             '/imagesieve.v1.ReviewService/Erase',
             imagesieve_dot_v1_dot_review__pb2.EraseRequest.SerializeToString,
             imagesieve_dot_v1_dot_review__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/ListGroups',
+            imagesieve_dot_v1_dot_review__pb2.ListGroupsRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.ListGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/GetGroup',
+            imagesieve_dot_v1_dot_review__pb2.GetGroupRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.GetGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/ListGroupItems',
+            imagesieve_dot_v1_dot_review__pb2.ListGroupItemsRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.ListGroupItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/CloseGroup',
+            imagesieve_dot_v1_dot_review__pb2.CloseGroupRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.CloseGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroupClose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/GetGroupClose',
+            imagesieve_dot_v1_dot_review__pb2.GetGroupCloseRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.GetGroupCloseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoGroupClose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagesieve.v1.ReviewService/UndoGroupClose',
+            imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseRequest.SerializeToString,
+            imagesieve_dot_v1_dot_review__pb2.UndoGroupCloseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,19 @@ class ReviewServiceStub:
     """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
     and all that came with its submissions. Repeated it returns the same.
     """
+    ListGroups: _grpc.UnaryUnaryMultiCallable[_review_pb2.ListGroupsRequest, _review_pb2.ListGroupsResponse]
+    """Look-alikes that wait, to be closed by one decision."""
+    GetGroup: _grpc.UnaryUnaryMultiCallable[_review_pb2.GetGroupRequest, _review_pb2.GetGroupResponse]
+    """One group as it is now, with a snapshot to close it by."""
+    ListGroupItems: _grpc.UnaryUnaryMultiCallable[_review_pb2.ListGroupItemsRequest, _review_pb2.ListGroupItemsResponse]
+    CloseGroup: _grpc.UnaryUnaryMultiCallable[_review_pb2.CloseGroupRequest, _review_pb2.CloseGroupResponse]
+    """Decides on the open items of a group that were shown, each with a decision of its own, and on
+    no others: later arrivals stay open. Refused where another item would be closed. A large
+    group may still be under way when this returns. Safe to repeat.
+    """
+    GetGroupClose: _grpc.UnaryUnaryMultiCallable[_review_pb2.GetGroupCloseRequest, _review_pb2.GetGroupCloseResponse]
+    UndoGroupClose: _grpc.UnaryUnaryMultiCallable[_review_pb2.UndoGroupCloseRequest, _review_pb2.UndoGroupCloseResponse]
+    """Reopens what a close has closed and nobody has decided since. Safe to repeat."""
     WatchDecisions: _grpc.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]
     """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
     by itself: after any end but a refusal, go on with the last cursor.
@@ -93,6 +106,19 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
     and all that came with its submissions. Repeated it returns the same.
     """
+    ListGroups: _aio.UnaryUnaryMultiCallable[_review_pb2.ListGroupsRequest, _review_pb2.ListGroupsResponse]  # type: ignore[assignment]
+    """Look-alikes that wait, to be closed by one decision."""
+    GetGroup: _aio.UnaryUnaryMultiCallable[_review_pb2.GetGroupRequest, _review_pb2.GetGroupResponse]  # type: ignore[assignment]
+    """One group as it is now, with a snapshot to close it by."""
+    ListGroupItems: _aio.UnaryUnaryMultiCallable[_review_pb2.ListGroupItemsRequest, _review_pb2.ListGroupItemsResponse]  # type: ignore[assignment]
+    CloseGroup: _aio.UnaryUnaryMultiCallable[_review_pb2.CloseGroupRequest, _review_pb2.CloseGroupResponse]  # type: ignore[assignment]
+    """Decides on the open items of a group that were shown, each with a decision of its own, and on
+    no others: later arrivals stay open. Refused where another item would be closed. A large
+    group may still be under way when this returns. Safe to repeat.
+    """
+    GetGroupClose: _aio.UnaryUnaryMultiCallable[_review_pb2.GetGroupCloseRequest, _review_pb2.GetGroupCloseResponse]  # type: ignore[assignment]
+    UndoGroupClose: _aio.UnaryUnaryMultiCallable[_review_pb2.UndoGroupCloseRequest, _review_pb2.UndoGroupCloseResponse]  # type: ignore[assignment]
+    """Reopens what a close has closed and nobody has decided since. Safe to repeat."""
     WatchDecisions: _aio.UnaryStreamMultiCallable[_review_pb2.WatchDecisionsRequest, _review_pb2.WatchDecisionsResponse]  # type: ignore[assignment]
     """Decisions as they are made, from a cursor on; at least once, in order per item. Never ends
     by itself: after any end but a refusal, go on with the last cursor.
@@ -185,6 +211,55 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Legal deletion: rejects every item with these bytes, in any state, and removes the picture
         and all that came with its submissions. Repeated it returns the same.
         """
+
+    @_abc_1.abstractmethod
+    def ListGroups(
+        self,
+        request: _review_pb2.ListGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.ListGroupsResponse, _abc.Awaitable[_review_pb2.ListGroupsResponse]]:
+        """Look-alikes that wait, to be closed by one decision."""
+
+    @_abc_1.abstractmethod
+    def GetGroup(
+        self,
+        request: _review_pb2.GetGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.GetGroupResponse, _abc.Awaitable[_review_pb2.GetGroupResponse]]:
+        """One group as it is now, with a snapshot to close it by."""
+
+    @_abc_1.abstractmethod
+    def ListGroupItems(
+        self,
+        request: _review_pb2.ListGroupItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.ListGroupItemsResponse, _abc.Awaitable[_review_pb2.ListGroupItemsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CloseGroup(
+        self,
+        request: _review_pb2.CloseGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.CloseGroupResponse, _abc.Awaitable[_review_pb2.CloseGroupResponse]]:
+        """Decides on the open items of a group that were shown, each with a decision of its own, and on
+        no others: later arrivals stay open. Refused where another item would be closed. A large
+        group may still be under way when this returns. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGroupClose(
+        self,
+        request: _review_pb2.GetGroupCloseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.GetGroupCloseResponse, _abc.Awaitable[_review_pb2.GetGroupCloseResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def UndoGroupClose(
+        self,
+        request: _review_pb2.UndoGroupCloseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.UndoGroupCloseResponse, _abc.Awaitable[_review_pb2.UndoGroupCloseResponse]]:
+        """Reopens what a close has closed and nobody has decided since. Safe to repeat."""
 
     @_abc_1.abstractmethod
     def WatchDecisions(

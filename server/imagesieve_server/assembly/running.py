@@ -31,9 +31,10 @@ from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
-from imagesieve_server.core.ports import Onlooker
+from imagesieve_server.core.ports import EmbeddingStore, Onlooker
 from imagesieve_server.encoders.batcher import Batcher
 from imagesieve_server.encoders.runtime import refuse_two_runtimes
+from imagesieve_server.flood_watch import FloodWatch, SpikeLimits
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.review_service import ReviewService
@@ -47,11 +48,12 @@ from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.queue_store import hear_decisions, open_queue
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.figures import QueueFigures
+from imagesieve_server.review_queue.group_desk import QueueGroups
 from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import ServerSecret, load_secret
 from imagesieve_server.undecodable_quota import UndecodableQuota
-from imagesieve_server.upkeep import keep_of, run_upkeep
+from imagesieve_server.upkeep import keep_of, resume_closes, run_upkeep
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +92,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             settings, secret, encoder, policies, queue, content, onlookers.all, metrics, stack
         )
         draining = asyncio.Event()
-        review = ReviewService(
-            queue=queue, embeddings=onlookers.embeddings, content=content, draining=draining
-        )
+        review = _review(queue, onlookers.embeddings, content, draining, stack)
         quality = QueueQuality(calls=queue.calls)
         server = GrpcServer(
             options=options,
@@ -121,6 +121,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
 
 
+def _review(
+    queue: QueueWriter,
+    embeddings: EmbeddingStore | None,
+    content: ContentCache,
+    draining: asyncio.Event,
+    stack: contextlib.AsyncExitStack,
+) -> ReviewService:
+    groups = QueueGroups(calls=queue.calls)
+    run_until_closed(stack, resume_closes(groups))
+    return ReviewService(
+        queue=queue, groups=groups, embeddings=embeddings, content=content, draining=draining
+    )
+
+
 async def _pipeline(
     settings: Settings,
     secret: ServerSecret,
@@ -143,7 +157,23 @@ async def _pipeline(
         content=content,
         undecodable=UndecodableQuota(per_hour=settings.images.undecodable_per_hour),
         onlookers=onlookers,
+        floods=_floods(settings, metrics, stack),
     )
+
+
+def _floods(
+    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+) -> FloodWatch:
+    flood = settings.flood
+    limits = SpikeLimits(
+        window_s=flood.window_seconds,
+        group=flood.group_flags,
+        uploader=flood.uploader_flags,
+        tenant=flood.tenant_flags,
+    )
+    watch = FloodWatch(limits=limits, metrics=metrics)
+    run_until_closed(stack, watch.run())
+    return watch
 
 
 async def _queue(

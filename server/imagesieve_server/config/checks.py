@@ -26,7 +26,7 @@ _MORE_THAN_0 = (
     ("policies", "watch_seconds"), ("server", "watch_seconds"),
     ("embeddings", "max_mib"), ("embeddings", "flush_seconds"), ("embeddings", "file_views"),
     ("embeddings", "queue_views"),
-    ("queue", "database_connections"),
+    ("queue", "database_connections"), ("flood", "window_seconds"),
 )  # fmt: skip
 
 

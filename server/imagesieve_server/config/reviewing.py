@@ -93,6 +93,16 @@ class WebhookSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloodSettings:
+    """When much from one source is logged and counted as a spike."""
+
+    window_seconds: float = setting(600.0, "the time over which flags are counted")
+    group_flags: int = setting(100, "flags of one group of look-alikes; 0 watches none")
+    uploader_flags: int = setting(100, "flags of one uploader_ref of a tenant; 0 watches none")
+    tenant_flags: int = setting(5000, "flags of one tenant; 0 watches none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleSettings:
     """The reviewers' web pages."""
 

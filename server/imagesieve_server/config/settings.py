@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imagesieve_server.config.reviewing import ConsoleSettings, QueueSettings, WebhookSettings
+from imagesieve_server.config.reviewing import (
+    ConsoleSettings,
+    FloodSettings,
+    QueueSettings,
+    WebhookSettings,
+)
 from imagesieve_server.config.serving import (
     EmbeddingSettings,
     ImageSettings,
@@ -26,6 +31,7 @@ class Settings:
     policies: PolicySettings = field(default_factory=PolicySettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     queue: QueueSettings = field(default_factory=QueueSettings)
+    flood: FloodSettings = field(default_factory=FloodSettings)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)

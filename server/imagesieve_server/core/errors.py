@@ -159,6 +159,12 @@ class DecisionConflict(RequestError):
     reason = "DECISION_CONFLICT"
 
 
+class GroupChanged(RequestError):
+    """A group has members to be closed that the person who closes it was not shown."""
+
+    reason = "GROUP_CHANGED"
+
+
 class ArrowNotAllowed(RequestError):
     """The item's state does not allow this change (the table is in ``core/review.py``)."""
 

@@ -201,6 +201,7 @@ class Recorded:
     answer: str  # the stored answer: the first one's, where the request_id was known
     repeated: bool = False  # the request_id was known with the same digest
     joined: bool = False  # another open item with the same bytes took it in
+    group_id: str = ""  # of the item, where it was not repeated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

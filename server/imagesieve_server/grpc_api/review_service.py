@@ -11,30 +11,32 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from imagesieve.v1 import review_pb2, review_pb2_grpc
+from imagesieve.v1 import review_pb2
 from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import ItemNotFound, PermissionDenied
-from imagesieve_server.core.ports import EmbeddingStore, ReviewQueue
+from imagesieve_server.core.ports import EmbeddingStore, ReviewGroups, ReviewQueue
 from imagesieve_server.core.review import Cause, Item
 from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.erase_everywhere import erase_everywhere
 from imagesieve_server.grpc_api.at_once import AtOnce
 from imagesieve_server.grpc_api.deadlines import unary_deadline, within
+from imagesieve_server.grpc_api.group_calls import GroupCalls
 from imagesieve_server.grpc_api.identity import Context, Identity, Role, present_identity
 from imagesieve_server.grpc_api.streaming import run_until
 from imagesieve_server.grpc_api.wire import review as wire
-from imagesieve_server.grpc_api.wire.seen import Reader
+from imagesieve_server.grpc_api.wire.seen import reader_of
 
 log = logging.getLogger(__name__)
 
 
-class ReviewService(review_pb2_grpc.ReviewServiceServicer):
+class ReviewService(GroupCalls):
     """The reviewers' side of the queue."""
 
     def __init__(
         self,
         *,
         queue: ReviewQueue,
+        groups: ReviewGroups,
         embeddings: EmbeddingStore | None = None,
         content: ContentCache | None = None,
         draining: asyncio.Event,
@@ -43,6 +45,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         """``embeddings`` and ``content`` are what a legal deletion must reach beside the queue.
         ``draining`` ends the watches, whose callers go on elsewhere."""
         self._queue = queue
+        self._groups = groups
         self._embeddings = embeddings
         self._content = content
         self._draining = draining
@@ -60,7 +63,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         if lease is None:
             return review_pb2.ClaimResponse()
         return review_pb2.ClaimResponse(
-            item=wire.item_of(lease.item, _reader(who)),
+            item=wire.item_of(lease.item, reader_of(who)),
             token=lease.token,
             lease_until=wire.timestamp(lease.lease_until),
             image=await within(deadline, self._image(lease.item, wanted=request.include_image)),
@@ -91,7 +94,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
             token=wire.token(request.token),
         )
         item = await within(unary_deadline(context), work)
-        return review_pb2.ReleaseResponse(item=wire.item_of(item, _reader(who)))
+        return review_pb2.ReleaseResponse(item=wire.item_of(item, reader_of(who)))
 
     async def Decide(
         self, request: review_pb2.DecideRequest, context: Context
@@ -108,10 +111,10 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         who = present_identity()
         wanted = wire.item_id(request.item_id)
         item = await within(deadline, self._queue.get(tenant=who.tenant, item_id=wanted))
-        if not _reader(who).may_see(item):
+        if not reader_of(who).may_see(item):
             raise ItemNotFound("there is no review item of that id")
         image = await within(deadline, self._image(item, wanted=request.include_image))
-        return review_pb2.GetResponse(item=wire.item_of(item, _reader(who)), image=image)
+        return review_pb2.GetResponse(item=wire.item_of(item, reader_of(who)), image=image)
 
     async def List(
         self, request: review_pb2.ListRequest, context: Context
@@ -119,10 +122,10 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         """A page of items."""
         who = present_identity()
         work = self._queue.list(
-            wire.read_list(request, tenant=who.tenant, blind=_reader(who).decides)
+            wire.read_list(request, tenant=who.tenant, blind=reader_of(who).decides)
         )
         page = await within(unary_deadline(context), work)
-        reader = _reader(who)
+        reader = reader_of(who)
         return review_pb2.ListResponse(
             items=[wire.item_of(item, reader) for item in page.items if reader.may_see(item)],
             next_page_token=page.next_page_token,
@@ -144,7 +147,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         item_id = wire.item_id(request.item_id)
         work = self._queue.requeue(tenant=who.tenant, item_id=item_id, actor=who.name)
         item = await within(unary_deadline(context), work)
-        return review_pb2.RequeueResponse(item=wire.item_of(item, _reader(who)))
+        return review_pb2.RequeueResponse(item=wire.item_of(item, reader_of(who)))
 
     async def Reopen(
         self, request: review_pb2.ReopenRequest, context: Context
@@ -156,7 +159,7 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         item = await within(unary_deadline(context), self._queue.reopen(asked))
         if _only_uploads(who):
             return review_pb2.ReopenResponse(item=wire.appealed(item))
-        return review_pb2.ReopenResponse(item=wire.item_of(item, _reader(who)))
+        return review_pb2.ReopenResponse(item=wire.item_of(item, reader_of(who)))
 
     async def Erase(
         self, request: review_pb2.EraseRequest, context: Context
@@ -192,13 +195,6 @@ class ReviewService(review_pb2_grpc.ReviewServiceServicer):
         except ItemNotFound:
             log.warning("evidence is missing", extra={"item_id": item.item_id, "state": item.state})
             return b""
-
-
-def _reader(who: Identity) -> Reader:
-    """What the caller may see: whoever may decide, nothing that would sway them."""
-    settles = Role.LEAD in who.roles
-    decides = settles or Role.REVIEWER in who.roles
-    return Reader(decides=decides, settles=settles, name=who.name)
 
 
 def _only_uploads(who: Identity) -> bool:

@@ -43,6 +43,14 @@ ACCESS: Mapping[str, Access] = {
     # An uploader may appeal, and nothing else (``review_service.py``).
     "/imagesieve.v1.ReviewService/Reopen": _roles(_UPLOADER, _REVIEWER, _LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/Erase": _roles(_ADMIN),
+    # Only flags are in groups: who saw them could tell an audit sample, so they are not for
+    # those who only review.
+    "/imagesieve.v1.ReviewService/ListGroups": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/GetGroup": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/ListGroupItems": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/CloseGroup": _roles(_LEAD),
+    "/imagesieve.v1.ReviewService/GetGroupClose": _roles(_LEAD, _ADMIN),
+    "/imagesieve.v1.ReviewService/UndoGroupClose": _roles(_LEAD, _ADMIN),
     "/imagesieve.v1.ReviewService/WatchDecisions": _roles(_UPLOADER, _REVIEWER, _LEAD),
     "/imagesieve.v1.QualityService/GetQuality": _roles(_LEAD, _ADMIN),
     "/imagesieve.v1.QualityService/MarkGolden": _roles(_LEAD, _ADMIN),

@@ -63,6 +63,7 @@ TABLE: Mapping[type[errors.ImagesieveError], Row] = {
     errors.ItemNotFound: Row(code=_Code.NOT_FOUND),
     errors.LeaseLost: Row(code=_Code.FAILED_PRECONDITION),
     errors.DecisionConflict: Row(code=_Code.FAILED_PRECONDITION),
+    errors.GroupChanged: Row(code=_Code.FAILED_PRECONDITION),
     errors.ArrowNotAllowed: Row(code=_Code.FAILED_PRECONDITION),
     errors.CursorExpired: Row(code=_Code.OUT_OF_RANGE),
     errors.Unauthenticated: Row(code=_Code.UNAUTHENTICATED),

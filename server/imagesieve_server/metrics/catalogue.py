@@ -164,6 +164,17 @@ CATEGORY_ENFORCED = gauge(
     "category",
 )
 
+SPIKES = counter(
+    "imagesieve_flag_spikes_total",
+    "Times that one group of look-alikes, one uploader or one tenant sent many flags at once.",
+    "kind",
+)
+LARGEST_SOURCE = gauge(
+    "imagesieve_flags_largest_source",
+    "Flags of the group, the uploader or the tenant that sent most of them within the window.",
+    "kind",
+)
+
 AUDIT_SAMPLES = counter(
     "imagesieve_audit_samples_total",
     "Uploads drawn from ALLOW for review: kept, counted (again uploaded bytes that were kept), "
@@ -304,6 +315,7 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (DECODE_WORKER_DEATHS, ("timed_out", "cpu", "killed", "exited", "protocol")),
     (ENCODER_FAILURES, ("batch", "canary")),
     (POLICY_RELOADS, ("ok", "failed")),
+    (SPIKES, ("group", "uploader", "tenant")),
     (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
     (REVIEW_ITEMS, tuple(OPEN)),
     (

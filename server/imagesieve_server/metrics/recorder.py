@@ -168,6 +168,12 @@ class PrometheusMetrics:
         if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
             self._histograms[catalogue.CATEGORY_LOG_ODDS].labels(policy, category).observe(log_odds)
 
+    def spike(self, kind: str) -> None:
+        self._counters[catalogue.SPIKES].labels(kind).inc()
+
+    def largest_source(self, kind: str, flags: int) -> None:
+        self._gauges[catalogue.LARGEST_SOURCE].labels(kind).set(flags)
+
     def audit_sample(self, *, policy: str, result: str) -> None:
         self._counters[catalogue.AUDIT_SAMPLES].labels(policy, result).inc()
 

@@ -7,7 +7,7 @@ earlier decision that is used again, or the decision of the item that this one a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imagesieve_server.core.review import Cause, Outcome, arrow
@@ -72,6 +72,14 @@ def say(
     if effective and item.golden_of is None:
         events.tell(tx, row)
     return row, after
+
+
+def follow(tx: Transaction, item: ItemRow, word: Word, *, now: float) -> None:
+    """The items that were contested while this one was open get the same decision, each in
+    its own chain, where it supersedes the contested one."""
+    follower = replace(word, cause=Cause.FOLLOW, token=None)
+    for attached in tx.attached(item.tenant, item.item_id):
+        say(tx, attached, follower, now=now)
 
 
 def written(

@@ -7,7 +7,6 @@ Knows idempotence by token and which reviews count; which arrow a word takes is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from imagesieve_server.core.errors import DecisionConflict
 from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord
@@ -47,16 +46,8 @@ def decide(tx: Transaction, request: DecideRequest) -> DecisionRecord:
         changes={"tier": item.tier + 1} if cause is Cause.ESCALATE else None,
     )
     if row.effective:
-        _follow(tx, item, word, now)
+        closing.follow(tx, item, word, now=now)
     return reading.decision_of(row)
-
-
-def _follow(tx: Transaction, item: ItemRow, word: Word, now: float) -> None:
-    """The items that were contested while this one was open get the same decision, each in
-    its own chain, where it supersedes the contested one."""
-    follower = replace(word, cause=Cause.FOLLOW, token=None)
-    for attached in tx.attached(item.tenant, item.item_id):
-        closing.say(tx, attached, follower, now=now)
 
 
 def _repeated(row: DecisionRow, request: DecideRequest) -> DecisionRecord:

@@ -167,7 +167,12 @@ def _add(fold: _Fold, flag: Flag, answer: Answer) -> Recorded | RequestError:
         media_type=flag.media_type,
         stored_at=fold.now,
     )
-    return Recorded(item_id=row.item_id, answer=payload.answer, joined=present is not None)
+    return Recorded(
+        item_id=row.item_id,
+        answer=payload.answer,
+        joined=present is not None,
+        group_id=row.group_id or "",
+    )
 
 
 def _write(tx: Transaction, fold: _Fold) -> None:

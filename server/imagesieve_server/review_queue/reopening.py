@@ -29,7 +29,7 @@ def reopen(tx: Transaction, request: ReopenRequest) -> Item:
         raise InvalidRequest("cause", f"must be one of {', '.join(REOPENING)}")
     item = moves.require_item(tx, request.tenant, request.item_id)
     if item.state not in OPEN and item.attached_to is None and _in_effect(tx, item, request):
-        item = _contested(tx, item, request)
+        item = contest(tx, item, request)
     return reading.item_of(tx, item)
 
 
@@ -43,7 +43,8 @@ def _in_effect(tx: Transaction, item: ItemRow, request: ReopenRequest) -> bool:
     return closing.in_effect(decisions) == request.decision_id
 
 
-def _contested(tx: Transaction, item: ItemRow, request: ReopenRequest) -> ItemRow:
+def contest(tx: Transaction, item: ItemRow, request: ReopenRequest) -> ItemRow:
+    """Open a decided item that is attached to none, or attach it."""
     now = tx.now()
     detail = {"note": request.note, "because": request.cause.value}
     goldens.end(tx, item.tenant, [item.item_id], by=request.actor)  # its answer is in doubt

@@ -68,6 +68,12 @@ class RecordingMetrics:
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         self._note("verdict", policy=policy, verdict=verdict, degraded=degraded)
 
+    def spike(self, kind: str) -> None:
+        self._note("spike", kind=kind)
+
+    def largest_source(self, kind: str, flags: int) -> None:
+        self._note("largest_source", kind=kind, flags=flags)
+
     def audit_sample(self, *, policy: str, result: str) -> None:
         self._note("audit_sample", policy=policy, result=result)
 

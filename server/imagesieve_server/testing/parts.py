@@ -58,11 +58,12 @@ class FakeDecoder:
         height, width = pixels.shape[:2]
         rows = np.arange(self._size) * height // self._size
         columns = np.arange(self._size) * width // self._size
+        view = pixels[rows][:, columns]
         return DecodedImage(
-            pixels=pixels[rows][:, columns][None],
+            pixels=view[None],
             views=(View(kind=ViewKind.STILL, box=(0, 0, width, height)),),
             info=DecodeInfo(format="PPM", width=width, height=height, mode="RGB"),
-            picture_hash=PictureHash(bits=sha256(pixels.tobytes()).hexdigest(), quality=100),
+            picture_hash=PictureHash(bits=sha256(view.tobytes()).hexdigest(), quality=100),
         )
 
 

@@ -6,6 +6,7 @@ these and never import each other. Each port has a real version, a fake in
 """
 
 from imagesieve_server.core.ports.figures import ReviewFigures as ReviewFigures
+from imagesieve_server.core.ports.groups import ReviewGroups as ReviewGroups
 from imagesieve_server.core.ports.judging import EmbeddingStore as EmbeddingStore
 from imagesieve_server.core.ports.judging import Encoder as Encoder
 from imagesieve_server.core.ports.judging import EncoderSpec as EncoderSpec

@@ -73,6 +73,14 @@ class Metrics(Protocol):
 
     def reason(self, *, policy: str, code: str) -> None: ...
 
+    def spike(self, kind: str) -> None:
+        """One "group", "uploader" or "tenant" has begun to send many flags."""
+        ...
+
+    def largest_source(self, kind: str, flags: int) -> None:
+        """The most flags that one group, uploader or tenant sent within the window."""
+        ...
+
     def audit_sample(self, *, policy: str, result: str) -> None:
         """One selected ALLOW: kept for review, counted (a further upload of a picture that was
         kept), or dropped."""

@@ -29,7 +29,7 @@ def read_claim(message: review_pb2.ClaimRequest, *, tenant: str, name: str) -> r
     """Check and convert; ``name`` is the caller's proved name. Raises InvalidRequest."""
     return review.ClaimRequest(
         tenant=tenant,
-        reviewer=_name("reviewer", message.reviewer, name, required=True),
+        reviewer=proved_name("reviewer", message.reviewer, name, required=True),
         claim_id=checks.text("claim_id", message.claim_id, limit=checks.MAX_ID, required=True),
         categories=checks.texts("categories", message.categories),
         tier=checks.within("tier", message.tier, low=0, high=MAX_TIER) or 1,
@@ -61,7 +61,7 @@ def read_decide(
         tenant=tenant,
         item_id=item_id(message.item_id),
         token=token(message.token),
-        reviewer=_name("reviewer", message.reviewer, name, required=True),
+        reviewer=proved_name("reviewer", message.reviewer, name, required=True),
         outcome=enums.from_wire(enums.OUTCOMES, message.outcome, field="outcome"),
         labels=checks.texts("labels", message.labels),
         note=checks.text("note", message.note, limit=checks.MAX_NOTE),
@@ -261,7 +261,7 @@ def timestamp(seconds: float | None) -> Timestamp | None:
     return stamp
 
 
-def _name(field: str, claimed: str, proved: str, *, required: bool = False) -> str:
+def proved_name(field: str, claimed: str, proved: str, *, required: bool = False) -> str:
     """The proved name; without one the caller's word is all there is.
 
     Another name beside a proved one is refused: the record would not say what its writer meant.

@@ -11,6 +11,7 @@ from imagesieve.v1 import review_pb2
 from imagesieve_server.core.audit import WITHHELD
 from imagesieve_server.core.blindness import is_hidden, is_told_of_others, words_shown
 from imagesieve_server.core.review import Item
+from imagesieve_server.grpc_api.identity import Identity, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,13 @@ class Reader:
     def may_see(self, item: Item) -> bool:
         """Whether there is such an item at all, as far as this reader is told."""
         return not self.decides or not is_hidden(item, reviewer=self.name, leads=self.settles)
+
+
+def reader_of(who: Identity) -> Reader:
+    """What the caller may see: whoever may decide, nothing that would sway them."""
+    settles = Role.LEAD in who.roles
+    decides = settles or Role.REVIEWER in who.roles
+    return Reader(decides=decides, settles=settles, name=who.name)
 
 
 def as_seen(item: Item, reader: Reader) -> Item:
