@@ -61,6 +61,8 @@ Percentiles = dict[str, float]
 class NoMetrics:
     def store_commit(self, *, flags: int, seconds: float) -> None: ...
 
+    def review_quality(self, what: str) -> None: ...
+
     def store_error(self, operation: str) -> None:
         print(f"store error: {operation}", file=sys.stderr)
 

@@ -46,6 +46,8 @@ class Counted:
         assert seconds >= 0
         self.groups.append(flags)
 
+    def review_quality(self, what: str) -> None: ...
+
     def store_error(self, operation: str) -> None:
         self.errors.append(operation)
 

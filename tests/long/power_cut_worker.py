@@ -49,6 +49,8 @@ Settings = Callable[[tuple[int, ...]], tuple[str, str]]
 class NoMetrics:
     def store_commit(self, *, flags: int, seconds: float) -> None: ...
 
+    def review_quality(self, what: str) -> None: ...
+
     def store_error(self, operation: str) -> None:
         raise SystemExit(f"store error: {operation}")
 

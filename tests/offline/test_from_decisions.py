@@ -175,7 +175,7 @@ def test_the_last_decision_counts_and_a_contested_one_does_not(queue: Queue) -> 
     queue.say(REJECT, "weapons")
     queue.store.reopen(ReopenRequest(tenant="t", item_id=item, cause=Cause.OVERTURN))
     assert queue.measured().flags_waiting == 1.0
-    queue.say(APPROVE)
+    queue.decide(queue.lease(reviewer="ben"), APPROVE, reviewer="ben")
     found = queue.measured()
     assert (values(found), found.flags_waiting) == ((0.0, 0.0), 0.0)
 
