@@ -171,6 +171,7 @@ async def test_an_empty_overview(rig: Rig) -> None:
     await lea.get("/overview")
     assert "Nothing waits." in lea.page
     assert "Decisions per hour: none" in lea.page
+    assert '<a href="/quality">By category and reviewer</a>' in lea.page
 
 
 def titles(page: str) -> list[str]:

@@ -98,7 +98,7 @@ def build_console(
         review=review,
         lead=_lead_pages(review),
         listed=QueuePage(queue=queue, policies=policies, templates=templates, clock=clock),
-        overview=_overview_page(review, figures, options.limits),
+        overview=_overview_page(review, figures, quality, options.limits),
         quality=QualityPages(quality=quality, policies=policies, templates=templates, clock=clock),
         choice=ChoicePage(desk=desk, policies=policies, templates=templates),
         templates=templates,
@@ -151,10 +151,12 @@ def _lead_pages(review: ReviewPages) -> LeadPages:
     )
 
 
-def _overview_page(review: ReviewPages, figures: ReviewFigures, limits: Limits) -> OverviewPage:
+def _overview_page(
+    review: ReviewPages, figures: ReviewFigures, quality: ReviewQuality, limits: Limits
+) -> OverviewPage:
     return OverviewPage(
         queue=review.queue,
-        figures=KeptFigures(figures=figures, clock=review.clock),
+        figures=KeptFigures(figures=figures, quality=quality, clock=review.clock),
         policies=review.policies,
         database=review.database,
         templates=review.templates,

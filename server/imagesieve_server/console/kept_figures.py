@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from imagesieve_server.core.ports import ReviewFigures
+from imagesieve_server.core.ports import ReviewFigures, ReviewQuality
+from imagesieve_server.core.quality_report import QualityReport
 from imagesieve_server.core.review_figures import DecidedCount, Judged, TakenCount, Waiting
 
 _NOW_S: Final = 20.0  # what stands now
@@ -22,8 +23,11 @@ _DAY_S: Final = 86_400.0
 class KeptFigures:
     """``clock`` gives Unix time."""
 
-    def __init__(self, *, figures: ReviewFigures, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, figures: ReviewFigures, quality: ReviewQuality, clock: Callable[[], float]
+    ) -> None:
         self._figures = figures
+        self._quality = quality
         self._clock = clock
         self._kept: dict[tuple[object, ...], tuple[float, Any]] = {}  # key → (good until, value)
         self._lock = asyncio.Lock()
@@ -62,6 +66,14 @@ class KeptFigures:
                 partial(self._figures.judged, tenant=tenant, since=since, until=since + _DAY_S),
             )
         return found
+
+    async def quality(self, tenant: str, *, days: int) -> QualityReport:
+        """How well people decided in the last days."""
+        until = self._clock() + 1.0
+        ask = partial(
+            self._quality.quality, tenant=tenant, since=until - days * _DAY_S, until=until
+        )
+        return await self._one(("quality", tenant, days), _PAST_S, ask)  # type: ignore[no-any-return]
 
     async def _one(
         self, key: tuple[object, ...], good_s: float, ask: Callable[[], Awaitable[Any]]

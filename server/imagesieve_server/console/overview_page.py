@@ -18,6 +18,7 @@ from imagesieve_server.console.figures import by_category, by_hour, people
 from imagesieve_server.console.kept_figures import KeptFigures
 from imagesieve_server.console.listing import Row, categories_of, listed, policy_of
 from imagesieve_server.console.precision_plot import DAYS, precision_plots
+from imagesieve_server.console.quality_pages import line
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import for_leads
@@ -26,6 +27,7 @@ from imagesieve_server.core.ports import PolicySource, ReviewQueue
 from imagesieve_server.core.review import ListRequest, State
 
 PARKED: Final = 50
+QUALITY_DAYS: Final = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class OverviewPage:
             ),
             limits=self.limits,
             parked=await self._parked(session),
+            quality=line("", (await self.figures.quality(tenant, days=QUALITY_DAYS)).total),
+            quality_days=QUALITY_DAYS,
             **await self._precision(tenant),
         )
 
