@@ -26,6 +26,7 @@ FORMS = (
     "/review/next", "/review/decide", "/review/skip", "/review/take-skipped", "/review/undo",
     "/review/extend", "/review/reveal", "/preferences", "/tenant", "/logout",
     "/logout-everywhere", "/items/requeue", "/items/take", "/choose",
+    "/items/golden", "/items/golden/end",
 )  # fmt: skip
 
 
