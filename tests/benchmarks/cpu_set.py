@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bundles import ARCH, FOLDER, exported
 
-BOTH = ("end-to-end",)
+BOTH = ("end-to-end", "encoder")
 """Measures that depend on the encoder's precision."""
 
 

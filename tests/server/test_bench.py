@@ -6,18 +6,26 @@ from __future__ import annotations
 import io
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from imagesieve_server.commands import bench, main
-from imagesieve_server.commands.bench import figures, load, report
+from imagesieve_server.commands.bench import figures, graph_cost, load, matmul_peak, report
+from imagesieve_server.commands.bench.decoding import plain_transform
 from imagesieve_server.commands.bench.effort import as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
 from imagesieve_server.config import load as load_settings
+from imagesieve_server.core.views import Coverage, ViewPlan
 from imagesieve_server.demo_data import DEMO_BUNDLE
+from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_session
+from imagesieve_server.images.decode import decode_image
+from imagesieve_server.images.limits import Limits
 
 
 def _ratio(over: tuple[float, ...], under: tuple[float, ...], aim: Aim | None = None) -> Ratio:
@@ -151,6 +159,67 @@ def test_impossible_sizes_are_refused(capsys: pytest.CaptureFixture[str]) -> Non
             main(["bench", *words])
         assert ended.value.code == 2
     assert "not a number above 0" in capsys.readouterr().err
+
+
+def test_products_convolutions_and_attention_are_counted_and_nothing_else() -> None:
+    """Two operations for every pair that is multiplied and added."""
+    assert graph_cost.flop_of("MatMul", [(5, 4, 512)], [(5, 4, 64)]) == 2 * 5 * 4 * 64 * 512
+    assert graph_cost.flop_of("Gemm", [(20, 512), (128,)], [(20, 128)]) == 2 * 20 * 128 * 512
+    convolution = [(4, 16, 8, 8), (32, 16, 3, 3), (32,)]
+    assert graph_cost.flop_of("Conv", convolution, [(4, 32, 8, 8)]) == 2 * 4 * 32 * 64 * 144
+    quantised = [(4, 16, 8, 8), (), (), (32, 16, 3, 3), (32,)]
+    assert graph_cost.flop_of("QLinearConv", quantised, [(4, 32, 8, 8)]) == 2 * 4 * 32 * 64 * 144
+    heads = [(2, 8, 5, 64)] * 3
+    assert graph_cost.flop_of("Attention", heads, [(2, 8, 5, 64)]) == 2 * 2 * (2 * 8 * 5 * 5 * 64)
+    assert graph_cost.flop_of("Reshape", [(4, 4)], [(16,)]) == 0
+
+
+def test_only_the_last_run_of_a_profile_counts() -> None:
+    def node(ts: int, operator: str, dur: int) -> dict[str, Any]:
+        shapes = {"input_type_shape": [{"float": [2, 3]}], "output_type_shape": [{"float": [2, 4]}]}
+        return {"cat": "Node", "name": "n", "ts": ts, "dur": dur,
+                "args": {"op_name": operator, **shapes}}  # fmt: skip
+
+    runs: list[dict[str, Any]] = [
+        {"cat": "Session", "name": "model_run", "ts": ts, "dur": 9} for ts in (0, 100)
+    ]
+    cost = graph_cost.summed_up(
+        [*runs, node(1, "MatMul", 500), node(101, "MatMul", 30), node(102, "Add", 10)], batch=2
+    )
+    assert cost.flop == 2 * 2 * 4 * 3 / 2
+    assert cost.time_shares == {"MatMul": 0.75, "Add": 0.25}
+
+
+def test_the_demo_models_graph_is_counted(tmp_path: Path) -> None:
+    """An operator that the table lacks would make the encoder look slow."""
+    cost = graph_cost.cost_of(load_bundle(DEMO_BUNDLE), batch=2, threads=1, folder=tmp_path)
+    assert 20e6 < cost.flop < 100e6
+    assert 0 < sum(cost.time_shares.values()) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_handwritten_graph_is_one_product(dtype: type[np.generic], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((3, 200), (200, 5)))
+    path = tmp_path / "product.onnx"
+    path.write_bytes(matmul_peak.matmul_graph(b, rows=3))
+    opened = open_session(path, options=RuntimeOptions(provider=Provider.CPU, threads=1))
+    (found,) = opened.session.run(None, {"a": a})
+    assert found.shape == (3, 5)
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    assert np.allclose(found, expected, rtol=0, atol=1e-4 if dtype is np.float32 else 0.2)
+
+
+def test_the_plain_transform_is_ours_for_a_picture_that_is_not_scaled() -> None:
+    """Else the two would not do the same work."""
+    preprocessing = load_bundle(DEMO_BUNDLE).manifest.preprocessing
+    size = Size(name="one", width=preprocessing.size + 40, height=preprocessing.size)
+    data = synthetic_jpeg(size, seed=5)
+    plan = ViewPlan(coverage=Coverage.CENTRE)
+    ours = decode_image(data, plan=plan, preprocessing=preprocessing, limits=Limits()).pixels[0]
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    expected = ((ours / 255 - mean) / std).transpose(2, 0, 1)
+    assert np.allclose(plain_transform(preprocessing)(data), expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

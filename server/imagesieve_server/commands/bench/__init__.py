@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Bench], Sequence[Figure]]
 
-NAMES = ("end-to-end",)
+NAMES = ("end-to-end", "encoder", "decode")
 """Every measure, in the order in which they run."""
 
 
@@ -95,9 +95,10 @@ def run(bench: Bench, *, only: Sequence[str]) -> Any:
 
 
 def _measures() -> Mapping[str, Measure]:
-    from imagesieve_server.commands.bench import end_to_end
+    from imagesieve_server.commands.bench import decoding, encoder_speed, end_to_end
 
-    return {end_to_end.NAME: end_to_end.measure}
+    modules = (end_to_end, encoder_speed, decoding)
+    return {module.NAME: module.measure for module in modules}
 
 
 def _bench(args: argparse.Namespace, folder: Path) -> Bench:

@@ -1,0 +1,108 @@
+"""The encoder alone: its arithmetic a second ÷ that of the machine's own matrix product, and a
+lower precision ÷ the baseline."""
+
+from __future__ import annotations
+
+import statistics
+
+from imagesieve_server.commands.bench.effort import Bench
+from imagesieve_server.commands.bench.end_to_end import encoder_rate
+from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
+from imagesieve_server.commands.bench.graph_cost import GraphCost, cost_of
+from imagesieve_server.commands.bench.matmul_peak import MatmulPeak
+from imagesieve_server.commands.bench.parts import open_encoder
+from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.encoders.manifest import Precision
+from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.runtime import CPU, Provider, RuntimeOptions
+
+NAME = "encoder"
+_LARGE_FLOP = 100e9  # of a view; from here on a GPU's own overheads should not show
+
+
+def measure(bench: Bench) -> list[Ratio]:
+    """Rate ÷ peak for each bundle that is not int8, and bundle ÷ baseline where there is one."""
+    bundles = [bench.bundle, *([bench.baseline] if bench.baseline else [])]
+    encoders = [open_encoder(bench, bundle) for bundle in bundles]
+    model = bench.settings.model
+    on_gpu = encoders[0].spec.provider != CPU
+    peak = MatmulPeak(
+        options=RuntimeOptions(
+            provider=Provider(model.provider), threads=model.threads, spinning=model.spinning
+        ),
+        half=on_gpu,
+        folder=bench.folder,
+    )
+    peaks: list[float] = []
+    rates: list[list[float]] = [[] for _ in bundles]
+    for number in range(bench.effort.rounds):
+        peaks.append(peak.flop_per_s(bench.effort.seconds))
+        for encoder, found in zip(encoders, rates, strict=True):
+            found.append(encoder_rate(encoder, bench.effort.seconds))
+        said = ", ".join(f"{found[-1]:.1f}" for found in rates)
+        bench.say(f"  round {number + 1}: {said} views/s, product {peaks[-1] / 1e9:.0f} GFLOP/s")
+    ratios = [
+        _to_peak(bench, bundle, encoder, found, peaks)
+        for bundle, encoder, found in zip(bundles, encoders, rates, strict=True)
+    ]
+    return ratios + ([_to_baseline(bundles, rates)] if bench.baseline else [])
+
+
+def _to_peak(
+    bench: Bench,
+    bundle: Bundle,
+    encoder: OnnxImageEncoder,
+    rates: list[float],
+    peaks: list[float],
+) -> Ratio:
+    batch = max(encoder.buckets)
+    threads = bench.settings.model.threads
+    cost = cost_of(bundle, batch=batch, threads=threads, folder=bench.folder)
+    on_gpu = encoder.spec.provider != CPU
+    precision = bundle.manifest.precision
+    return Ratio(
+        measure=NAME,
+        title=f"encoder in {precision.value} ÷ matrix product in {'fp16' if on_gpu else 'fp32'}",
+        over=Series(
+            what=f"encoder, batches of {batch}",
+            unit="GFLOP/s",
+            values=tuple(rate * cost.flop / 1e9 for rate in rates),
+        ),
+        under=Series(
+            what="matrix product", unit="GFLOP/s", values=tuple(peak / 1e9 for peak in peaks)
+        ),
+        aim=_aim(precision, cost, on_gpu=on_gpu),
+        beside={
+            "views/s": statistics.median(rates),
+            "GFLOP a view": cost.flop / 1e9,
+            "s of a batch of 1": encoder.warm()[min(encoder.buckets)],
+            "time on the CPU by operator": ", ".join(
+                f"{name} {share:.0%}" for name, share in cost.time_shares.items()
+            ),
+        },
+    )
+
+
+def _aim(precision: Precision, cost: GraphCost, *, on_gpu: bool) -> Aim | None:
+    if on_gpu and precision is Precision.FP16:
+        return Aim(at_least=0.60 if cost.flop >= _LARGE_FLOP else 0.45)
+    if not on_gpu and precision is Precision.FP32:
+        return Aim(at_least=0.80)
+    return None  # int8 beats a product in fp32, and should
+
+
+def _to_baseline(bundles: list[Bundle], rates: list[list[float]]) -> Ratio:
+    """The first bundle ÷ the second."""
+    measured, base = (bundle.manifest.precision for bundle in bundles)
+    over, under = (
+        Series(what=f"in {precision.value}", unit="views/s", values=tuple(found))
+        for precision, found in zip((measured, base), rates, strict=True)
+    )
+    compares = (measured, base) == (Precision.INT8, Precision.FP32)
+    return Ratio(
+        measure=NAME,
+        title=f"encoder in {measured.value} ÷ in {base.value}",
+        over=over,
+        under=under,
+        aim=Aim(at_least=2.5) if compares else None,
+    )
