@@ -96,6 +96,10 @@ bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as 
 	@$(PY) tests/benchmarks/cpu_set.py
 	@$(PY) tests/benchmarks/decode_transform.py
 
+.PHONY: bench-long
+bench-long: $(VENV)/.base ## Growth of a server's memory over N mixed requests (100000 for the aim)
+	@$(PY) -m imagesieve_server bench --only growth --requests $(N)
+
 bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bundles import ARCH, FOLDER, exported
 
-BOTH = ("end-to-end", "encoder")
+BOTH = ("end-to-end", "encoder", "tails")
 """Measures that depend on the encoder's precision."""
 
 

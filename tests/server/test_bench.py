@@ -6,16 +6,30 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
 
 from imagesieve_server.commands import bench, main
-from imagesieve_server.commands.bench import figures, graph_cost, load, matmul_peak, report
+from imagesieve_server.commands.bench import (
+    figures,
+    graph_cost,
+    growth,
+    load,
+    matmul_peak,
+    overload,
+    process_cost,
+    report,
+)
 from imagesieve_server.commands.bench.decoding import plain_transform
+from imagesieve_server.commands.bench.duplicates import Repeating
 from imagesieve_server.commands.bench.effort import as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
@@ -26,6 +40,9 @@ from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_session
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
+from imagesieve_server.images.sniff import sniff
+
+TINY = Size(name="tiny", width=64, height=48)
 
 
 def _ratio(over: tuple[float, ...], under: tuple[float, ...], aim: Aim | None = None) -> Ratio:
@@ -95,7 +112,7 @@ def test_an_aim_has_bounds_and_nan_reaches_none() -> None:
 
 
 def test_every_picture_is_new_and_has_its_size() -> None:
-    pictures = Pictures(Size(name="tiny", width=64, height=48), different=2)
+    pictures = Pictures(TINY, different=2)
     sent = [pictures.new() for _ in range(5)]
     assert len(set(sent)) == 5
     with Image.open(io.BytesIO(sent[0])) as first, Image.open(io.BytesIO(sent[2])) as again:
@@ -222,11 +239,85 @@ def test_the_plain_transform_is_ours_for_a_picture_that_is_not_scaled() -> None:
     assert np.allclose(plain_transform(preprocessing)(data), expected, atol=1e-5)
 
 
+def test_processor_time_is_read_by_thread() -> None:
+    before = process_cost.thread_cpu_s(os.getpid())
+    sum(number * number for number in range(200_000))
+    after = process_cost.thread_cpu_s(os.getpid())
+    me = threading.get_native_id()
+    assert process_cost.spent_between(before, after) >= after[me] - before[me] > 0
+    assert process_cost.spent_between({}, {1: 2.0, 2: 3.0}, without=frozenset([1])) == 3.0
+    assert process_cost.spent_between({1: 1.5}, {1: 2.0}) == 0.5
+
+
+def test_a_familys_memory_is_that_of_all_below_it() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert child.pid in process_cost.family(os.getpid())
+            assert process_cost.family(child.pid) == [child.pid]
+            assert process_cost.resident_bytes(os.getpid()) > 10_000_000
+        finally:
+            child.kill()
+
+
+def test_exactly_the_share_of_repeats_is_sent() -> None:
+    supply = Repeating(Pictures(TINY, different=1), share=0.3, seed=1)
+    sent = [supply.new() for _ in range(1000)]
+    assert len(set(sent)) == pytest.approx(700, abs=2)
+    none = Repeating(Pictures(TINY, different=1), share=0.0, seed=1)
+    assert len({none.new() for _ in range(100)}) == 100
+
+
+def _call(
+    ended_at: float, *, took: float = 0.1, status: grpc.StatusCode = grpc.StatusCode.OK
+) -> load.Call:
+    return load.Call(kind="", since_due_s=took, since_sent_s=took, status=status, ended_at=ended_at)
+
+
+def test_goodput_counts_answers_after_the_first_deadline_only() -> None:
+    """Until then a server fills its queue, and whatever it does looks good."""
+    shed, late = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+    calls = [
+        _call(1.0), _call(2.5), _call(3.0), _call(4.5),
+        _call(1.5, status=shed), _call(2.5, status=shed, took=0.02), _call(3.0, status=late),
+    ]  # fmt: skip
+    found = overload.summed_up(calls, seconds=2.0, callers_cores=0.5)
+    assert found.goodput == 1.0
+    assert (found.refused, found.late) == (1, 1)
+    assert found.refusal_p99_s == 0.02
+    assert overload.summed_up([_call(2.5)], seconds=2.0, callers_cores=0).refusal_p99_s is None
+
+
+def test_what_the_server_needs_is_found_and_torch_is_not_part_of_it() -> None:
+    names = growth.needed(extras=("cpu", "server"))
+    assert {"imagesieve", "onnxruntime", "numpy", "grpcio", "sqlalchemy"} <= names
+    assert not names & {"torch", "pyarrow", "pytest", "scikit-learn"}
+    assert growth.installed_bytes() > 50e6
+
+
+def test_mixed_pictures_hold_every_format_and_broken_ones() -> None:
+    pictures = growth.mixed_pictures()
+    formats = {sniff(data) for data in pictures}
+    assert len(formats - {None}) == 5
+    broken = [data for data in pictures if any(w != data and w.startswith(data) for w in pictures)]
+    assert len(broken) == 4
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every measure on the demo bundle, as short as can be; the report as JSON."""
     out = tmp_path_factory.mktemp("bench") / "bench.json"
-    words = ["--rounds", "1", "--seconds", "0.2", "--callers", "2", "--json", str(out)]
+    words = [
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.2",
+        "--callers",
+        "2",
+        "--requests",
+        "40",
+        "--json",
+        str(out),
+    ]
     assert main(["bench", "--quick", "--baseline", str(DEMO_BUNDLE), *words]) == 0
     report_: dict[str, Any] = json.loads(out.read_text())
     return report_

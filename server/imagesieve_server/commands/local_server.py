@@ -19,6 +19,8 @@ from pathlib import Path
 from imagesieve_server.core.errors import StartupError
 
 START_LIMIT_S = 90.0
+SERVER = "imagesieve_server"
+"""The module that is run with ``serve``."""
 _STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
 
 
@@ -46,7 +48,12 @@ class LocalServer:
 
 
 def launch(
-    *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
+    *,
+    folder: Path,
+    bundle: Path | None = None,
+    policies: Path | None = None,
+    module: str = SERVER,
+    **settings: str,
 ) -> LocalServer:
     """Start a server whose queue lives in ``folder`` and wait until it listens.
 
@@ -69,7 +76,7 @@ def launch(
     log = folder / f"server-{time.monotonic_ns()}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "imagesieve_server", "serve"], env=environment, stderr=sink
+            [sys.executable, "-m", module, "serve"], env=environment, stderr=sink
         )
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -88,10 +95,15 @@ def launch(
 
 @contextmanager
 def start_server(
-    *, folder: Path, bundle: Path | None = None, policies: Path | None = None, **settings: str
+    *,
+    folder: Path,
+    bundle: Path | None = None,
+    policies: Path | None = None,
+    module: str = SERVER,
+    **settings: str,
 ) -> Iterator[LocalServer]:
     """A server for the length of a block. Raises StartupError where it ends with a failure."""
-    server = launch(folder=folder, bundle=bundle, policies=policies, **settings)
+    server = launch(folder=folder, bundle=bundle, policies=policies, module=module, **settings)
     try:
         yield server
     finally:

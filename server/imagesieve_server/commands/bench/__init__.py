@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Bench], Sequence[Figure]]
 
-NAMES = ("end-to-end", "encoder", "decode")
+NAMES = (
+    "end-to-end", "encoder", "decode", "call-cost", "tails", "overload", "first-calls",
+    "duplicates", "growth",
+)  # fmt: skip
 """Every measure, in the order in which they run."""
 
 
@@ -45,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
     add("--rounds", type=_count, metavar="N", help="rounds of each measure")
     add("--seconds", type=_seconds, metavar="S", help="length of each part of a round")
     add("--callers", type=_count, metavar="N", help="callers at once (default: 32)")
+    add("--requests", type=_count, metavar="N", help="requests of growth (default: 1000)")
     add(
         "--only", action="append", choices=NAMES, default=[], metavar="MEASURE",
         help=f"one of {', '.join(NAMES)}; may be given several times",
@@ -95,9 +99,22 @@ def run(bench: Bench, *, only: Sequence[str]) -> Any:
 
 
 def _measures() -> Mapping[str, Measure]:
-    from imagesieve_server.commands.bench import decoding, encoder_speed, end_to_end
+    from imagesieve_server.commands.bench import (
+        call_cost,
+        decoding,
+        duplicates,
+        encoder_speed,
+        end_to_end,
+        first_calls,
+        growth,
+        overload,
+        tails,
+    )
 
-    modules = (end_to_end, encoder_speed, decoding)
+    modules = (
+        end_to_end, encoder_speed, decoding, call_cost, tails, overload, first_calls,
+        duplicates, growth,
+    )  # fmt: skip
     return {module.NAME: module.measure for module in modules}
 
 
@@ -117,6 +134,7 @@ def _bench(args: argparse.Namespace, folder: Path) -> Bench:
             rounds=args.rounds or effort.rounds,
             seconds=args.seconds or effort.seconds,
             callers=args.callers or effort.callers,
+            requests=args.requests or effort.requests,
         ),
         folder=folder,
         settings=settings,

@@ -19,6 +19,7 @@ class Effort:
     rounds: int
     seconds: float  # of each part of a round
     callers: int = 32  # at once, where the server is to be busy
+    requests: int = 1000  # of the measure that looks at memory
 
 
 QUICK = Effort(rounds=3, seconds=1.0)

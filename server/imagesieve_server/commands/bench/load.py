@@ -101,6 +101,29 @@ async def moderate(stub: Any, request: pb.ModerateRequest, *, timeout_s: float) 
     return len(answer.views)
 
 
+async def moderate_batch(stub: Any, requests: Sequence[pb.ModerateRequest]) -> int:
+    """One message of several; the views of all. Raises as ``moderate`` does."""
+    answer = await stub.ModerateBatch(
+        pb.ModerateBatchRequest(requests=requests), timeout=PATIENCE_S
+    )
+    failed = [result.error for result in answer.results if result.HasField("error")]
+    if failed:
+        raise StartupError(f"a picture of the bench was refused: {failed[0].reason}")
+    return sum(len(result.response.views) for result in answer.results)
+
+
+async def timed(stub: Any, request: pb.ModerateRequest) -> float:
+    """Seconds until the answer."""
+    began = time.perf_counter()
+    await moderate(stub, request, timeout_s=PATIENCE_S)
+    return time.perf_counter() - began
+
+
+def stub_of(channel: grpc.aio.Channel) -> Any:
+    """The bare stub of the moderation service."""
+    return moderation_pb2_grpc.ModerationServiceStub(channel)
+
+
 async def repeat(
     work: Callable[[int], Awaitable[int]], *, callers: int, seconds: float, images: int = 1
 ) -> Answered:
@@ -140,7 +163,7 @@ async def closed_loop(
 ) -> Answered:
     """Callers that each send the next picture as soon as they have an answer."""
     async with channels(target, callers=callers) as found:
-        stubs = [moderation_pb2_grpc.ModerationServiceStub(channel) for channel in found]
+        stubs = [stub_of(channel) for channel in found]
 
         async def one(number: int) -> int:
             request = request_of(picture(), policy=policy)
@@ -168,7 +191,7 @@ async def open_loop(
     """
     calls: list[Call] = []
     async with channels(target, callers=512) as found:
-        stubs = [moderation_pb2_grpc.ModerationServiceStub(channel) for channel in found]
+        stubs = [stub_of(channel) for channel in found]
         started = time.perf_counter()
 
         async def one(at: float, kind: str, picture: NewPicture, stub: Any) -> None:

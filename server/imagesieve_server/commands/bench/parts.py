@@ -13,7 +13,7 @@ from pathlib import Path
 
 from imagesieve_server.assembly import limits_of
 from imagesieve_server.commands.bench.effort import Bench
-from imagesieve_server.commands.local_server import LocalServer, start_server
+from imagesieve_server.commands.local_server import SERVER, LocalServer, start_server
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import Bundle
@@ -76,13 +76,16 @@ def write_policies(folder: Path, bundle: Bundle) -> Path:
 
 
 @contextmanager
-def server_of(bench: Bench, bundle: Bundle | None = None, **settings: str) -> Iterator[LocalServer]:
+def server_of(
+    bench: Bench, bundle: Bundle | None = None, *, module: str = SERVER, **settings: str
+) -> Iterator[LocalServer]:
     """A server that serves the bundle, for the length of a block. Raises StartupError."""
     served = bundle or bench.bundle
     with start_server(
         folder=Path(tempfile.mkdtemp(dir=bench.folder)),  # a queue of its own
         bundle=served.folder,
         policies=write_policies(bench.folder, served),
+        module=module,
         IMAGESIEVE__POLICIES__DEFAULT=Coverage.CENTRE.value,
         **bench.server_settings(**settings),
     ) as server:

@@ -7,6 +7,7 @@ is sent is new to the server, at the price of one decoding of few different pict
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ MEDIUM = Size(name="3 MP", width=2048, height=1536)
 LARGE = Size(name="12 MP", width=4032, height=3024)
 
 
+@functools.lru_cache(maxsize=64)  # several measures send the same ones
 def synthetic_jpeg(size: Size, *, seed: int) -> bytes:
     """One picture of this size; equal seeds give equal pixels."""
     rng = np.random.default_rng(seed)

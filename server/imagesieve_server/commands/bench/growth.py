@@ -1,0 +1,130 @@
+"""Memory that a server takes for itself in the long run, and what is installed on the disk.
+
+Mixed requests to the demo's server: the demo's pictures in all formats with their flags, and
+broken ones. The first tenth fills pools and caches and does not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import grpc
+
+import imagesieve
+import imagesieve_server
+from imagesieve_server.commands.bench import load
+from imagesieve_server.commands.bench.effort import Bench
+from imagesieve_server.commands.bench.figures import Aim, Amount, Series
+from imagesieve_server.commands.bench.process_cost import resident_bytes
+from imagesieve_server.commands.local_server import start_server
+from imagesieve_server.demo_data import DEMO_IMAGES
+
+NAME = "growth"
+LONG = 100_000
+"""Requests from which on the aim of 20 MB is looked at."""
+_SUFFIXES = (".jpg", ".png", ".webp", ".gif", ".avif")
+
+
+def measure(bench: Bench) -> list[Amount]:
+    """Growth over ``bench.effort.requests`` requests, and the size of the installation."""
+    pictures = itertools.cycle(mixed_pictures())
+    warm = max(1, bench.effort.requests // 10)
+    with start_server(
+        folder=Path(tempfile.mkdtemp(dir=bench.folder)), IMAGESIEVE__IMAGES__CACHE_MIB="0"
+    ) as server:
+        callers = bench.effort.callers
+        asyncio.run(_send(server.target, pictures, warm, callers=callers))
+        before = resident_bytes(server.process.pid)
+        asyncio.run(_send(server.target, pictures, bench.effort.requests, callers=callers))
+        after = resident_bytes(server.process.pid)
+    return [
+        Amount(
+            measure=NAME,
+            title=f"growth of resident memory over {bench.effort.requests} requests",
+            of=Series(what="growth", unit="MB", values=((after - before) / 1e6,)),
+            aim=Aim(at_most=20) if bench.effort.requests >= LONG else None,
+            beside={"before, MB": before / 1e6},
+        ),
+        Amount(
+            measure=NAME,
+            title="installed, with what imagesieve[cpu] brings",
+            of=Series(what="installed", unit="MB", values=(installed_bytes() / 1e6,)),
+            aim=Aim(at_most=400),
+        ),
+    ]
+
+
+def mixed_pictures() -> list[bytes]:
+    """The demo's pictures, and each JPEG and PNG once more cut in half."""
+    paths = sorted(path for path in DEMO_IMAGES.iterdir() if path.suffix in _SUFFIXES)
+    whole = [path.read_bytes() for path in paths]
+    cut = [data[: len(data) // 2] for path, data in zip(paths, whole, strict=True)
+           if path.suffix in _SUFFIXES[:2]]  # fmt: skip
+    return whole + cut[:4]
+
+
+async def _send(target: str, pictures: Iterator[bytes], count: int, *, callers: int) -> None:
+    """Every request is answered or refused; which does not matter here."""
+    left = iter(range(count))
+    async with load.channels(target, callers=callers) as found:
+        stubs = [load.stub_of(channel) for channel in found]
+
+        async def caller(number: int) -> None:
+            for _ in left:
+                try:
+                    await stubs[number % len(stubs)].Moderate(
+                        load.request_of(next(pictures)), timeout=load.PATIENCE_S
+                    )
+                except grpc.aio.AioRpcError:
+                    continue
+
+        await asyncio.gather(*(caller(number) for number in range(callers)))
+
+
+def installed_bytes() -> int:
+    """Size of the distributions that ``imagesieve[cpu]`` needs, as installed here."""
+    return sum(_size(name) for name in needed(extras=("cpu", "server")))
+
+
+def needed(*, extras: tuple[str, ...], root: str = "imagesieve") -> set[str]:
+    """Names of the distributions that ``root`` with these extras needs and that are here."""
+    found: set[str] = set()
+    waiting = [(root, extras)]
+    while waiting:
+        name, wanted = waiting.pop()
+        if name in found or not _installed(name):
+            continue
+        found.add(name)
+        waiting += [(child, ()) for child in _requirements(name, wanted)]
+    return found
+
+
+def _requirements(name: str, extras: tuple[str, ...]) -> Iterator[str]:
+    for line in metadata.requires(name) or ():
+        requirement, _, marker = line.partition(";")
+        asked = re.findall(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if not asked or set(asked) & set(extras):
+            yield re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0].lower()
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _size(name: str) -> int:
+    if name == "imagesieve":  # a checkout's files are in no list
+        packages = (Path(imagesieve.__file__).parent, Path(imagesieve_server.__file__).parent)
+        paths = [path for package in packages for path in package.rglob("*")]
+    else:
+        paths = [Path(str(file.locate())) for file in metadata.files(name) or ()]
+    return sum(path.stat().st_size for path in paths if path.is_file())
