@@ -96,6 +96,24 @@ bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as 
 	@$(PY) tests/benchmarks/cpu_set.py
 	@$(PY) tests/benchmarks/decode_transform.py
 
+.PHONY: bench-peers bench-flips
+PEERS := $(VENV)-peers
+PURELIB := -c "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+CANDIDATES ?=
+
+$(PEERS)/.made: deploy/make-venv.sh $(VENV)/.all
+	@sh deploy/make-venv.sh "$(PEERS)"
+	@$(PEERS)/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	@$(PEERS)/bin/python -m pip --quiet install "litserve>=0.2.19"
+	@$(PY) $(PURELIB) > "$$($(PEERS)/bin/python $(PURELIB))/imagesieve.pth"
+	@touch $@
+
+bench-peers: $(PEERS)/.made ## Ours against grpc.aio with torch and LitServe with ONNX Runtime, in one run
+	@$(PY) tests/benchmarks/peers_rates.py --litserve $(PEERS)/bin/python
+
+bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decoding and in other precisions (CANDIDATES=bundles)
+	@$(PY) tests/benchmarks/flips.py --labels "$(LABELS)" --n $(N) --seed $(SEED) $(CANDIDATES:%=--candidate %)
+
 .PHONY: bench-long
 bench-long: $(VENV)/.base ## Growth of a server's memory over N mixed requests (100000 for the aim)
 	@$(PY) -m imagesieve_server bench --only growth --requests $(N)
