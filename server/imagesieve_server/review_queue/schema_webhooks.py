@@ -5,34 +5,41 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from imagesieve_server.review_queue.schema import metadata
+from imagesieve_server.review_queue.schema_columns import (
+    int_,
+    key,
+    metadata,
+    only_where,
+    text,
+    time,
+)
 
 webhook_endpoint = sa.Table(
     "webhook_endpoint",
     metadata,
-    sa.Column("tenant", sa.Text, primary_key=True, nullable=False),
-    sa.Column("endpoint", sa.Text, primary_key=True, nullable=False),
+    key("tenant"),
+    key("endpoint"),
     sa.Column("position", sa.BigInteger, nullable=False),  # up to here told, or a delivery
-    sa.Column("holder", sa.Text, nullable=False),  # the process that delivers
-    sa.Column("held_until", sa.Double, nullable=False),
-    sa.Column("gone", sa.Text, nullable=False),  # under which configuration it answered 410
+    text("holder"),  # the process that delivers
+    time("held_until"),
+    text("gone"),  # under which configuration it answered 410
 )
 
 webhook_delivery = sa.Table(  # what could not be told, or not yet
     "webhook_delivery",
     metadata,
-    sa.Column("tenant", sa.Text, primary_key=True, nullable=False),
-    sa.Column("endpoint", sa.Text, primary_key=True, nullable=False),
+    key("tenant"),
+    key("endpoint"),
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False, nullable=False),
-    sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("decision_id", sa.Text, nullable=False),
-    sa.Column("request_id", sa.Text, nullable=False),
-    sa.Column("created_at", sa.Double, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("failed_at", sa.Double, nullable=True),  # the first time
-    sa.Column("next_at", sa.Double, nullable=True),  # of the first of an item only
-    sa.Column("dead_at", sa.Double, nullable=True),
-    sa.Column("result", sa.Text, nullable=False),
+    text("item_id"),
+    text("decision_id"),
+    text("request_id"),
+    time("created_at"),
+    int_("attempts"),
+    time("failed_at", nullable=True),  # the first time
+    time("next_at", nullable=True),  # of the first of an item only
+    time("dead_at", nullable=True),
+    text("result"),
     sa.ForeignKeyConstraint(
         ["tenant", "endpoint"], ["webhook_endpoint.tenant", "webhook_endpoint.endpoint"]
     ),
@@ -43,15 +50,13 @@ webhook_delivery = sa.Table(  # what could not be told, or not yet
         "tenant",
         "endpoint",
         "next_at",
-        sqlite_where=sa.text("next_at IS NOT NULL"),
-        postgresql_where=sa.text("next_at IS NOT NULL"),
+        **only_where("next_at IS NOT NULL"),
     ),
     sa.Index(
         "ix_webhook_delivery_dead",
         "tenant",
         "endpoint",
         "position",
-        sqlite_where=sa.text("dead_at IS NOT NULL"),
-        postgresql_where=sa.text("dead_at IS NOT NULL"),
+        **only_where("dead_at IS NOT NULL"),
     ),
 )
