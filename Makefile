@@ -94,7 +94,7 @@ golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 
 bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as ratios to limits (under 15 minutes)
 	@$(PY) tests/benchmarks/cpu_set.py
-	@$(PY) tests/benchmarks/decode_transform.py
+	@$(PY) tests/benchmarks/decode_transform.py --seconds 2.5
 
 .PHONY: bench-peers bench-flips
 PEERS := $(VENV)-peers

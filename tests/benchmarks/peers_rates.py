@@ -112,7 +112,7 @@ def _post(connection: http.client.HTTPConnection, picture: bytes) -> None:
     connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     if answer.status != 200:
-        raise SystemExit(f"a peer answered {answer.status}: {answer.read()[:200]!r}")
+        raise RuntimeError(f"a peer answered {answer.status}: {answer.read()[:200]!r}")
     answer.read()
 
 

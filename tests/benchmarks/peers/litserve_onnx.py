@@ -7,8 +7,6 @@ as we do, with the same seeded weights; pictures are decoded and resized by Pill
 decoding step, which LitServe runs in the worker, in several threads for a batch.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import os
@@ -29,7 +27,7 @@ class Encoder(ls.LitAPI):
         )
         self._side = int(os.environ["PEER_SIDE"])
 
-    def decode_request(self, request: dict[str, Any]) -> Any:
+    def decode_request(self, request) -> Any:  # LitServe takes an annotation for a schema
         with Image.open(io.BytesIO(base64.b64decode(request["image"]))) as image:
             rgb = image.convert("RGB")
         side, factor = self._side, self._side / min(rgb.size)
