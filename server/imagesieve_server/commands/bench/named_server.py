@@ -31,7 +31,7 @@ def _tell() -> None:
     pause = threading.Event()
     while True:
         for thread in threading.enumerate():
-            if thread.name == ENCODER_THREAD:
+            if thread.name == ENCODER_THREAD and thread.native_id is not None:
                 print(f"{LINE}{thread.native_id}", file=sys.stderr, flush=True)
                 return
         pause.wait(0.02)
