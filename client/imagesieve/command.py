@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from imagesieve import command_groups
 from imagesieve.client import Client
 from imagesieve.command_completion import completion
 from imagesieve.command_moderate import moderate
@@ -215,6 +216,22 @@ def _watch(args: argparse.Namespace, client: Client) -> int:
     return watch(args, client, out=sys.stdout)
 
 
+def _groups(args: argparse.Namespace, client: Client) -> int:
+    return command_groups.groups(args, client, out=sys.stdout)
+
+
+def _group(args: argparse.Namespace, client: Client) -> int:
+    return command_groups.group(args, client, out=sys.stdout)
+
+
+def _close_group(args: argparse.Namespace, client: Client) -> int:
+    return command_groups.close_group(args, client, user=_user(), out=sys.stdout)
+
+
+def _undo_close(args: argparse.Namespace, client: Client) -> int:
+    return command_groups.undo_close(args, client, user=_user(), out=sys.stdout)
+
+
 def _policy_list(args: argparse.Namespace, client: Client) -> int:
     policies = client.list_policies(timeout=args.timeout)
     listing(sys.stdout, policies, _POLICY_COLUMNS, form=args.format)
@@ -277,6 +294,10 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int]] = {
     "review reopen": _reopen,
     "review erase": _erase,
     "review watch": _watch,
+    "review groups": _groups,
+    "review group": _group,
+    "review close-group": _close_group,
+    "review undo-close": _undo_close,
     "policy list": _policy_list,
     "policy show": _policy_show,
     "policy reload": _policy_reload,

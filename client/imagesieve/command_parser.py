@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from imagesieve import command_completion
+from imagesieve import command_completion, command_parser_afterwards, command_parser_groups
 from imagesieve.command_moderate_options import USAGE_LINE, add_options
-from imagesieve.command_parser_afterwards import AFTERWARDS, add_arguments
 from imagesieve.command_values import age_s, positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
 from imagesieve.review_results import ItemState, Outcome
@@ -171,8 +170,10 @@ def _add_review(commands: Any, connection: argparse.ArgumentParser) -> None:
     _image_option(_add(verbs, "show", item, connection, **texts))
     texts = {"help": "put a parked item back", "usage": usage("requeue ITEM")}
     _add(verbs, "requeue", item, connection, **texts)
-    for name, texts in AFTERWARDS.items():
-        add_arguments(name, _add(verbs, name, connection, **texts))
+    for name, texts in command_parser_afterwards.AFTERWARDS.items():
+        command_parser_afterwards.add_arguments(name, _add(verbs, name, connection, **texts))
+    for name, texts in command_parser_groups.GROUPS.items():
+        command_parser_groups.add_arguments(name, _add(verbs, name, connection, **texts))
 
 
 def _held_item() -> argparse.ArgumentParser:

@@ -31,15 +31,19 @@ _shtab_imagesieve_policy_commands() {
 _shtab_imagesieve_review_commands() {
   local _commands=(
     claim:'Lease the most urgent item.'
+    close-group:'Decide on the open items of a group as review group has shown it, and on no others: what arrived later stays open.'
     decide:'Decide a claimed item.'
     erase:'Delete a picture and what came with its uploads, by law. Every item of its bytes is rejected, in any state; the record of the decisions stays.'
     extend:'Prolong a lease.'
+    group:'Show one group as it is now: how many items a decision would close, which stay open, the snapshot to close it by, and earlier closes.'
+    groups:'List groups of look-alikes of which two or more items wait, the largest first.'
     list:'List items.'
     release:'Give a claimed item back.'
     reopen:'Review a decided item again.'
     requeue:'Put a parked item back.'
     show:'Show one item.'
     stats:'Count the queue.'
+    undo-close:'Reopen what a close has closed and nobody has decided since.'
     watch:'Show decisions as they are made, one line for each upload, until interrupted. A lost connection is taken up again where it broke.'
   )
   _describe 'imagesieve review commands' _commands
@@ -181,6 +185,28 @@ _shtab_imagesieve_review_claim_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_claim_defaults_added=0
 
+_shtab_imagesieve_review_close_group_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--snapshot[what review group printed]:TEXT:"
+  "--count[the items to be closed, as closable was printed with the snapshot]:N:"
+  "*--label[what it is\; may be repeated]:LABEL:"
+  "--note[why, for the record]:TEXT:"
+  "--by[who decides (default\: your user name on this machine)]:NAME:"
+  ":the group\'s id:"
+  ":approve or reject:(approve reject)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_close_group_defaults_added=0
+
 _shtab_imagesieve_review_decide_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
@@ -237,6 +263,40 @@ _shtab_imagesieve_review_extend_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_extend_defaults_added=0
+
+_shtab_imagesieve_review_group_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--members[list the group\'s items instead, in any state]"
+  "--limit[items of --members at most (default\: 100)]:N:"
+  ":the group\'s id:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_group_defaults_added=0
+
+_shtab_imagesieve_review_groups_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--limit[at most (default\: 50, the most are 100)]:N:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_groups_defaults_added=0
 
 _shtab_imagesieve_review_list_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -344,6 +404,24 @@ _shtab_imagesieve_review_stats_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_stats_defaults_added=0
 
+_shtab_imagesieve_review_undo_close_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--note[for the next reviewer and for the record]:TEXT:"
+  "--by[who takes it back (default\: your user name on this machine)]:NAME:"
+  ":the close\'s id, as close-group and group print it:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_undo_close_defaults_added=0
+
 _shtab_imagesieve_review_watch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
@@ -434,15 +512,19 @@ _shtab_imagesieve_review() {
       curcontext="${curcontext%:*:*}:_shtab_imagesieve_review-$line[1]:"
       case $line[1] in
         claim) _arguments -C -s $_shtab_imagesieve_review_claim_options ;;
+        close-group) _arguments -C -s $_shtab_imagesieve_review_close_group_options ;;
         decide) _arguments -C -s $_shtab_imagesieve_review_decide_options ;;
         erase) _arguments -C -s $_shtab_imagesieve_review_erase_options ;;
         extend) _arguments -C -s $_shtab_imagesieve_review_extend_options ;;
+        group) _arguments -C -s $_shtab_imagesieve_review_group_options ;;
+        groups) _arguments -C -s $_shtab_imagesieve_review_groups_options ;;
         list) _arguments -C -s $_shtab_imagesieve_review_list_options ;;
         release) _arguments -C -s $_shtab_imagesieve_review_release_options ;;
         reopen) _arguments -C -s $_shtab_imagesieve_review_reopen_options ;;
         requeue) _arguments -C -s $_shtab_imagesieve_review_requeue_options ;;
         show) _arguments -C -s $_shtab_imagesieve_review_show_options ;;
         stats) _arguments -C -s $_shtab_imagesieve_review_stats_options ;;
+        undo-close) _arguments -C -s $_shtab_imagesieve_review_undo_close_options ;;
         watch) _arguments -C -s $_shtab_imagesieve_review_watch_options ;;
       esac
   esac
