@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from helpers.review_queue import Desk
+from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.core.answer import Answer, from_json, to_json
 from imagesieve_server.core.errors import (
     ArrowNotAllowed,
@@ -16,9 +18,10 @@ from imagesieve_server.core.errors import (
     ItemNotFound,
     LeaseLost,
 )
-from imagesieve_server.core.review import OPEN, Cause, Outcome, State
+from imagesieve_server.core.review import OPEN, Cause, Outcome, Recorded, State
 from imagesieve_server.core.review_afterwards import EraseRequest, Erasure, ReopenRequest
 from imagesieve_server.core.verdict import Judgement, Verdict
+from imagesieve_server.review_queue.store import RuledStore
 
 DAY = 86400.0
 
@@ -282,3 +285,23 @@ def test_an_expired_item_is_not_opened_again(desk: Desk) -> None:
     item_id = bring(desk, State.EXPIRED)
     with pytest.raises(ArrowNotAllowed):
         desk.store.reopen(ReopenRequest(tenant="t", item_id=item_id, cause=Cause.UNDO))
+
+
+def test_a_picture_with_more_uploads_than_one_statement_takes_values_is_erased(
+    sqlite: RuledStore, clock: ManualClock
+) -> None:
+    """What is bounded at 250 000 or 32 766 in SQLite, at 65 535 in PostgreSQL, is here at 900."""
+    desk = Desk(store=sqlite, clock=clock)
+    for begin in range(0, 1000, 250):
+        uploads = [desk.flag(f"r{begin + n}", "picture") for n in range(250)]
+        assert all(isinstance(one, Recorded) for one in sqlite.record(uploads))
+    engine: sa.Engine = sqlite.backend._engine  # type: ignore[attr-defined]
+
+    def bound(connection: sqlite3.Connection, *_: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 900)
+
+    sa.event.listen(engine, "checkout", bound)
+    (record,) = erase(desk).decisions
+    assert desk.item(record.item_id).state is State.EXPIRED
+    kept = sqlite.read(lambda tx: tx.payloads("t", ["r0", "r499", "r500", "r999"])).values()
+    assert [payload.content_ref for payload in kept] == [""] * 4

@@ -26,6 +26,8 @@ from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
 Bytes = tuple[str, str]
 """(tenant, sha256)"""
+UPLOADS = 500
+"""Of one statement: a picture may have more uploads than a database takes values at once."""
 
 
 def erase(tx: Transaction, request: EraseRequest) -> Erasure:
@@ -139,20 +141,21 @@ def _deletions(tx: Transaction, tenant: str, items: Sequence[ItemRow]) -> dict[s
 def _empty(tx: Transaction, item: ItemRow, *, now: float, actor: str) -> None:
     """Take away what the item's submissions carried; an item that is not EXPIRED becomes it."""
     request_ids = tx.request_ids(item.tenant, item.item_id)
-    payloads = tx.payloads(item.tenant, request_ids).values()
-    tx.change_payloads(
-        [
-            replace(
-                payload,
-                answer=without_details(payload.answer),
-                surface="",
-                content_ref="",
-                uploader_ref="",
-                labels={},
-            )
-            for payload in payloads
-        ]
-    )
+    for begin in range(0, len(request_ids), UPLOADS):
+        payloads = tx.payloads(item.tenant, request_ids[begin : begin + UPLOADS]).values()
+        tx.change_payloads(
+            [
+                replace(
+                    payload,
+                    answer=without_details(payload.answer),
+                    surface="",
+                    content_ref="",
+                    uploader_ref="",
+                    labels={},
+                )
+                for payload in payloads
+            ]
+        )
     if looks := tx.hashes(item.tenant, [item.item_id]).get(item.item_id):
         tx.drop_hash(looks)
     if item.state is State.EXPIRED:
