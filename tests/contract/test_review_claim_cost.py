@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from helpers.review_queue import Desk, ManualClock
+from helpers.sqlite_steps import steps_of
 from imagesieve_server.core.review import Outcome
 from imagesieve_server.review_queue import sql_claims
 from imagesieve_server.review_queue.store import RuledStore
@@ -62,25 +61,6 @@ def lengthen(desk: Desk, reviewed: str, fresh: str) -> None:
     """Thousands wait before the rare ones, first those that ann may not have."""
     add(desk, reviewed, count=MANY, name="mine", rank=-2.0)
     add(desk, fresh, count=MANY, name="more", rank=-1.0)
-
-
-def steps_of(store: RuledStore, work: Callable[[], object]) -> int:
-    """What SQLite's machine did for it, in tens of instructions."""
-    engine: sa.Engine = store.backend._engine  # type: ignore[attr-defined]
-    done = 0
-
-    def count() -> int:
-        nonlocal done
-        done += 1
-        return 0
-
-    def watch(connection: sqlite3.Connection, *_: object) -> None:
-        connection.set_progress_handler(count, 10)
-
-    sa.event.listen(engine, "checkout", watch)
-    work()
-    sa.event.remove(engine, "checkout", watch)
-    return done
 
 
 @pytest.mark.parametrize("asked", ASKED)

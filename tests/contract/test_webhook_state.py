@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
 
-from helpers.review_queue import Desk
+from helpers.review_queue import Desk, ManualClock
+from helpers.sqlite_steps import steps_of
 from imagesieve_server.core.review import Cause, Outcome
 from imagesieve_server.core.review_afterwards import ReopenRequest
 from imagesieve_server.core.webhook_port import (
@@ -284,6 +285,36 @@ def test_when_an_endpoint_is_back_its_deliveries_come_at_once(rig: Rig) -> None:
     assert rig.work(after=2).due == ()
     rig.settle(Settlement(position=2, recovered=True))
     assert [work.position for work in rig.work(after=2).due] == [1, 2]
+
+
+def test_one_of_many_uploads_of_a_picture_costs_no_more_to_settle(
+    sqlite: RuledStore, clock: ManualClock
+) -> None:
+    """Each upload has an event of the decision, and all wait behind the first that failed."""
+    rig = Rig(desk=Desk(store=sqlite, clock=clock))
+    rig.decided("r1")
+    rig.hold()
+    rig.settle(Settlement(position=1, failed=(fail(rig.work(), retry_in_s=0.0),)))
+
+    def uploads(begin: int, count: int) -> None:
+        item_id = rig.work(after=1).due[0].item_id
+        with sqlite.backend.write() as tx:
+            (first,) = tx.first_deliveries("t", "hook", [item_id])
+            behind = replace(first, next_at=None)
+            tx.put_deliveries([replace(behind, position=begin + n) for n in range(count)])
+
+    def settle() -> None:
+        (work,) = rig.work(after=1).due
+        again = Failed(work=work, result="refused (500)", retry_in_s=0.0)
+        assert rig.settle(Settlement(position=1, failed=(again,)))
+        assert rig.settle(Settlement(position=1, told=(work,)))
+
+    uploads(100, 10)
+    settle()  # what is made once is not counted
+    few = steps_of(sqlite, settle)
+    uploads(1000, 3000)
+    many = steps_of(sqlite, settle)
+    assert many < 4 * few, (few, many)
 
 
 def test_figures_say_what_is_open_and_since_when(rig: Rig) -> None:

@@ -25,14 +25,25 @@ class MemoryWebhooks(MemoryWrites):
         self._put(self._t.webhook_endpoints, (row.tenant, row.endpoint), row)
 
     def deliveries(
+        self, tenant: str, endpoint: str, positions: Sequence[int]
+    ) -> Sequence[DeliveryRow]:
+        table = self._t.webhook_deliveries
+        keys = [(tenant, endpoint, position) for position in sorted(positions)]
+        return [table[key] for key in keys if key in table]
+
+    def first_deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
     ) -> Sequence[DeliveryRow]:
-        return [row for row in self._deliveries(tenant, endpoint) if row.item_id in set(item_ids)]
+        first: dict[str, DeliveryRow] = {}
+        for row in self._of_items(tenant, endpoint, item_ids):
+            if row.dead_at is None:
+                first.setdefault(row.item_id, row)
+        return list(first.values())
 
     def items_with_deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
     ) -> frozenset[str]:
-        return frozenset(row.item_id for row in self.deliveries(tenant, endpoint, item_ids))
+        return frozenset(row.item_id for row in self._of_items(tenant, endpoint, item_ids))
 
     def due_deliveries(
         self, tenant: str, endpoint: str, *, until: float, limit: int
@@ -72,6 +83,21 @@ class MemoryWebhooks(MemoryWrites):
             if key in table:
                 self._undo.append(partial(table.__setitem__, key, table.pop(key)))
 
+    def kill_deliveries(
+        self, tenant: str, endpoint: str, item_ids: Sequence[str], *, at: float, result: str
+    ) -> None:
+        live = [r for r in self._of_items(tenant, endpoint, item_ids) if r.dead_at is None]
+        self.put_deliveries(
+            [replace(row, next_at=None, dead_at=at, result=row.result or result) for row in live]
+        )
+
+    def revive_deliveries(self, tenant: str, endpoint: str, item_ids: Sequence[str]) -> int:
+        dead = [r for r in self._of_items(tenant, endpoint, item_ids) if r.dead_at is not None]
+        self.put_deliveries(
+            [replace(row, attempts=0, failed_at=None, dead_at=None) for row in dead]
+        )
+        return len(dead)
+
     def hurry_deliveries(self, tenant: str, endpoint: str, *, at: float) -> None:
         later = [
             replace(row, next_at=at)
@@ -79,6 +105,11 @@ class MemoryWebhooks(MemoryWrites):
             if row.next_at is not None and row.next_at > at
         ]
         self.put_deliveries(later)
+
+    def _of_items(self, tenant: str, endpoint: str, item_ids: Sequence[str]) -> list[DeliveryRow]:
+        """By position."""
+        chosen = set(item_ids)
+        return [row for row in self._deliveries(tenant, endpoint) if row.item_id in chosen]
 
     def _deliveries(self, tenant: str, endpoint: str) -> Iterator[DeliveryRow]:
         """By position."""

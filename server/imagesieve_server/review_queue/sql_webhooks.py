@@ -12,6 +12,7 @@ from imagesieve_server.review_queue.sql_rows import columns_of, value_of
 from imagesieve_server.review_queue.webhook_rows import DeliveryCounts, DeliveryRow, EndpointRow
 
 _E, _D = webhook_endpoint.c, webhook_delivery.c
+_KEY = frozenset({"tenant", "endpoint"})
 
 
 class SqlWebhookReads:
@@ -29,12 +30,19 @@ class SqlWebhookReads:
         return self._endpoints(query if tenant is None else query.where(_E.tenant == tenant))
 
     def deliveries(
+        self, tenant: str, endpoint: str, positions: Sequence[int]
+    ) -> Sequence[DeliveryRow]:
+        if not positions:
+            return []
+        query = _of(tenant, endpoint).where(_D.position.in_(positions))
+        return self._deliveries(query.order_by(_D.position))
+
+    def first_deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
     ) -> Sequence[DeliveryRow]:
-        if not item_ids:
-            return []
-        query = _of(tenant, endpoint).where(_D.item_id.in_(item_ids))
-        return self._deliveries(query.order_by(_D.position))
+        live = _of(tenant, endpoint).where(_D.dead_at.is_(None)).order_by(_D.position).limit(1)
+        found = (self._deliveries(live.where(_D.item_id == item_id)) for item_id in item_ids)
+        return [row for rows in found for row in rows]
 
     def items_with_deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
@@ -83,10 +91,12 @@ class SqlWebhooks(SqlWebhookReads):
     """One open transaction, its webhooks."""
 
     def put_webhook_endpoint(self, row: EndpointRow) -> None:
+        # Not the key: SQLite would look for it in every delivery of the endpoint.
+        values = {name: value for name, value in columns_of(row).items() if name not in _KEY}
         changed = self._connection.execute(
             sa.update(webhook_endpoint)
             .where(_E.tenant == row.tenant, _E.endpoint == row.endpoint)
-            .values(**columns_of(row))
+            .values(**values)
         )
         if not changed.rowcount:
             self._connection.execute(sa.insert(webhook_endpoint).values(**columns_of(row)))
@@ -105,6 +115,27 @@ class SqlWebhooks(SqlWebhookReads):
                     *_is(tenant, endpoint), _D.position.in_(positions)
                 )
             )
+
+    def kill_deliveries(
+        self, tenant: str, endpoint: str, item_ids: Sequence[str], *, at: float, result: str
+    ) -> None:
+        if item_ids:
+            said = sa.case((_D.result == "", result), else_=_D.result)
+            self._connection.execute(
+                sa.update(webhook_delivery)
+                .where(*_is(tenant, endpoint), _D.item_id.in_(item_ids), _D.dead_at.is_(None))
+                .values(next_at=None, dead_at=at, result=said)
+            )
+
+    def revive_deliveries(self, tenant: str, endpoint: str, item_ids: Sequence[str]) -> int:
+        if not item_ids:
+            return 0
+        revived = self._connection.execute(
+            sa.update(webhook_delivery)
+            .where(*_is(tenant, endpoint), _D.item_id.in_(item_ids), _D.dead_at.is_not(None))
+            .values(attempts=0, failed_at=None, dead_at=None)
+        )
+        return int(revived.rowcount)
 
     def hurry_deliveries(self, tenant: str, endpoint: str, *, at: float) -> None:
         self._connection.execute(

@@ -27,6 +27,9 @@ from imagesieve_server.review_queue import events
 from imagesieve_server.review_queue.rows import EventRow, Transaction
 from imagesieve_server.review_queue.webhook_rows import DeliveryRow, EndpointRow
 
+BEHIND = "behind a dead letter"
+"""Why what was never tried is one: for people."""
+
 
 def hold(tx: Transaction, endpoint: Endpoint, holding: Holding) -> Held | None:
     """Take the endpoint, or keep it; None where another process has it."""
@@ -148,7 +151,7 @@ def bury(tx: Transaction, tenant: str, *, upto: int, unserved_since: float) -> N
         )
         # What waits of the same items must not overtake them when they are replayed.
         item_ids = sorted({event.item_id for event in rows})
-        _kill(tx, endpoint, item_ids, now=now)
+        tx.kill_deliveries(tenant, row.endpoint, item_ids, at=now, result=BEHIND)
         tx.put_webhook_endpoint(replace(row, position=upto))
 
 
@@ -162,11 +165,8 @@ def _fail(
     tx: Transaction, endpoint: Endpoint, holding: Holding, failed: Failed, *, now: float
 ) -> None:
     position = failed.work.position
-    known = {
-        row.position: row
-        for row in tx.deliveries(endpoint.tenant, endpoint.name, [failed.work.item_id])
-    }
-    row = known.get(position, _delivery(endpoint, failed.work))
+    known = tx.deliveries(endpoint.tenant, endpoint.name, [position])
+    row = known[0] if known else _delivery(endpoint, failed.work)
     if row.dead_at is not None:
         return
     first = now if row.failed_at is None else row.failed_at
@@ -179,37 +179,23 @@ def _fail(
     )
     tx.put_deliveries([row])
     if now - first >= holding.give_up_s:
-        _kill(tx, endpoint, [row.item_id], now=now)
-
-
-def _kill(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str], *, now: float) -> None:
-    live = [
-        row
-        for row in tx.deliveries(endpoint.tenant, endpoint.name, item_ids)
-        if row.dead_at is None
-    ]
-    tx.put_deliveries(
-        [
-            replace(row, next_at=None, dead_at=now, result=row.result or "behind a dead letter")
-            for row in live
-        ]
-    )
+        tx.kill_deliveries(endpoint.tenant, endpoint.name, [row.item_id], at=now, result=BEHIND)
 
 
 def _wait_behind(
     tx: Transaction, endpoint: Endpoint, rows: Sequence[DeliveryRow], *, now: float
 ) -> None:
     """Keep events that wait for an earlier one of their item; behind dead ones they are dead."""
-    known = tx.deliveries(endpoint.tenant, endpoint.name, sorted({row.item_id for row in rows}))
-    live = {row.item_id for row in known if row.dead_at is None}
-    dead = {row.item_id for row in known} - live
-    at = {row.position for row in known}
+    tenant, name, items = endpoint.tenant, endpoint.name, sorted({row.item_id for row in rows})
+    live = {row.item_id for row in tx.first_deliveries(tenant, name, items)}
+    dead = tx.items_with_deliveries(tenant, name, items) - live
+    at = {row.position for row in tx.deliveries(tenant, name, [row.position for row in rows])}
     fresh = []
     for row in rows:
         if row.position in at:
             continue
         if row.item_id in dead:
-            row = replace(row, dead_at=now, result="behind a dead letter")
+            row = replace(row, dead_at=now, result=BEHIND)
         elif row.item_id not in live:  # what it waited for is gone
             row = replace(row, next_at=now)
             live.add(row.item_id)
@@ -225,11 +211,8 @@ def _told(tx: Transaction, endpoint: Endpoint, done: Sequence[Work], *, now: flo
 
 def promote(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str], *, now: float) -> None:
     """Let the first delivery of each item that is not dead be due, where it has no time yet."""
-    first: dict[str, DeliveryRow] = {}
-    for row in tx.deliveries(endpoint.tenant, endpoint.name, item_ids):
-        if row.dead_at is None:
-            first.setdefault(row.item_id, row)
-    tx.put_deliveries([replace(row, next_at=now) for row in first.values() if row.next_at is None])
+    first = tx.first_deliveries(endpoint.tenant, endpoint.name, item_ids)
+    tx.put_deliveries([replace(row, next_at=now) for row in first if row.next_at is None])
 
 
 def _delivery(endpoint: Endpoint, work: Work) -> DeliveryRow:

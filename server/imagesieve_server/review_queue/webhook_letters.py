@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 from imagesieve_server.core.webhook_port import DeadLetter, Endpoint
@@ -37,14 +36,9 @@ def replay(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str]) -> int:
     """Let the dead letters of these items be tried again, each item's in order, as if they had
     never failed; how many."""
     tx.webhook_endpoint(endpoint.tenant, endpoint.name)  # held until the end
-    dead = [
-        row
-        for row in tx.deliveries(endpoint.tenant, endpoint.name, item_ids)
-        if row.dead_at is not None
-    ]
-    tx.put_deliveries([replace(row, attempts=0, failed_at=None, dead_at=None) for row in dead])
+    revived = tx.revive_deliveries(endpoint.tenant, endpoint.name, item_ids)
     promote(tx, endpoint, item_ids, now=tx.now())
-    return len(dead)
+    return revived
 
 
 def replay_all(tx: Transaction, endpoint: Endpoint, *, dead_before: float) -> int:

@@ -59,9 +59,16 @@ class WebhookReads(Protocol):
         ...
 
     def deliveries(
+        self, tenant: str, endpoint: str, positions: Sequence[int]
+    ) -> Sequence[DeliveryRow]:
+        """By position."""
+        ...
+
+    def first_deliveries(
         self, tenant: str, endpoint: str, item_ids: Sequence[str]
     ) -> Sequence[DeliveryRow]:
-        """Those of these items, by position."""
+        """The first of each item that is not dead. Costs the same whatever is behind it: of one
+        picture there may be many thousand uploads."""
         ...
 
     def items_with_deliveries(
@@ -95,6 +102,16 @@ class WebhookRows(WebhookReads, Protocol):
         ...
 
     def drop_deliveries(self, tenant: str, endpoint: str, positions: Sequence[int]) -> None: ...
+
+    def kill_deliveries(
+        self, tenant: str, endpoint: str, item_ids: Sequence[str], *, at: float, result: str
+    ) -> None:
+        """Make dead letters of all of these items; ``result`` is for those never tried."""
+        ...
+
+    def revive_deliveries(self, tenant: str, endpoint: str, item_ids: Sequence[str]) -> int:
+        """Let dead letters of these items be as if they had never failed; how many."""
+        ...
 
     def hurry_deliveries(self, tenant: str, endpoint: str, *, at: float) -> None:
         """Let those whose time comes later come then."""
