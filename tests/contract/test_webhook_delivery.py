@@ -20,6 +20,7 @@ from helpers.webhook_rig import (
     receiver_of,
     until,
 )
+from imagesieve_server.core.review_afterwards import EraseRequest
 from imagesieve_server.core.webhook_port import Endpoint, Holding
 from imagesieve_server.review_queue import webhook_letters
 from imagesieve_server.webhooks.sender import Answer, HttpSender
@@ -348,4 +349,34 @@ async def test_two_servers_deliver_an_endpoint_in_turn(
         limit[0] = 1000
         async with office_of(outbox, counted, waits, hook, seed=2):
             await until(lambda: len({e["id"] for e in receiver.taken}) == 40)
+    assert receiver.by_item() == decider.expected()
+
+
+async def test_what_is_erased_while_an_endpoint_is_down_is_not_told_any_more(
+    desk: Desk, decider: Decider, receiver: Receiver, counted: Counted
+) -> None:
+    """Some events were read before the erasure, and wait in the server's hand for the receiver."""
+    decide(decider, 30)
+    erased: list[float] = []
+
+    def behave(event: dict[str, Any]) -> Reply:
+        return Reply(status=200 if erased else 503)
+
+    def step() -> None:
+        if erased:
+            return
+        for item_id in decider.items:
+            desk.store.erase(EraseRequest(tenant="t", item_id=item_id, reason="law", actor="ann"))
+        erased.append(desk.clock.seconds)
+
+    receiver.behave = behave
+    async with (
+        outbox_of(desk.store, counted) as outbox,
+        office_of(outbox, counted, ManualTime(desk.clock, step), receiver_of(receiver.url)),
+    ):
+        await until(lambda: len(receiver.taken) == 30 + len(decider.items))
+    assert counted.results().count("refused") >= 5  # the endpoint was down
+    told = [event["data"] for event in receiver.taken]
+    assert {(data["content_ref"], data["uploader_ref"]) for data in told} == {("", "")}
+    assert all(data["labels"] == {} and data["request_id"] for data in told)
     assert receiver.by_item() == decider.expected()

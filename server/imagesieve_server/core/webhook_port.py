@@ -8,6 +8,7 @@ seconds since the epoch by the store's clock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -138,6 +139,13 @@ class Outbox(Protocol):
 
     async def work(self, endpoint: Endpoint, *, after: int, fresh: int, due: int) -> Page:
         """What there is to do: ``fresh`` and ``due`` are the most of each."""
+        ...
+
+    async def as_now(
+        self, endpoint: Endpoint, works: Sequence[Work]
+    ) -> Mapping[int, DecisionEvent]:
+        """The events of these as they are told now, by position: what their uploads carried may
+        have been erased since they were read."""
         ...
 
     async def settle(self, endpoint: Endpoint, holding: Holding, done: Settlement) -> bool:

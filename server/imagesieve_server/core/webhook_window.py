@@ -8,7 +8,7 @@ open, so that a server that is killed tells some events twice and none never.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from imagesieve_server.core.webhook_port import Failed, Settlement, Work
 
@@ -48,6 +48,11 @@ class Window:
     def unsettled(self) -> int:
         """Fates since the last ``drain``."""
         return self._fates
+
+    @property
+    def in_hand(self) -> Sequence[Work]:
+        """What was taken and has no fate yet."""
+        return [work for lane in self._lanes.values() for work in lane]
 
     @property
     def in_flight(self) -> int:

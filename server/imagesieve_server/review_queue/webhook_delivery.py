@@ -10,9 +10,10 @@ Whoever delivers holds the endpoint for a while, by the store's clock. Nothing h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.core.webhook_port import (
     Endpoint,
     Failed,
@@ -92,6 +93,15 @@ def work(tx: Transaction, endpoint: Endpoint, *, after: int, fresh: int, due: in
         ),
         next_due_in_s=None if next_at is None else max(0.0, next_at - now),
     )
+
+
+def as_now(
+    tx: Transaction, endpoint: Endpoint, works: Sequence[Work]
+) -> Mapping[int, DecisionEvent]:
+    """The events of what was read before, as they are told now."""
+    rows = [_event_of(_delivery(endpoint, work)) for work in works]
+    told = events.events_of(tx, endpoint.tenant, rows)
+    return {row.position: event for row, event in zip(rows, told, strict=True)}
 
 
 def settle(tx: Transaction, endpoint: Endpoint, holding: Holding, done: Settlement) -> bool:

@@ -3,8 +3,10 @@ awaitable."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.core.webhook_port import (
     Endpoint,
     Figures,
@@ -13,6 +15,7 @@ from imagesieve_server.core.webhook_port import (
     Page,
     Settlement,
     Signal,
+    Work,
 )
 from imagesieve_server.review_queue import webhook_delivery as rules
 from imagesieve_server.review_queue import webhook_letters
@@ -42,6 +45,13 @@ class StoreOutbox:
             lambda store: store.read(
                 lambda tx: rules.work(tx, endpoint, after=after, fresh=fresh, due=due)
             ),
+        )
+
+    async def as_now(
+        self, endpoint: Endpoint, works: Sequence[Work]
+    ) -> Mapping[int, DecisionEvent]:
+        return await self._calls.call(
+            "webhooks", lambda store: store.read(lambda tx: rules.as_now(tx, endpoint, works))
         )
 
     async def settle(self, endpoint: Endpoint, holding: Holding, done: Settlement) -> bool:

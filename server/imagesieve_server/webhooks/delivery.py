@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from imagesieve_server.core.review_events import DecisionEvent
 from imagesieve_server.core.webhook_port import Held, Holding, Outbox, Page, Signal, Work
 from imagesieve_server.core.webhook_rules import Breaker, Result, retry_in_s
 from imagesieve_server.core.webhook_window import Window
@@ -27,6 +28,10 @@ SETTLE_AT = 64
 """Fates after which they are written, though there is more to start."""
 IDLE_S = 2.0
 """Between looks for decisions of other servers."""
+
+TRUE_S = 5.0
+"""What was read longer ago is read again before it is told: an endpoint that was down for long
+must not be told what was erased by law meanwhile."""
 
 Flight = asyncio.Task[Answer]
 
@@ -97,6 +102,8 @@ class Delivery:
         self._breaker = Breaker()
         self._flights: dict[Flight, Work] = {}
         self._held_until = held_until
+        self._read_at = float("-inf")  # nothing in hand was read before then
+        self._as_now: Mapping[int, DecisionEvent] = {}  # what was read again, by position
         self._clear_gone = bool(held.gone)
         self._gone = False
         self._recovered = False
@@ -112,6 +119,7 @@ class Delivery:
                 if self._gone:
                     return True
                 page = await self._take()
+                await self._read_again()
                 self._start()
                 if not (self._window.startable == 0 and self._window.unsettled):
                     await self._time.wait(self._flights, signal, self._patience_s(page))
@@ -184,6 +192,8 @@ class Delivery:
         window = self._window
         if window.startable or not window.room:
             return None
+        if not window.in_hand:
+            self._read_at, self._as_now = self._time.monotonic(), {}
         page = await self._route.outbox.work(
             self._endpoint,
             after=window.read_to,
@@ -194,12 +204,22 @@ class Delivery:
         window.retry(page.due)
         return page
 
+    async def _read_again(self) -> None:
+        """Before something is told that waited in hand, see what is kept of it now."""
+        now, works = self._time.monotonic(), self._window.in_hand
+        if not works or now - self._read_at < TRUE_S or not self._may_start(now):
+            return
+        self._as_now = await self._route.outbox.as_now(self._endpoint, works)
+        self._read_at = now
+
     def _start(self) -> None:
         for work in self._window.start(self._may_start(self._time.monotonic())):
             self._flights[asyncio.ensure_future(self._attempt(work))] = work
 
     async def _attempt(self, work: Work) -> Answer:
-        body = body_of(self._endpoint.tenant, work.position, work.event)
+        body = body_of(
+            self._endpoint.tenant, work.position, self._as_now.get(work.position, work.event)
+        )
         return await self._route.sender.send(self._event_id(work), body)
 
     def _may_start(self, now: float) -> int:
