@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.webhook_model import made_work
@@ -78,7 +78,7 @@ def test_room_is_what_the_window_may_still_take() -> None:
     assert window.room == 2
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.data())
 def test_a_walk_keeps_the_order_and_accounts_for_each_event(
     items: list[str], data: st.DataObject
