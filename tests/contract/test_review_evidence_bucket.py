@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ from imagesieve_server.core.errors import (
 from imagesieve_server.core.review import State
 from imagesieve_server.evidence_place import open_evidence
 from imagesieve_server.queue_store import open_queue
-from imagesieve_server.review_queue.bucket import RETRIES, Bucket, NoObject
+from imagesieve_server.review_queue.bucket import RETRIES, Bucket, BucketPlace, NoObject
 from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.evidence_bucket import CLOCKS_APART_S, BucketEvidence
 from imagesieve_server.review_queue.evidence_mark import require_same_evidence
@@ -368,6 +370,40 @@ async def test_credentials_may_come_from_the_environment(
     place = open_evidence(QueueSettings(evidence=f"s3://{name}/env"))
     put(place.store)
     assert get(place.store) == DATA
+
+
+def test_a_key_of_the_settings_goes_without_the_environments_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The token belongs to the environment's own key; another store must not even see it."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token")
+    seen: list[dict[str, str]] = []
+
+    class Store(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        key = {"access_key": "ours", "secret_key": "secret"}
+        place = BucketPlace(bucket="b", endpoint=endpoint, allow_http=True, **key)
+        Bucket(place).put("key", b"data")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "Credential=ours/" in seen[0]["authorization"]
+    assert "x-amz-security-token" not in seen[0]
 
 
 def test_doctor_tries_the_bucket(

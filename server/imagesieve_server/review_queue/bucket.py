@@ -90,6 +90,7 @@ class Bucket:
                 place.bucket,
                 config=_config(place),
                 client_options=client,
+                credential_provider=_own_key(place),
                 # No attempt begins after the first half, and each ends within the other.
                 retry_config={"max_retries": RETRIES, "retry_timeout": half, "backoff": backoff},
             )
@@ -180,17 +181,25 @@ class _Exists(Exception):
 
 
 def _config(place: BucketPlace) -> dict[str, Any]:
-    given = {
-        "endpoint": place.endpoint.rstrip("/"),
-        "region": place.region,
-        "access_key_id": place.access_key,
-        "secret_access_key": place.secret_key,
-    }
+    given = {"endpoint": place.endpoint.rstrip("/"), "region": place.region}
     return {
         **{key: value for key, value in given.items() if value},
         "checksum_algorithm": "sha256",
         # A batch can fail in part inside an answer that says 200.
         "disable_bulk_delete": True,
+    }
+
+
+def _own_key(place: BucketPlace) -> Callable[[], dict[str, str | None]] | None:
+    """The settings' key, and nothing beside it: an ``AWS_SESSION_TOKEN`` of the environment belongs
+    to another key, and perhaps to another store, which must not see it."""
+    if not place.access_key:
+        return None
+    return lambda: {
+        "access_key_id": place.access_key,
+        "secret_access_key": place.secret_key,
+        "token": None,
+        "expires_at": None,
     }
 
 
