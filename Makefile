@@ -13,7 +13,8 @@ PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff bench-queue bench-evidence bench-overview kills kills-postgres kills-bucket machine machine-postgres \
+        bench bench-policy-diff bench-flood bench-queue bench-evidence bench-overview kills \
+        kills-postgres kills-bucket machine machine-postgres \
         power-cuts overload audit-recall kappa-coverage fuzz mutation train-demo probe-curve finetune-demo clean
 
 help: ## List the targets
@@ -123,6 +124,9 @@ bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a 
 
 bench-overview: $(VENV)/.all ## What the leads' overview costs the store with N decided items
 	@$(PY) tests/benchmarks/overview_reads.py --n $(N) --seed $(SEED)
+
+bench-flood: $(VENV)/.base ## N flags of three crowds on SQLite, with and without grouping look-alikes
+	@$(PY) tests/benchmarks/flood_rates.py --n $(N) --seed $(SEED)
 
 bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
 	@$(PY) tests/benchmarks/queue_rates.py

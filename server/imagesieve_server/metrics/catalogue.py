@@ -45,7 +45,8 @@ CALLS_REFUSED = counter(
 )
 FILE_RELOADS = counter(
     "imagesieve_file_reloads_total",
-    "Readings of certificates (tls, console_tls), callers (callers) and accounts (accounts).",
+    "Readings of certificates (tls, console_tls), callers (callers), accounts (accounts) and "
+    "endpoints (webhooks).",
     "file",
     "result",
 )
