@@ -202,7 +202,7 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
             for decision in self._t.decisions.get((tenant, row.item_id), ())
             if decision.effective
         ]
-        closed.sort(key=lambda pair: (pair[1].decided_at, pair[1].decision_id))
+        closed.sort(key=lambda pair: pair[1].order)
         return dict(closed)
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:

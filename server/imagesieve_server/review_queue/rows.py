@@ -134,6 +134,12 @@ class DecisionRow:
     prev_hash: str
     hash: str = ""  # over all the above
 
+    @property
+    def order(self) -> tuple[float, bool, int, str]:
+        """The last word on some bytes has the largest. One that follows another item's is of the
+        same moment, and comes before the word that a person gave."""
+        return self.decided_at, self.cause is not Cause.FOLLOW, self.seq, self.decision_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:

@@ -194,8 +194,8 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
             return {}
         query = _among(t.decision, tenant, decision.item_id, list(of_item))
         query = query.where(decision.effective.is_(sa.true()))
-        query = query.order_by(decision.decided_at, decision.decision_id)
-        return {of_item[row.item_id]: row for row in self._rows(DecisionRow, query)}
+        rows = sorted(self._rows(DecisionRow, query), key=lambda row: row.order)
+        return {of_item[row.item_id]: row for row in rows}
 
     def audit(self, tenant: str, item_id: str) -> Sequence[AuditRow]:
         query = _among(t.audit, tenant, t.audit.c.item_id, [item_id])
