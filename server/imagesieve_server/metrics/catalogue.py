@@ -45,8 +45,7 @@ CALLS_REFUSED = counter(
 )
 FILE_RELOADS = counter(
     "imagesieve_file_reloads_total",
-    "Readings of certificates (tls, console_tls), callers (callers), accounts (accounts) and "
-    "endpoints (webhooks).",
+    "Readings of certificates (tls, console_tls), of callers, accounts and webhooks' endpoints.",
     "file",
     "result",
 )
