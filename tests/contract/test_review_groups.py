@@ -20,6 +20,7 @@ from imagesieve_server.core.groups import (
     Fate,
     Group,
     GroupClose,
+    GroupSummary,
     Held,
     Progress,
     UndoGroupCloseRequest,
@@ -104,6 +105,21 @@ def test_groups_that_wait_are_listed_the_largest_first(desk: Desk) -> None:
         (large[0].group_id, 3), (small.group_id, 2),
     ]  # fmt: skip
     assert desk.store.read(lambda tx: group_reading.groups(tx, tenant="u", limit=9)) == []
+
+
+def test_a_groups_members_are_counted_without_looking_at_each(desk: Desk) -> None:
+    items = flood(desk, 3)
+    desk.decide(desk.lease(item_id=items[0].item_id))
+
+    def counted(tenant: str, group_id: str) -> GroupSummary:
+        return desk.store.read(
+            lambda tx: group_reading.summary(tx, tenant=tenant, group_id=group_id)
+        )
+
+    assert counted("t", items[0].group_id) == show(desk, items[0]).summary
+    for tenant, group_id in (("u", items[0].group_id), ("t", "another")):
+        with pytest.raises(ItemNotFound):
+            counted(tenant, group_id)
 
 
 def test_members_are_paged_in_the_order_of_arrival(desk: Desk) -> None:

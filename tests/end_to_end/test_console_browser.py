@@ -419,3 +419,106 @@ def test_axe_finds_nothing_serious_on_the_leads_pages(
         page.goto(site.url + "/review")
         drain(page)
     assert looker.found == {}
+
+
+def flood(site: Site, count: int, *, first: int) -> list[str]:
+    """One picture again and again, in other bytes each time."""
+    (path, *_) = [p for p in sorted(DEMO_IMAGES.iterdir()) if "weapon" in p.name]
+    with site.client as client:
+        return [client.moderate(_varied(path, n)).item_id for n in range(first, first + count)]
+
+
+def test_a_flood_is_closed_by_keyboard_and_taken_back(site: Site, chromium: Any) -> None:
+    with person(site, chromium, "lea", bypass_csp=True) as lea:
+        drain(lea)
+        items = flood(site, 37, first=14_000)
+        looker = Looker()
+
+        def states() -> set[str]:
+            with site.client as client:
+                return {client.review.get(item).state.name for item in items}
+
+        assert press(lea, "n") in items
+        assert "look-alikes; 37 of them wait" in lea.inner_text("main")
+        press(lea, "j")
+        assert "37 pictures would be decided" in lea.inner_text("main")
+        looker.look(lea, "a group")
+        press(lea, "v")
+        lea.wait_for_selector(".members img[src*=clear]")
+        lea.keyboard.press("o")
+        lea.keyboard.type("a raid")
+        lea.keyboard.press("Escape")
+        assert lea.is_checked("[name=label]:checked"), "the category is chosen already"
+        press(lea, "r")
+        assert lea.inner_text("h1") == "Reject 37 pictures?"
+        looker.look(lea, "the number once more")
+        press(lea, "Escape")
+        assert states() <= {"READY", "LEASED"}, "Escape decides nothing"
+        press(lea, "r")
+        press(lea, "Enter")
+        assert "Rejected 37 pictures" in lea.inner_text("main")
+        assert states() == {"DECIDED"}
+        looker.look(lea, "a closed group")
+        group = lea.url
+        lea.goto(site.url + "/review")
+        assert "went back to the queue" in lea.inner_text(".told"), "its item was among them"
+        lea.goto(site.url + "/groups")
+        looker.look(lea, "no groups")
+        lea.goto(group)
+        press(lea, "u")
+        assert "37 reopened" in lea.inner_text("main")
+        assert states() == {"READY"}
+        lea.goto(site.url + "/groups")
+        looker.look(lea, "groups")
+        lea.get_by_role("link", name="Weapon").first.press("Enter")
+        lea.wait_for_url("**/groups/*")
+        press(lea, "a")
+        press(lea, "Enter")
+        assert states() == {"DECIDED"}
+    assert looker.found == {}
+
+
+def test_a_flood_that_has_changed_is_told_with_the_new_number(site: Site, chromium: Any) -> None:
+    """Somebody takes a decision back between the look and the last key."""
+    with person(site, chromium, "lea") as lea, person(site, chromium, "ann") as ann:
+        drain(ann)
+        items = flood(site, 5, first=15_000)
+        press(ann, "n")
+        press(ann, "a")
+        press(ann, "s")
+        with site.client as client:
+            group_id = client.review.get(items[0]).group_id
+        lea.goto(f"{site.url}/groups/{group_id}")
+        press(lea, "a")
+        assert lea.inner_text("h1") == "Approve 4 pictures?"
+        press(ann, "u")
+        press(lea, "Enter")
+        assert "Now 5 pictures would be decided, not 4" in lea.inner_text("#told")
+        press(lea, "a")
+        press(lea, "Enter")
+        with site.client as client:
+            assert {client.review.get(item).state.name for item in items} == {"DECIDED"}
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing_serious_on_the_pages_of_look_alikes(
+    site: Site, chromium: Any, scheme: str, width: int
+) -> None:
+    size = {"width": width, "height": 800}
+    looker = Looker()
+    with person(site, chromium, "lea", color_scheme=scheme, viewport=size, bypass_csp=True) as lea:
+        drain(lea)
+        items = flood(site, 3, first=16_000 + width)
+        with site.client as client:
+            group = f"{site.url}/groups/{client.review.get(items[0]).group_id}"
+        for path in (f"{site.url}/groups", f"{site.url}/items/{items[0]}", group):
+            lea.goto(path)
+            looker.look(lea, path)
+        lea.keyboard.press("?")
+        looker.look(lea, "help")
+        lea.keyboard.press("Escape")
+        press(lea, "r")
+        looker.look(lea, "the number once more")
+        press(lea, "Enter")
+        looker.look(lea, "closed")
+    assert looker.found == {}

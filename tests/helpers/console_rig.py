@@ -35,6 +35,7 @@ from imagesieve_server.core.verdict import (
 from imagesieve_server.core.views import DecodeInfo, View, ViewKind
 from imagesieve_server.review_queue.evidence import MemoryEvidence
 from imagesieve_server.review_queue.figures import QueueFigures
+from imagesieve_server.review_queue.group_desk import QueueGroups
 from imagesieve_server.review_queue.memory import memory_store
 from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.review_queue.writer import QueueWriter
@@ -153,6 +154,7 @@ class Rig:
             options=options,
             accounts=lambda: self.accounts,
             queue=self.queue,
+            groups=QueueGroups(calls=self.queue.calls),
             figures=QueueFigures(calls=self.queue.calls),
             quality=QueueQuality(calls=self.queue.calls),
             policies=self.policies,

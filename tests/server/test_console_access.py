@@ -27,6 +27,7 @@ FORMS = (
     "/review/extend", "/review/reveal", "/preferences", "/tenant", "/logout",
     "/logout-everywhere", "/items/requeue", "/items/take", "/choose",
     "/items/golden", "/items/golden/end",
+    "/groups/confirm", "/groups/close", "/groups/undo", "/groups/reveal",
 )  # fmt: skip
 
 

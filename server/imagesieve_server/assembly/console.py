@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from imagesieve_server.addresses import parse_address
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import ConsoleSettings, Settings
-from imagesieve_server.core.ports import PolicySource, ReviewFigures, ReviewQuality, ReviewQueue
+from imagesieve_server.core.ports import (
+    PolicySource,
+    ReviewFigures,
+    ReviewGroups,
+    ReviewQuality,
+    ReviewQueue,
+)
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
@@ -54,6 +60,7 @@ class ReviewReads:
     """The review queue as the pages use it."""
 
     queue: ReviewQueue
+    groups: ReviewGroups
     figures: ReviewFigures
     quality: ReviewQuality
 
@@ -90,6 +97,7 @@ async def start_console(
         options=console_options(console, port=port),
         accounts=lambda: accounts.value,
         queue=review.queue,
+        groups=review.groups,
         figures=review.figures,
         quality=review.quality,
         policies=policies,

@@ -92,7 +92,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             settings, secret, encoder, policies, queue, content, onlookers.all, metrics, stack
         )
         draining = asyncio.Event()
-        review = _review(queue, onlookers.embeddings, content, draining, stack)
+        groups = _groups(queue, stack)
+        review = _review(queue, groups, onlookers.embeddings, content, draining)
         quality = QueueQuality(calls=queue.calls)
         server = GrpcServer(
             options=options,
@@ -108,7 +109,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         metrics_port = _metrics_port(settings, metrics, stack)
         await start_webhooks(settings, queue, metrics, stack)
         figures = QueueFigures(calls=queue.calls)
-        pages = ReviewReads(queue=queue, figures=figures, quality=quality)
+        pages = ReviewReads(queue=queue, groups=groups, figures=figures, quality=quality)
         console_port = await start_console(settings, pages, policies, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
@@ -121,15 +122,19 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
 
 
+def _groups(queue: QueueWriter, stack: contextlib.AsyncExitStack) -> QueueGroups:
+    groups = QueueGroups(calls=queue.calls)
+    run_until_closed(stack, resume_closes(groups))
+    return groups
+
+
 def _review(
     queue: QueueWriter,
+    groups: QueueGroups,
     embeddings: EmbeddingStore | None,
     content: ContentCache,
     draining: asyncio.Event,
-    stack: contextlib.AsyncExitStack,
 ) -> ReviewService:
-    groups = QueueGroups(calls=queue.calls)
-    run_until_closed(stack, resume_closes(groups))
     return ReviewService(
         queue=queue, groups=groups, embeddings=embeddings, content=content, draining=draining
     )

@@ -16,6 +16,7 @@ from imagesieve_server.console.choice_page import ChoicePage
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
 from imagesieve_server.console.exposure import Exposure, Limits
+from imagesieve_server.console.group_pages import GroupPages
 from imagesieve_server.console.kept_figures import KeptFigures
 from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.login_limit import LoginLimit
@@ -34,6 +35,7 @@ from imagesieve_server.core.ports import (
     PolicySource,
     PreviewMaker,
     ReviewFigures,
+    ReviewGroups,
     ReviewQuality,
     ReviewQueue,
 )
@@ -62,6 +64,7 @@ def build_console(
     options: ConsoleOptions,
     accounts: Callable[[], Accounts],
     queue: ReviewQueue,
+    groups: ReviewGroups,
     figures: ReviewFigures,
     quality: ReviewQuality,
     policies: PolicySource,
@@ -80,6 +83,7 @@ def build_console(
     templates = Templates()
     review = ReviewPages(
         queue=queue,
+        groups=groups,
         policies=policies,
         desk=desk,
         pictures=Pictures(queue=queue, maker=previews),
@@ -98,6 +102,7 @@ def build_console(
         review=review,
         lead=_lead_pages(review),
         listed=QueuePage(queue=queue, policies=policies, templates=templates, clock=clock),
+        groups=GroupPages(groups=groups, review=review, templates=templates, clock=clock),
         overview=_overview_page(review, figures, quality, options.limits),
         quality=QualityPages(quality=quality, policies=policies, templates=templates, clock=clock),
         choice=ChoicePage(desk=desk, policies=policies, templates=templates),
@@ -141,6 +146,7 @@ def _lead_pages(review: ReviewPages) -> LeadPages:
     """Over the same parts."""
     return LeadPages(
         queue=review.queue,
+        groups=review.groups,
         desk=review.desk,
         policies=review.policies,
         pictures=review.pictures,

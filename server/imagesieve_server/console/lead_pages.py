@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from imagesieve_server.console.database import ConsoleDatabase
 from imagesieve_server.console.desk import Desk
 from imagesieve_server.console.listing import Row, categories_of, listed, policy_of, with_frames
+from imagesieve_server.console.look_alikes import look_alikes_of
 from imagesieve_server.console.pictures import Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
@@ -19,7 +20,7 @@ from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import field_of, for_leads, read_form
 from imagesieve_server.console.similar import past_of
 from imagesieve_server.core.errors import ArrowNotAllowed
-from imagesieve_server.core.ports import PolicySource, ReviewQueue
+from imagesieve_server.core.ports import PolicySource, ReviewGroups, ReviewQueue
 from imagesieve_server.core.review import OPEN, Item, State
 from imagesieve_server.core.views import Background
 
@@ -29,6 +30,7 @@ class LeadPages:
     """Handlers for leads and admins. ``clock`` gives Unix time."""
 
     queue: ReviewQueue
+    groups: ReviewGroups
     desk: Desk
     policies: PolicySource
     pictures: Pictures
@@ -71,6 +73,7 @@ class LeadPages:
             free=item.state is State.READY and item.tier in session.account.role.tiers,
             reveals=await self.database.reveals_of(tenant=session.tenant, item_id=item.item_id),
             now=self.clock(),
+            alike=await look_alikes_of(self.groups, item, reader=session.account.name),
             past=await past_of(
                 self.queue,
                 session,

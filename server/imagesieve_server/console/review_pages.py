@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from imagesieve_server.console.database import ConsoleDatabase, Reveal
 from imagesieve_server.console.desk import LOST, Desk
 from imagesieve_server.console.listing import categories_of, policy_of, with_frames
+from imagesieve_server.console.look_alikes import look_alikes_of
 from imagesieve_server.console.pictures import NoPicture, Picture, Pictures, try_picture
 from imagesieve_server.console.preferences import PreferenceBook
 from imagesieve_server.console.rendering import Templates
@@ -25,7 +26,7 @@ from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, Form, field_of, read_form
 from imagesieve_server.console.similar import may_see_veiled, past_of
 from imagesieve_server.core.errors import InvalidRequest
-from imagesieve_server.core.ports import PolicySource, ReviewQueue
+from imagesieve_server.core.ports import PolicySource, ReviewGroups, ReviewQueue
 from imagesieve_server.core.review import Item, Outcome, State
 from imagesieve_server.core.views import Background
 
@@ -45,6 +46,7 @@ class ReviewPages:
     """Handlers of the loop. ``clock`` gives Unix time."""
 
     queue: ReviewQueue
+    groups: ReviewGroups
     policies: PolicySource
     desk: Desk
     pictures: Pictures
@@ -82,11 +84,11 @@ class ReviewPages:
                     session,
                     item_id=field_of(form, "item_id"),
                     outcome=Outcome(outcome),
-                    labels=_labels(form) if outcome == Outcome.REJECT else (),
+                    labels=labels_of(form) if outcome == Outcome.REJECT else (),
                     note=field_of(form, "note", limit=2000),
                 )
             except InvalidRequest as error:
-                told = dataclasses.replace(session.work, message=_sentence(error.problem))
+                told = dataclasses.replace(session.work, message=sentence(error.problem))
                 return await self.desk.sessions.save(session, told)
             return await self._take(session)
 
@@ -128,7 +130,7 @@ class ReviewPages:
         item = await self._visible(session, item_id)
         async with self.desk.sessions.lock(session):
             session = await self.desk.sessions.again(session)
-            await self._record(session, item, how="asked")
+            await self.record(session, item, how="asked")
         if request.headers.get("accept", "").startswith("application/json"):
             return JSONResponse({"revealed": True})
         in_hand = item_id == session.work.item_id
@@ -179,6 +181,7 @@ class ReviewPages:
             message=message,
             waiting=stats.by_state.get(State.READY, 0),
             can_escalate=session.work.tier < 3,
+            alike=await look_alikes_of(self.groups, item),
             past=await past_of(
                 self.queue,
                 session,
@@ -216,9 +219,10 @@ class ReviewPages:
         preferences = await self.book.of(session.account.name)
         if preferences.veil or item.item_id in session.work.revealed:
             return session
-        return await self._record(session, item, how="shown")
+        return await self.record(session, item, how="shown")
 
-    async def _record(self, session: Session, item: Item, *, how: str) -> Session:
+    async def record(self, session: Session, item: Item, *, how: str) -> Session:
+        """Keep that the person sees the picture; for whoever holds the session's lock."""
         reveal = Reveal(
             at=self.clock(),
             account=session.account.name,
@@ -245,7 +249,8 @@ class ReviewPages:
         return item
 
 
-def _labels(form: Form) -> tuple[str, ...]:
+def labels_of(form: Form) -> tuple[str, ...]:
+    """The labels of a form, each once."""
     return tuple(dict.fromkeys(label[:64] for label in form.get("label", []) if label))[:32]
 
 
@@ -256,5 +261,6 @@ def _which(request: Request) -> tuple[int, Background]:
     return number, Background.BLACK if black else Background.WHITE
 
 
-def _sentence(problem: str) -> str:
+def sentence(problem: str) -> str:
+    """What was wrong with a request, for a person."""
     return problem[:1].upper() + problem[1:] + "."

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages
 from imagesieve_server.console.choice_page import ChoicePage
+from imagesieve_server.console.group_pages import GroupPages
 from imagesieve_server.console.guard import Guard
 from imagesieve_server.console.lead_pages import LeadPages
 from imagesieve_server.console.overview_page import OverviewPage
@@ -51,6 +52,7 @@ class Site:
     review: ReviewPages
     lead: LeadPages
     listed: QueuePage
+    groups: GroupPages
     choice: ChoicePage
     overview: OverviewPage
     quality: QualityPages
@@ -85,6 +87,7 @@ class Site:
             self._post("/items/take", lead.take),
             self._get("/items/{item_id}", lead.item),
             self._post("/items/requeue", lead.requeue),
+            *self._of_groups(),
             self._get("/overview", self.overview.page),
             self._get("/quality", self.quality.page),
             self._post("/items/golden", self.quality.mark),
@@ -102,6 +105,16 @@ class Site:
         }
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
         return Guard(app, origins=self.origins, secure=self.signing_in.secure)
+
+    def _of_groups(self) -> list[Route]:
+        return [
+            self._get("/groups", self.groups.list),
+            self._get("/groups/{group_id}", self.groups.page),
+            self._post("/groups/confirm", self.groups.confirm),
+            self._post("/groups/close", self.groups.close),
+            self._post("/groups/undo", self.groups.undo),
+            self._post("/groups/reveal", self.groups.reveal),
+        ]
 
     def _get(self, path: str, handler: Handler) -> Route:
         return Route(path, self._signed_in(handler))

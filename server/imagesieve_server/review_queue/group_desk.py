@@ -47,6 +47,10 @@ class QueueGroups:
         work = partial(group_reading.group, tenant=tenant, group_id=group_id)
         return await self._calls.call("groups", lambda store: store.read(work))
 
+    async def summary(self, *, tenant: str, group_id: str) -> GroupSummary:
+        work = partial(group_reading.summary, tenant=tenant, group_id=group_id)
+        return await self._calls.call("groups", lambda store: store.read(work))
+
     async def members(
         self, *, tenant: str, group_id: str, page_size: int = 50, page_token: str = ""
     ) -> ItemPage:

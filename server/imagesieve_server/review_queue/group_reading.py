@@ -84,7 +84,7 @@ def group(tx: Transaction, *, tenant: str, group_id: str) -> Group:
     counted = tx.counted(tenant, group_id)
     if not counted:
         raise ItemNotFound("there is no group of that id")
-    summary = _summary(group_id, counted)
+    found = _summary(group_id, counted)
     out = Counter(why for member in looked_at if (why := why_held(member)))
     closable = len(looked_at) - out.total()
     upto = (looked_at[-1].enqueued_at, looked_at[-1].item_id) if looked_at else (0.0, "")
@@ -93,15 +93,24 @@ def group(tx: Transaction, *, tenant: str, group_id: str) -> Group:
         group_id=group_id, upto=upto, members=members, rounds=rounds, count=closable
     )
     return Group(
-        summary=summary,
+        summary=found,
         closable=closable,
         held=out,
-        more=max(0, summary.waiting - len(looked_at)),
+        more=max(0, found.waiting - len(looked_at)),
         snapshot=snapshot.text(),
         closes=tuple(
             close_of(tx, row) for row in tx.closes_of(tenant, group_id, limit=CLOSES_SHOWN)
         ),
     )
+
+
+def summary(tx: Transaction, *, tenant: str, group_id: str) -> GroupSummary:
+    """How many members a group has, by state. Raises ItemNotFound."""
+    checks.text("group_id", group_id, required=True)
+    counted = tx.counted(tenant, group_id)
+    if not counted:
+        raise ItemNotFound("there is no group of that id")
+    return _summary(group_id, counted)
 
 
 def members(

@@ -27,6 +27,10 @@ class ReviewGroups(Protocol):
         """A group as it is now, with a snapshot to close it by. Raises ItemNotFound."""
         ...
 
+    async def summary(self, *, tenant: str, group_id: str) -> GroupSummary:
+        """How many members a group has, by state; less work than ``get``. Raises ItemNotFound."""
+        ...
+
     async def members(
         self, *, tenant: str, group_id: str, page_size: int = 50, page_token: str = ""
     ) -> ItemPage:
