@@ -36,6 +36,8 @@ TARGET_LABELS = frozenset(["job", "instance"])
 OF_A_SECURED_PORT = {  # exported from the start where there are certificates or callers
     "imagesieve_certificate_expiry_timestamp_seconds",
     "imagesieve_file_last_reload_successful",
+    "imagesieve_webhook_dead_letters",  # and where there are endpoints
+    "imagesieve_webhook_oldest_untold_age_seconds",
 }
 
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})?$")

@@ -500,7 +500,7 @@ class Walk:
 
     def _all(self, step: str, command: Callable[[Place, int], Any]) -> list[Any] | None:
         """Run on each store; all succeed, or all fail with the same error: None."""
-        self.clock.advance(0.0001)  # no two things happen at once, so nothing ties
+        self.clock.advance(0.002)  # no two things happen in one millisecond, so no ids tie
         self.steps[step] += 1
         results: list[Any] = []
         errors: list[str] = []

@@ -106,6 +106,7 @@ CASES: dict[str, Told] = {
 ELSEWHERE = {
     "UNAUTHENTICATED": "who calls",
     "PERMISSION_DENIED": "roles",
+    "GROUP_CHANGED": "groups of look-alikes",
 }
 """Reasons without a case here, and what they are about."""
 

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from helpers.grpc_rig import MIB, Rig, ask, refused, running, seen, until
 from imagesieve.v1 import moderation_pb2, review_pb2
 from imagesieve_server.grpc_api.server import ServerOptions
+from imagesieve_server.testing import RED, ppm
 
 Code = grpc.StatusCode
 PATH = "/imagesieve.v1.ModerationService/Moderate"
@@ -37,7 +38,8 @@ def open_call(rig: Rig, timeout: float | None = None) -> Any:
 async def test_a_call_beyond_the_limit_is_told_when_to_come_back(size: int) -> None:
     async with running(options=options(2)) as rig:
         rig.encoder.pause()
-        held = [asyncio.ensure_future(_code(rig.moderation.Moderate(ask(f"{i}")))) for i in (1, 2)]
+        asked = [ask(f"{side}", ppm(RED, side=side)) for side in (1, 2)]
+        held = [asyncio.ensure_future(_code(rig.moderation.Moderate(one))) for one in asked]
         await until(lambda: rig.encoder.waiting == 2)
         error = await refused(rig.moderation.Moderate(ask("3", bytes(size))))
         batch = moderation_pb2.ModerateBatchRequest(requests=[ask("4")])

@@ -8,6 +8,7 @@
     │   ├── UnknownPolicy, UnknownCategory
     │   ├── RequestIdReused       same request_id, other content
     │   ├── ItemNotFound, LeaseLost, DecisionConflict, ArrowNotAllowed, CursorExpired
+    │   ├── GroupChanged          a group is not what the person who closes it was shown
     │   ├── Unauthenticated, PermissionDenied
     │   └── NotBuilt              part of the contract, not of this release
     ├── CapacityError             the caller may try again

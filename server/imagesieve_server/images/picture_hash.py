@@ -32,7 +32,9 @@ def hash_of(picture: Image.Image) -> PictureHash:
     if min(picture.size) < _SMALLEST:
         return PictureHash(bits="0" * 64, quality=0)
     width, height = (min(side, _LARGEST) for side in picture.size)
-    grey = picture.convert("L")  # the reference's weights
+    bare = picture.copy()
+    bare.info.clear()  # what a file says there may make Pillow's conversion fail
+    grey = bare.convert("L")  # the reference's weights
     if (width, height) != grey.size:
         grey = grey.resize((width, height), Image.Resampling.BOX)
     square = np.asarray(grey, dtype=np.float32)
