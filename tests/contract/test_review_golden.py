@@ -152,6 +152,23 @@ def test_a_share_of_claims_is_drawn(desk: Desk, golden: str) -> None:
     assert desk.lease(reviewer="ann").item.golden_of == ""
 
 
+def test_one_less_waits_whether_the_claim_gets_a_copy_or_not(desk: Desk, golden: str) -> None:
+    plain(desk, "r1")
+    plain(desk, "r2")
+
+    def counts() -> tuple[int, ...]:
+        by_state = desk.store.stats(tenant="t").by_state
+        return by_state[State.READY], by_state[State.LEASED]
+
+    assert counts() == (2, 0)
+    copy = desk.lease(reviewer="ann")
+    assert copy.item.golden_of
+    assert counts() == (1, 1)
+    desk.store.release(tenant="t", item_id=copy.item.item_id, token=copy.token)
+    assert counts() == (2, 0), "given back it waits as the item whose place it took"
+    assert desk.store.stats(tenant="u").by_state[State.READY] == 0
+
+
 def copied(desk: Desk) -> Lease:
     plain(desk)
     return desk.lease(reviewer="ann")
@@ -164,6 +181,7 @@ def test_a_copy_that_is_given_back_waits_for_its_person_and_is_withdrawn(
     item_id = lease.item.item_id
     released = desk.store.release(tenant="t", item_id=item_id, token=lease.token)
     assert released.state is State.READY
+    assert desk.item(item_id).golden_for == "ann"
     desk.store.goldens = GoldenPlan()
     assert desk.claim(reviewer="ben", item_id=item_id) is None
     again = desk.lease(reviewer="ann")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +10,9 @@ from helpers.review_queue import Desk
 from imagesieve_server.core.errors import InvalidRequest, ItemNotFound
 from imagesieve_server.core.review import Item, Outcome
 from imagesieve_server.core.review_afterwards import EraseRequest
+from imagesieve_server.review_queue.group_rows import PictureHashRow
+from imagesieve_server.review_queue.grouping import LOOK_AT, LOOK_AT_ALL, TOGETHER, neighbours
+from imagesieve_server.review_queue.rows import Transaction
 
 SEED = "0123456789abcdef" * 4
 
@@ -140,3 +143,24 @@ def test_another_tenant_s_item_cannot_be_asked_about(desk: Desk) -> None:
 def test_what_is_no_hash_is_refused(desk: Desk) -> None:
     with pytest.raises(InvalidRequest):
         desk.keep("r1", picture_hash="0123")
+
+
+class Counting:
+    """The part of a transaction that is asked for index entries; knows how many it may read."""
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+
+    def filed_under(self, tenant: str, keys: object, *, limit: int) -> dict[str, PictureHashRow]:
+        self.limits.append(limit)
+        return {}
+
+
+def test_what_a_crowd_that_shares_bands_costs_one_flag_is_bounded() -> None:
+    """Or whoever makes thousands of pictures for it slows the flags of all tenants."""
+    tx = Counting()
+    for count in (1, 2, TOGETHER):
+        wanted = [f"{number:064x}" for number in range(count)]
+        neighbours(cast(Transaction, tx), "t", wanted, within=31)
+    assert tx.limits == [LOOK_AT, 2 * LOOK_AT, LOOK_AT_ALL]
+    assert LOOK_AT * 16 <= LOOK_AT_ALL

@@ -110,6 +110,29 @@ async def test_reviewers_come_upon_neither_the_golden_item_nor_others_copies() -
     assert [refusal.code for refusal in gone] == [Code.NOT_FOUND] * 2
 
 
+async def test_a_copy_that_is_given_back_is_there_as_any_item_is() -> None:
+    async with running(authenticator=ByName()) as rig:
+        await golden(rig)
+        found = {}
+        for claim_id in ("copy", "real"):
+            claim = pb.ClaimRequest(claim_id=claim_id)
+            lease = await rig.review.Claim(claim, **by("reviewer-ann"))
+            wanted = lease.item.item_id
+            await rig.review.Release(
+                pb.ReleaseRequest(item_id=wanted, token=lease.token), **by("reviewer-ann")
+            )
+            seen = await rig.review.Get(pb.GetRequest(item_id=wanted), **by("reviewer-ann"))
+            listed = await rig.review.List(pb.ListRequest(), **by("reviewer-ann"))
+            found[claim_id] = (seen.item.state, wanted in {item.item_id for item in listed.items})
+            rig.store.goldens = GoldenPlan()
+            if claim_id == "copy":
+                assert rig.store.get(tenant="t", item_id=wanted).golden_of
+                await said(rig, "reviewer-ann")  # it comes again, and then the next one
+        other = await rig.review.List(pb.ListRequest(), **by("reviewer-ben"))
+    assert found["copy"] == found["real"] == (pb.ITEM_STATE_READY, True)
+    assert len(other.items) == 1
+
+
 async def test_only_a_decided_item_can_be_golden_and_it_can_be_ended() -> None:
     async with running(authenticator=ByName()) as rig:
         item_id = await golden(rig)

@@ -512,10 +512,11 @@ def test_a_list_is_read_with_its_defaults_and_its_bounds() -> None:
 def test_stats_have_an_age_only_where_something_is_ready() -> None:
     by_state = {state: position for position, state in enumerate(review.State, start=1)}
     stats = review.QueueStats(by_state=by_state, oldest_ready_at=90.0, now=100.0)
-    assert review_wire.stats_of(stats) == review_pb2.StatsResponse(
+    reader = Reader(decides=True)
+    assert review_wire.stats_of(stats, reader) == review_pb2.StatsResponse(
         ready=1, leased=2, parked=3, oldest_ready_age_seconds=10.0
     )
-    none = review_wire.stats_of(dataclasses.replace(stats, oldest_ready_at=None))
+    none = review_wire.stats_of(dataclasses.replace(stats, oldest_ready_at=None), reader)
     assert not none.HasField("oldest_ready_age_seconds")
 
 

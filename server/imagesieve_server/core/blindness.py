@@ -25,8 +25,8 @@ def is_told_of_others(item: Item, *, settles: bool) -> bool:
 
 def is_hidden(item: Item, *, reviewer: str, leads: bool) -> bool:
     """Whether somebody who decides must not come upon the item: an item that is golden, whose
-    decision is the answer to its copies, and copies that others got. Leads see them."""
+    decision is the answer to its copies, and copies made for others. One's own is there as any
+    item is, also when it was given back. Leads see all."""
     if leads:
         return False
-    theirs = item.claimed_by == reviewer or any(d.reviewer == reviewer for d in item.decisions)
-    return item.golden or (item.golden_of != "" and not theirs)
+    return item.golden or (item.golden_of != "" and item.golden_for != reviewer)

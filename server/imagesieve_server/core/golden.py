@@ -53,9 +53,13 @@ class Golden:
     given: int  # times that somebody got it
 
 
-def is_drawn(*, key: bytes, tenant: str, reviewer: str, claim_id: str, share: float) -> bool:
-    """Whether this claim gets a golden item. A claim that is repeated is drawn alike."""
-    return share > 0.0 and draws.place(key, tenant, reviewer, claim_id) < share
+def is_drawn(
+    *, key: bytes, tenant: str, reviewer: str, claim_id: str, item_id: str, share: float
+) -> bool:
+    """Whether this claim gets a golden item in place of ``item_id``. A claim that is repeated is
+    drawn alike; a claim_id that is used again for the next item is not, or a caller who knows
+    one that draws nothing would use no other."""
+    return share > 0.0 and draws.place(key, tenant, reviewer, claim_id, item_id) < share
 
 
 def choice(*, key: bytes, claim_id: str, item_ids: Sequence[str]) -> str:

@@ -266,6 +266,7 @@ class Item:
     group_id: str = ""  # of its look-alikes; audit samples have none
     golden: bool = False  # copies of it are given out; not for reviewers
     golden_of: str = ""  # the item that it is a copy of; not for reviewers
+    golden_for: str = ""  # and the person the copy was made for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

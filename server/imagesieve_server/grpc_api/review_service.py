@@ -137,7 +137,7 @@ class ReviewService(GroupCalls):
         """The caller's own tenant's counts."""
         who = present_identity()
         work = self._queue.stats(tenant=who.tenant)
-        return wire.stats_of(await within(unary_deadline(context), work))
+        return wire.stats_of(await within(unary_deadline(context), work), reader_of(who))
 
     async def Requeue(
         self, request: review_pb2.RequeueRequest, context: Context

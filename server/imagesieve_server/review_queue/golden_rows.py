@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from imagesieve_server.core.review import Outcome
+from imagesieve_server.core.review import Outcome, State
 
 if TYPE_CHECKING:
     from imagesieve_server.review_queue.rows import ItemRow
@@ -55,6 +55,14 @@ class GoldenRows(GoldenReads, Protocol):
 
     def golden_given(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, int]:
         """How many copies were made of each."""
+        ...
+
+    def golden_copies(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, GoldenCopyRow]:
+        """Of those items that are copies, by item."""
+        ...
+
+    def open_copies(self, tenant: str | None) -> Mapping[State, int]:
+        """How many copies are open, by state."""
         ...
 
     def goldens_for(

@@ -91,6 +91,7 @@ def instead_of(tx: Transaction, ready: ItemRow, request: ClaimRequest, plan: Gol
         tenant=request.tenant,
         reviewer=request.reviewer,
         claim_id=request.claim_id,
+        item_id=ready.item_id,
         share=plan.share,
     )
     if not drawn:

@@ -162,16 +162,19 @@ def _close_some(tx: Transaction, row: GroupCloseRow) -> bool:
     for entry in entries:
         item = items.get(entry.item_id)
         fate = replace(entry, fate=Fate.SKIPPED)
-        if item is not None and _is_as_ordered(item, entry):
+        if item is not None and _is_as_ordered(tx, item, entry):
             fate = _closed(tx, row, entry, item, shown)
         tx.change_close_item(fate)
     return bool(entries)
 
 
-def _is_as_ordered(item: ItemRow, entry: GroupCloseItemRow) -> bool:
+def _is_as_ordered(tx: Transaction, item: ItemRow, entry: GroupCloseItemRow) -> bool:
+    """Whether it may be closed still. Not where a contested item waits for its decision: what
+    follows is a person's word on these very bytes, and would be used again as one."""
     why = held(reviews_needed=item.reviews_needed, tier=item.tier, opened_by=item.opened_by)
     real = item.golden_of is None  # a copy of a golden item is a question to one reviewer
-    return real and item.state in OPEN and item.round == entry.round and why is None
+    same = item.state in OPEN and item.round == entry.round and why is None
+    return real and same and not tx.attached(item.tenant, item.item_id)
 
 
 def _closed(
@@ -191,7 +194,6 @@ def _closed(
         model_version=shown[item.shown_request_id].model_version,
     )
     decision, _ = closing.say(tx, item, word, now=tx.now())
-    closing.follow(tx, item, word, now=tx.now())
     return replace(entry, fate=Fate.CLOSED, decision_id=decision.decision_id)
 
 

@@ -23,9 +23,11 @@ from imagesieve_server.review_queue import moves, reading
 from imagesieve_server.review_queue.group_rows import PictureHashRow
 from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
-LOOK_AT = 256
-"""Index entries that a look for one picture's neighbours reads at most, on average over those
-that are looked for together: what a crowd made to share their bands can cost."""
+LOOK_AT = 1024
+"""Index entries that a look for one picture's neighbours reads at most: what a crowd made to share
+its bands can cost each flag."""
+LOOK_AT_ALL = 16_384
+"""Index entries that a look for several pictures together reads at most."""
 TOGETHER = 64
 """Pictures whose neighbours are looked for in one statement."""
 GROUPS_MAX = 16
@@ -121,7 +123,7 @@ def neighbours(
     near: dict[str, list[PictureHashRow]] = {}
     for some in (wanted[at : at + TOGETHER] for at in range(0, len(wanted), TOGETHER)):
         keys = {key for bits in some for key in bands(bits)}
-        found = tx.filed_under(tenant, keys, limit=LOOK_AT * TOGETHER)
+        found = tx.filed_under(tenant, keys, limit=min(LOOK_AT * len(some), LOOK_AT_ALL))
         filed = [(int(row.bits, 16), row) for row in found.values()]
         for bits in some:
             value = int(bits, 16)

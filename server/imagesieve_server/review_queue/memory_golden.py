@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from imagesieve_server.core.review import State
+from imagesieve_server.core.review import OPEN, State
 from imagesieve_server.review_queue.golden_rows import GoldenCopyRow, GoldenRow
-from imagesieve_server.review_queue.memory_tables import Tables
+from imagesieve_server.review_queue.memory_tables import Tables, known_of
 from imagesieve_server.review_queue.memory_writes import MemoryWrites
 from imagesieve_server.review_queue.rows import ItemRow
 
@@ -36,6 +36,15 @@ class MemoryGolden(MemoryWrites):
             row.golden_id
             for row in self._t.golden_copies.values()
             if row.tenant == tenant and row.golden_id in wanted
+        )
+
+    def golden_copies(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, GoldenCopyRow]:
+        return known_of(self._t.golden_copies, tenant, item_ids)
+
+    def open_copies(self, tenant: str | None) -> Mapping[State, int]:
+        copies = (self._t.items[key] for key in self._t.golden_copies)
+        return Counter(
+            row.state for row in copies if tenant in (None, row.tenant) and row.state in OPEN
         )
 
     def goldens_for(

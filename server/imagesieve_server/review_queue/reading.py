@@ -6,6 +6,7 @@ Knows how the tables fit together; changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from imagesieve_server.core.review import (
     OPEN,
@@ -32,13 +33,21 @@ def get(tx: Transaction, *, tenant: str, item_id: str) -> Item:
 
 
 def stats(tx: Transaction, tenant: str | None) -> QueueStats:
-    counts = tx.open_counts(tenant)
+    counts = _as_claimed(tx.open_counts(tenant), tx.open_copies(tenant))
     return QueueStats(
         by_state={state: counts.get(state, 0) for state in State if state in OPEN},
         oldest_ready_at=tx.oldest_ready_at(tenant),
         second_reviews=tx.second_reviews(tenant),
         now=tx.now(),
     )
+
+
+def _as_claimed(counts: Mapping[State, int], copies: Mapping[State, int]) -> dict[State, int]:
+    """The counts as if each golden copy were the item whose place it took: who claims one sees
+    one less wait, as with any other."""
+    waiting, in_hand = copies.get(State.READY, 0), copies.get(State.LEASED, 0)
+    ready = max(0, counts.get(State.READY, 0) - waiting - in_hand)
+    return {**counts, State.READY: ready}
 
 
 def chain_problems(tx: Transaction, *, tenant: str, item_id: str) -> tuple[str, ...]:
@@ -71,14 +80,18 @@ def items_of(tx: Transaction, tenant: str, rows: Sequence[ItemRow]) -> list[Item
         decisions.setdefault(decision.item_id, []).append(decision_of(decision))
     closed = tx.closed_decisions(tenant, sha256s)
     marked = tx.goldens(tenant, [row.item_id for row in rows])
+    copies = tx.golden_copies(tenant, [row.item_id for row in rows if row.golden_of is not None])
     return [
-        _item(
-            row,
-            *answers[row.shown_request_id],
-            evidence[row.sha256],
-            decisions=tuple(decisions.get(row.item_id, ())),
-            earlier=_earlier(row, closed),
+        replace(
+            _item(
+                row,
+                *answers[row.shown_request_id],
+                evidence[row.sha256],
+                decisions=tuple(decisions.get(row.item_id, ())),
+                earlier=_earlier(row, closed),
+            ),
             golden=row.item_id in marked and marked[row.item_id].ended_at is None,
+            golden_for=copies[row.item_id].reviewer if row.item_id in copies else "",
         )
         for row in rows
     ]
@@ -116,7 +129,6 @@ def _item(
     evidence: EvidenceRow,
     decisions: tuple[DecisionRecord, ...],
     earlier: DecisionRecord | None,
-    golden: bool,
 ) -> Item:
     return Item(
         item_id=row.item_id,
@@ -156,6 +168,5 @@ def _item(
         group_id=row.group_id or "",
         decisions=decisions,
         earlier=earlier,
-        golden=golden,
         golden_of=row.golden_of or "",
     )

@@ -41,6 +41,26 @@ class SqlGolden:
         )
         return {row.golden_id: row.copies for row in self._connection.execute(query)}
 
+    def golden_copies(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, GoldenCopyRow]:
+        if not item_ids:
+            return {}
+        copy = golden_copy.c
+        query = sa.select(golden_copy).where(copy.tenant == tenant, copy.item_id.in_(item_ids))
+        found = self._connection.execute(query).mappings()
+        return {row["item_id"]: value_of(GoldenCopyRow, row) for row in found}
+
+    def open_copies(self, tenant: str | None) -> Mapping[State, int]:
+        counts: dict[State, int] = {}
+        for state in (State.READY, State.LEASED):  # few rows each, along an index; none is parked
+            query = sa.select(sa.func.count()).where(
+                sa.text(f"item.golden_of IS NOT NULL AND item.state = '{state.value}'")
+            )
+            query = query.select_from(t.item)
+            if tenant is not None:
+                query = query.where(t.item.c.tenant == tenant)
+            counts[state] = self._connection.execute(query).scalar_one()
+        return counts
+
     def goldens_for(
         self, tenant: str, *, reviewer: str, categories: Sequence[str], since: float, limit: int
     ) -> Sequence[ItemRow]:

@@ -240,15 +240,17 @@ def decision_of(record: review.DecisionRecord) -> review_pb2.Decision:
     )
 
 
-def stats_of(stats: review.QueueStats) -> review_pb2.StatsResponse:
-    """The counts as a message; ages by the store's clock."""
+def stats_of(stats: review.QueueStats, reader: Reader) -> review_pb2.StatsResponse:
+    """The counts as a message; ages by the store's clock. Whoever claims an item and sees that
+    one less awaits a second review would know that it is one."""
+    told = reader.settles or not reader.decides
     oldest = stats.oldest_ready_at
     return review_pb2.StatsResponse(
         ready=stats.by_state.get(review.State.READY, 0),
         leased=stats.by_state.get(review.State.LEASED, 0),
         parked=stats.by_state.get(review.State.PARKED, 0),
         oldest_ready_age_seconds=None if oldest is None else max(0.0, stats.now - oldest),
-        awaiting_second_review=stats.second_reviews,
+        awaiting_second_review=stats.second_reviews if told else 0,
     )
 
 
