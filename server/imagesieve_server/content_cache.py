@@ -98,7 +98,8 @@ class ContentCache:
 
         Whoever waits for another caller's look takes its result where that is sound, or its
         ImageUndecodable, and otherwise looks by itself: another's deadline or cancelling is
-        not its own. ``deadline`` is in seconds of ``time.monotonic``. Raises DeadlinePassed,
+        not its own. Where the result is not sound nobody waits for another one, or equal bytes
+        that are cut each time would be looked at one after the other. ``deadline`` is in seconds of ``time.monotonic``. Raises DeadlinePassed,
         and whatever ``look`` raises.
         """
         if not self._max_bytes:
@@ -115,6 +116,9 @@ class ContentCache:
             if not flight.done():
                 raise DeadlinePassed("the deadline passed while the same bytes were looked at")
             found = flight.result()
+            if isinstance(found, Seen) and not found.is_sound:
+                self._metrics.content_cache("miss")
+                return await look()
             if found is not None:
                 self._metrics.content_cache("joined")
                 if isinstance(found, ImageUndecodable):
@@ -141,7 +145,9 @@ class ContentCache:
         shared: Seen | ImageUndecodable | None = None
         try:
             seen = await look()
-            if seen.is_sound and generation == self._generation:
+            if not seen.is_sound:
+                shared = seen  # which tells those who wait to look for themselves
+            elif generation == self._generation:
                 shared = seen
                 self._keep(key, seen)
             return seen
