@@ -99,8 +99,8 @@ class ContentCache:
         Whoever waits for another caller's look takes its result where that is sound, or its
         ImageUndecodable, and otherwise looks by itself: another's deadline or cancelling is
         not its own. Where the result is not sound nobody waits for another one, or equal bytes
-        that are cut each time would be looked at one after the other. ``deadline`` is in seconds of ``time.monotonic``. Raises DeadlinePassed,
-        and whatever ``look`` raises.
+        that are cut each time would be looked at one after the other. ``deadline`` is in seconds
+        of ``time.monotonic``. Raises DeadlinePassed, and whatever ``look`` raises.
         """
         if not self._max_bytes:
             return await look()

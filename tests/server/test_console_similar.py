@@ -13,7 +13,9 @@ import pytest
 
 from helpers.console_rig import Browser, Rig, account, console
 from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.golden import GoldenRequest
 from imagesieve_server.core.verdict import ReasonCode
+from imagesieve_server.review_queue.quality import QueueQuality
 from imagesieve_server.testing import ppm
 
 BITS = "0123456789abcdef" * 4
@@ -133,6 +135,19 @@ async def test_a_sample_is_like_any_other(rig: Rig) -> None:
     await bob.take()
     assert "Approved similar, 2 minutes ago" in panel(bob.page)
     assert "audit" not in bob.page.lower()
+
+
+async def test_a_golden_items_decision_is_the_answer_to_its_copies(rig: Rig) -> None:
+    ann, bob = await rig.signed_in(), await rig.signed_in("bob")
+    item = await decided(rig, ann, "reject")
+    quality = QueueQuality(calls=rig.queue.calls)
+    await quality.mark_golden(GoldenRequest(tenant="t", item_id=item, actor="lea"))
+    await rig.flag(picture_hash=NEAR)
+    await bob.take()
+    assert panel(bob.page) == ""
+    lea = await rig.signed_in("lea")
+    await lea.get(f"/items/{bob.item}")
+    assert "Rejected as Red similar" in panel(lea.page)
 
 
 async def test_other_tenants_pictures_are_nobodys_business(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.words import OUTCOMES, ago
+from imagesieve_server.core.blindness import is_hidden
 from imagesieve_server.core.errors import ImagesieveError
 from imagesieve_server.core.groups import Alike
 from imagesieve_server.core.ports import ReviewQueue
@@ -41,14 +42,20 @@ class Past:
 async def past_of(
     queue: ReviewQueue, session: Session, item: Item, *, titles: Mapping[str, str], now: float
 ) -> tuple[Past, ...]:
-    """The nearest first. Other items of the very same bytes are told elsewhere. None where
-    the queue does not answer: the item stays reviewable."""
+    """The nearest first. Other items of the very same bytes are told elsewhere, and a golden
+    item's decision is the answer to its copies. None where the queue does not answer: the item
+    stays reviewable."""
     try:
         found = await queue.similar(tenant=item.tenant, item_id=item.item_id, limit=2 * SHOWN)
     except ImagesieveError as error:
         log.warning("similar items cannot be looked up: %s", error)
         return ()
-    others = [one for one in found if one.item.sha256 != item.sha256][:SHOWN]
+    name, leads = session.account.name, session.account.role.leads
+    others = [
+        one
+        for one in found
+        if one.item.sha256 != item.sha256 and not is_hidden(one.item, reviewer=name, leads=leads)
+    ][:SHOWN]
     return tuple(_past(one, session, titles, now) for one in others)
 
 
