@@ -55,6 +55,14 @@ def test_a_difference_is_a_pair_and_the_leads_word_alone_takes_effect() -> None:
     assert facts(case(first("ann", REJECT), differ, lead)) == [pair(True, False), judged("lea")]
 
 
+def test_words_on_what_was_contested_are_no_pair() -> None:
+    """Both people saw what was said before, and no draw chose the item."""
+    appealed = case(
+        word("cat", REJECT), first("ann", REJECT, round=2), word("ben", REJECT, round=2), round=2
+    )
+    assert facts(appealed) == [judged("cat"), judged("ann", "ben")]
+
+
 def test_who_escalates_says_neither_yes_nor_no() -> None:
     passed = word("ben", ESCALATE, cause=Cause.ESCALATE, effective=False)
     assert facts(case(first("ann", REJECT), passed)) == []

@@ -88,7 +88,7 @@ def facts_of(case: Case, decision_id: str) -> Iterator[Fact]:
     if case.known is not None:
         yield from _golden(case, word)
         return
-    if word.tier == 1 and len(before) == 1:
+    if (word.round, word.tier) == (1, 1) and len(before) == 1:
         yield from _pair(case, before[0], word)
     if word.effective:
         yield _judged(case, (*before, word), case.said[place + 1 :])
@@ -104,7 +104,8 @@ def _golden(case: Case, word: Said) -> Iterator[GoldenAnswer]:
 
 
 def _pair(case: Case, first: Said, second: Said) -> Iterator[Pair]:
-    """An escalation says neither yes nor no: it makes no pair."""
+    """An escalation says neither yes nor no: it makes no pair. Nor do words of later rounds: both
+    people were shown what was said before, and nobody drew what was contested."""
     both_say = {first.outcome, second.outcome} <= _SAYS
     if both_say and first.reviewer != second.reviewer:
         yield Pair(
