@@ -418,21 +418,3 @@ def test_of_a_very_large_group_the_first_ones_are_closed(
     order(desk, shown)
     carried_out(desk)
     assert states(desk, items) == [State.DECIDED] * 3 + [State.READY] * 2
-
-
-def test_a_close_that_an_attached_item_follows_is_not_used_again_either(desk: Desk) -> None:
-    """The two words are of one moment; which of them was last must not be chance."""
-    for number in range(6):
-        content, bits = f"bytes {number}", flipped(60 * (number % 2), start=64 * (number // 2))
-        first = keep(desk, f"a{number}", bits, content=content)
-        desk.decide(desk.lease(item_id=first.item_id), APPROVE)
-        desk.clock.advance(1.0)
-        waiting = keep(desk, f"b{number}", bits, content=content)
-        desk.store.reopen(ReopenRequest(tenant="t", item_id=first.item_id, cause=Cause.UNDO))
-        order(desk, show(desk, waiting), f"c{number}")
-        carried_out(desk, f"c{number}")
-        causes = {desk.item(i.item_id).decisions[-1].cause for i in (first, waiting)}
-        assert causes == {Cause.FOLLOW, Cause.GROUP_CLOSE}
-        again = keep(desk, f"d{number}", bits, content=content, reuse_decision=True)
-        assert again.state is State.READY
-        desk.decide(desk.lease(item_id=again.item_id), APPROVE)
