@@ -64,6 +64,7 @@ class Group:
     held_for_several_reviews: int = 0  # open items that a close leaves as they are
     held_as_escalated: int = 0
     held_as_contested: int = 0
+    held_as_judged_otherwise: int = 0  # for another category than the first item, or more strongly
     more: int = 0  # open items behind the 10 000 first ones, which stay open
     snapshot: str = ""  # opaque
     closes: tuple[GroupClose, ...] = ()  # the latest first

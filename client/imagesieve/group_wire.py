@@ -41,6 +41,7 @@ GROUP = Table(
     group_results.Group,
     pb.GetGroupResponse,
     plain("closable", "held_for_several_reviews", "held_as_escalated", "held_as_contested")
+    | plain("held_as_judged_otherwise")
     | plain("more", "snapshot")
     | {"summary": One(SUMMARY), "closes": Many(CLOSE)},
 )

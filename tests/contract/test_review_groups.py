@@ -27,6 +27,7 @@ from imagesieve_server.core.groups import (
 )
 from imagesieve_server.core.review import Cause, Item, Outcome, State
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
+from imagesieve_server.core.verdict import Verdict
 from imagesieve_server.review_queue import group_closing, group_reading
 
 APPROVE, REJECT, ESCALATE = Outcome.APPROVE, Outcome.REJECT, Outcome.ESCALATE
@@ -418,3 +419,26 @@ def test_of_a_very_large_group_the_first_ones_are_closed(
     order(desk, shown)
     carried_out(desk)
     assert states(desk, items) == [State.DECIDED] * 3 + [State.READY] * 2
+
+
+def test_what_was_flagged_otherwise_than_the_seed_is_owed_a_look_of_its_own(desk: Desk) -> None:
+    """A hash can be forged; what the encoder sees in the forgery is then something else."""
+    items = flood(desk, 2)
+    other = keep(desk, "forged", flipped(1), category="weapons_of_war")
+    desk.clock.advance(1.0)
+    stronger = keep(desk, "stronger", flipped(2), verdict=Verdict.BLOCK)
+    shown = show(desk, items[0])
+    assert (shown.closable, shown.held) == (2, {Held.JUDGED_OTHERWISE: 2})
+    order(desk, shown, outcome=APPROVE)
+    carried_out(desk)
+    assert states(desk, [*items, other, stronger]) == [State.DECIDED] * 2 + [State.READY] * 2
+
+
+def test_what_becomes_worse_after_the_order_is_skipped(desk: Desk) -> None:
+    items = flood(desk, 2)
+    order(desk, show(desk, items[0]), outcome=APPROVE)
+    desk.keep("again", f"content of {items[1].item_id}", sha256=items[1].sha256,
+              verdict=Verdict.BLOCK)  # fmt: skip
+    close = carried_out(desk)
+    assert close.by_fate == {Fate.CLOSED: 1, Fate.SKIPPED: 1}
+    assert desk.item(items[1].item_id).state is State.READY

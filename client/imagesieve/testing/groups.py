@@ -42,6 +42,7 @@ class FakeGroups:
             ),
             held_as_escalated=sum(item.tier > 1 and not _is_contested(item) for item in members),
             held_as_contested=sum(_is_contested(item) for item in members),
+            held_as_judged_otherwise=0,  # the fake's items have no seed to differ from
             snapshot=" ".join(_shown(members)),
             closes=tuple(reversed(closes)),
         )

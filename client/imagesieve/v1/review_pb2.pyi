@@ -437,7 +437,7 @@ class GetGroupRequest(_message.Message):
     def __init__(self, group_id: _Optional[str] = ...) -> None: ...
 
 class GetGroupResponse(_message.Message):
-    __slots__ = ("summary", "closable", "held_for_several_reviews", "held_as_escalated", "held_as_contested", "more", "snapshot", "closes")
+    __slots__ = ("summary", "closable", "held_for_several_reviews", "held_as_escalated", "held_as_contested", "more", "snapshot", "closes", "held_as_judged_otherwise")
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     CLOSABLE_FIELD_NUMBER: _ClassVar[int]
     HELD_FOR_SEVERAL_REVIEWS_FIELD_NUMBER: _ClassVar[int]
@@ -446,6 +446,7 @@ class GetGroupResponse(_message.Message):
     MORE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     CLOSES_FIELD_NUMBER: _ClassVar[int]
+    HELD_AS_JUDGED_OTHERWISE_FIELD_NUMBER: _ClassVar[int]
     summary: GroupSummary
     closable: int
     held_for_several_reviews: int
@@ -454,7 +455,8 @@ class GetGroupResponse(_message.Message):
     more: int
     snapshot: str
     closes: _containers.RepeatedCompositeFieldContainer[GroupClose]
-    def __init__(self, summary: _Optional[_Union[GroupSummary, _Mapping]] = ..., closable: _Optional[int] = ..., held_for_several_reviews: _Optional[int] = ..., held_as_escalated: _Optional[int] = ..., held_as_contested: _Optional[int] = ..., more: _Optional[int] = ..., snapshot: _Optional[str] = ..., closes: _Optional[_Iterable[_Union[GroupClose, _Mapping]]] = ...) -> None: ...
+    held_as_judged_otherwise: int
+    def __init__(self, summary: _Optional[_Union[GroupSummary, _Mapping]] = ..., closable: _Optional[int] = ..., held_for_several_reviews: _Optional[int] = ..., held_as_escalated: _Optional[int] = ..., held_as_contested: _Optional[int] = ..., more: _Optional[int] = ..., snapshot: _Optional[str] = ..., closes: _Optional[_Iterable[_Union[GroupClose, _Mapping]]] = ..., held_as_judged_otherwise: _Optional[int] = ...) -> None: ...
 
 class ListGroupItemsRequest(_message.Message):
     __slots__ = ("group_id", "page_size", "page_token")

@@ -26,6 +26,7 @@ _HELD: Final[Mapping[Held, tuple[str, str]]] = {  # one, several
     Held.SEVERAL_REVIEWS: ("that needs several reviews", "that need several reviews"),
     Held.ESCALATED: ("that was escalated", "that were escalated"),
     Held.CONTESTED: ("that is contested", "that are contested"),
+    Held.JUDGED_OTHERWISE: ("that is flagged otherwise", "that are flagged otherwise"),
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from imagesieve_server.core.review import Cause, DecisionRecord, Item, Outcome, State
+from imagesieve_server.core.verdict import Verdict
 
 CLOSE_MAX = 10_000
 """Items that one decision closes at most; of a larger group those that came first."""
@@ -24,14 +25,33 @@ class Held(enum.StrEnum):
     SEVERAL_REVIEWS = "SEVERAL_REVIEWS"  # its policy wants several people's word
     ESCALATED = "ESCALATED"  # somebody asked for a second look at this very picture
     CONTESTED = "CONTESTED"  # an appeal or an overturned decision
+    JUDGED_OTHERWISE = "JUDGED_OTHERWISE"  # another category than the seed's, or more strongly
 
 
-def held(*, reviews_needed: int, tier: int, opened_by: Cause) -> Held | None:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a member was flagged for."""
+
+    category: str
+    verdict: Verdict
+
+    def otherwise_than(self, seed: Judged) -> bool:
+        """Look-alikes of one picture are flagged alike. Who makes another picture fall into its
+        group cannot easily make the encoder see the same in it."""
+        stronger = self.verdict.strength > seed.verdict.strength
+        return stronger or self.category != seed.category
+
+
+def held(
+    *, reviews_needed: int, tier: int, opened_by: Cause, otherwise: bool = False
+) -> Held | None:
     """Why an open item is left out of a close, None where it is not."""
     if opened_by in (Cause.APPEAL, Cause.OVERTURN):
         return Held.CONTESTED
     if tier > 1:
         return Held.ESCALATED
+    if otherwise:
+        return Held.JUDGED_OTHERWISE
     return Held.SEVERAL_REVIEWS if reviews_needed > 1 else None
 
 

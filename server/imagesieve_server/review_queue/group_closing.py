@@ -22,9 +22,9 @@ from imagesieve_server.core.groups import (
     CloseGroupRequest,
     Fate,
     GroupClose,
+    Judged,
     Progress,
     UndoGroupCloseRequest,
-    held,
 )
 from imagesieve_server.core.review import OPEN, Cause, Outcome, State
 from imagesieve_server.core.review_afterwards import ReopenRequest
@@ -128,11 +128,12 @@ def _shown_and_open(tx: Transaction, request: CloseGroupRequest) -> list[Member]
         raise InvalidRequest("count", "is not the number that was shown with the snapshot")
     # First the members, then the sums: whoever was not shown changes the sums.
     members = tx.open_members(request.tenant, request.group_id, limit=CLOSE_MAX)
+    seed = group_reading.seed_of(tx, request.tenant, request.group_id)
     wanted = [
         member
         for member in members
         if (member.enqueued_at, member.item_id) <= snapshot.upto
-        and group_reading.why_held(member) is None
+        and group_reading.why_held(member, seed) is None
     ]
     sums = group_reading.sums(tx, request.tenant, request.group_id, snapshot.upto)
     if sums != (snapshot.members, snapshot.rounds) or len(wanted) > request.count:
@@ -159,19 +160,22 @@ def _close_some(tx: Transaction, row: GroupCloseRow) -> bool:
     entries = tx.close_items(row.tenant, row.close_id, Fate.PENDING, limit=STEP)
     items = tx.items(row.tenant, [entry.item_id for entry in entries])
     shown = tx.submissions(row.tenant, [item.shown_request_id for item in items.values()])
+    seed = group_reading.seed_of(tx, row.tenant, row.group_id)
     for entry in entries:
         item = items.get(entry.item_id)
         fate = replace(entry, fate=Fate.SKIPPED)
-        if item is not None and _is_as_ordered(tx, item, entry):
+        if item is not None and _is_as_ordered(tx, item, entry, seed):
             fate = _closed(tx, row, entry, item, shown)
         tx.change_close_item(fate)
     return bool(entries)
 
 
-def _is_as_ordered(tx: Transaction, item: ItemRow, entry: GroupCloseItemRow) -> bool:
+def _is_as_ordered(
+    tx: Transaction, item: ItemRow, entry: GroupCloseItemRow, seed: Judged | None
+) -> bool:
     """Whether it may be closed still. Not where a contested item waits for its decision: what
     follows is a person's word on these very bytes, and would be used again as one."""
-    why = held(reviews_needed=item.reviews_needed, tier=item.tier, opened_by=item.opened_by)
+    why = group_reading.why_held(item, seed)
     real = item.golden_of is None  # a copy of a golden item is a question to one reviewer
     same = item.state in OPEN and item.round == entry.round and why is None
     return real and same and not tx.attached(item.tenant, item.item_id)

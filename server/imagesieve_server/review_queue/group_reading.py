@@ -21,13 +21,14 @@ from imagesieve_server.core.groups import (
     GroupClose,
     GroupSummary,
     Held,
+    Judged,
     held,
 )
 from imagesieve_server.core.review import ItemPage, State
 from imagesieve_server.review_queue import checks, reading
 from imagesieve_server.review_queue.group_rows import Counted, GroupCloseRow, Member
 from imagesieve_server.review_queue.list_rows import Place
-from imagesieve_server.review_queue.rows import Transaction
+from imagesieve_server.review_queue.rows import ItemRow, Transaction
 
 LOOK_AT = 20_000
 """Open items of each state among which groups are looked for, the last to arrive."""
@@ -85,7 +86,8 @@ def group(tx: Transaction, *, tenant: str, group_id: str) -> Group:
     if not counted:
         raise ItemNotFound("there is no group of that id")
     found = _summary(group_id, counted)
-    out = Counter(why for member in looked_at if (why := why_held(member)))
+    seed = seed_of(tx, tenant, group_id)
+    out = Counter(why for member in looked_at if (why := why_held(member, seed)))
     closable = len(looked_at) - out.total()
     upto = (looked_at[-1].enqueued_at, looked_at[-1].item_id) if looked_at else (0.0, "")
     members, rounds = sums(tx, tenant, group_id, upto)
@@ -148,9 +150,21 @@ def close_of(tx: Transaction, row: GroupCloseRow) -> GroupClose:
     )
 
 
-def why_held(member: Member) -> Held | None:
+def seed_of(tx: Transaction, tenant: str, group_id: str) -> Judged | None:
+    """What the group's first picture was flagged for; a group has its item's id."""
+    row = tx.items(tenant, [group_id]).get(group_id)
+    return None if row is None else Judged(row.category, row.verdict)
+
+
+def why_held(member: Member | ItemRow, seed: Judged | None) -> Held | None:
     """Why a close leaves an open member as it is."""
-    return held(reviews_needed=member.reviews_needed, tier=member.tier, opened_by=member.opened_by)
+    judged = Judged(member.category, member.verdict)
+    return held(
+        reviews_needed=member.reviews_needed,
+        tier=member.tier,
+        opened_by=member.opened_by,
+        otherwise=seed is not None and judged.otherwise_than(seed),
+    )
 
 
 def sums(tx: Transaction, tenant: str, group_id: str, upto: Place) -> tuple[int, int]:

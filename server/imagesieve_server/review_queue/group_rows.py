@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imagesieve_server.core.groups import Fate, Progress
 from imagesieve_server.core.review import Cause, Outcome, State
+from imagesieve_server.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from imagesieve_server.review_queue.list_rows import Place
@@ -63,6 +64,8 @@ class Member:
     tier: int
     reviews_needed: int
     opened_by: Cause
+    category: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,4 +146,6 @@ def _member(row: ItemRow) -> Member:
         tier=row.tier,
         reviews_needed=row.reviews_needed,
         opened_by=row.opened_by,
+        category=row.category,
+        verdict=row.verdict,
     )

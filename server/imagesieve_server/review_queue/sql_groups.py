@@ -156,7 +156,7 @@ class SqlGroups:
         rows: list[Member] = []
         for state in OPEN_STATES:  # each a range of the index
             query = (
-                sa.select(*names, item.reviews_needed, item.opened_by)
+                sa.select(*names, item.reviews_needed, item.opened_by, item.category, item.verdict)
                 .where(item.tenant == tenant, item.group_id == group_id)
                 .where(item.state == state.value)
                 .order_by(item.enqueued_at, item.item_id)

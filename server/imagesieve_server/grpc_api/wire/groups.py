@@ -108,6 +108,7 @@ def group_of(group: Group) -> review_pb2.GetGroupResponse:
         held_for_several_reviews=group.held.get(Held.SEVERAL_REVIEWS, 0),
         held_as_escalated=group.held.get(Held.ESCALATED, 0),
         held_as_contested=group.held.get(Held.CONTESTED, 0),
+        held_as_judged_otherwise=group.held.get(Held.JUDGED_OTHERWISE, 0),
         more=group.more,
         snapshot=group.snapshot,
         closes=[close_of(close) for close in group.closes],
