@@ -483,7 +483,8 @@ def test_a_flood_that_has_changed_is_told_with_the_new_number(site: Site, chromi
     with person(site, chromium, "lea") as lea, person(site, chromium, "ann") as ann:
         drain(ann)
         items = flood(site, 5, first=15_000)
-        press(ann, "n")
+        if press(ann, "n") == items[-1]:
+            press(ann, "s")  # what comes back behind all that were shown is as a later arrival
         press(ann, "a")
         press(ann, "s")
         with site.client as client:
