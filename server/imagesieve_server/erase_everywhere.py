@@ -22,7 +22,7 @@ async def erase_everywhere(
     """Erase some bytes of a tenant. Where this raises, it is to be repeated.
 
     A picture that was allowed has no review item, but its embeddings may be kept: then they go,
-    and the log is the record. What other servers hold in memory ends with its age there.
+    and the log is the record. What other servers hold in memory serves until its age there.
     Raises ItemNotFound where nothing durable is kept of the picture, InvalidRequest,
     StoreUnavailable.
     """

@@ -6,7 +6,7 @@
         → show it to onlookers → answer
 
 It knows the order and which failure goes where: what the parts do is behind the ports of
-``core/ports.py``, the rules are in ``core``, and ``grpc_api`` is in front of it.
+``core/ports/``, the rules are in ``core``, and ``grpc_api`` is in front of it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import re
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.grpc_api.identity import Identity, Role
 from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
+from imagesieve_server.toml_entries import toml_entries
 
 TOKEN_PREFIX = "ims_"
 
@@ -94,16 +94,7 @@ def _checked(callers: Callers, *, file: Path, client_ca: bool) -> Callers:
 
 def parse_callers(content: bytes, *, file: Path) -> Callers:
     """The callers of a file's content. Raises ConfigError."""
-    try:
-        raw = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
-    entries = raw.pop("caller", [])
-    if raw:
-        raise ConfigError(f"{file}: {min(raw)}: unknown key; known: [[caller]]")
-    if not isinstance(entries, list) or not entries:
-        # Also what a file looks like that is just being written.
-        raise ConfigError(f"{file}: holds no [[caller]]")
+    entries = toml_entries(content, "caller", file=file)
     reader = _Reader(file)
     return Callers(records=tuple(reader.record(i, entry) for i, entry in enumerate(entries)))
 

@@ -19,6 +19,7 @@ from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.webhook_port import Endpoint
 from imagesieve_server.core.webhooks import signing_key
 from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
+from imagesieve_server.toml_entries import toml_entries
 from imagesieve_server.webhooks.where import Where, where_of
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -86,16 +87,7 @@ def secret_files(content: bytes, *, file: Path) -> list[Path]:
 def parse_receivers(content: bytes, *, file: Path, secrets: Sequence[bytes]) -> Receivers:
     """The endpoints of a file's content; ``secrets``: the contents of ``secret_files``, in their
     order. Raises ConfigError."""
-    try:
-        raw = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
-    entries = raw.pop("endpoint", [])
-    if raw:
-        raise ConfigError(f"{file}: {min(raw)}: unknown key; known: [[endpoint]]")
-    if not isinstance(entries, list) or not entries:
-        # Also what a file looks like that is just being written.
-        raise ConfigError(f"{file}: holds no [[endpoint]]")
+    entries = toml_entries(content, "endpoint", file=file)
     mark = hashlib.sha256(content).hexdigest()[:16]
     rest = iter(secrets)
     found: dict[str, Receiver] = {}
