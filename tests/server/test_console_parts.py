@@ -60,9 +60,9 @@ def test_accounts_are_read() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "nobody could sign in"),
-        ("account = 3", "nobody could sign in"),
-        ("user = []", "unknown key 'user'"),
+        ("", "holds no [[account]]"),
+        ("account = 3", "holds no [[account]]"),
+        ("user = []", "user: unknown key"),
         ("[[account]]\nname = ''", "name: must be text"),
         ("[[account]]\nname = ' ann'", "name: must be text"),
         ("[[account]]\nname = \"a\\u0007\"", "cannot be printed"),

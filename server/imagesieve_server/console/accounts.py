@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.kept_files import Kept, KeptMetrics, read_contents
+from imagesieve_server.toml_entries import toml_entries
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _MAX_NAME = 128
@@ -78,15 +78,7 @@ def read_accounts(file: Path) -> Accounts:
 
 def parse_accounts(content: bytes, *, file: Path) -> Accounts:
     """Read the file's text; ``file`` is for messages. Raises ConfigError."""
-    try:
-        raw = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
-    entries = raw.pop("account", [])
-    if raw:
-        raise ConfigError(f"{file}: unknown key {sorted(raw)[0]!r}; known: account")
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{file}: has no [[account]]; nobody could sign in")
+    entries = toml_entries(content, "account", file=file)
     accounts: dict[str, Account] = {}
     for index, entry in enumerate(entries):
         account = _account(entry, where=f"{file}: account[{index}]")
