@@ -16,7 +16,6 @@ from imagesieve_server.core.views import Preprocessing, ViewPlan
 from imagesieve_server.images import worker
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
-from imagesieve_server.images.shared_slots import create_slot
 from imagesieve_server.images.worker_messages import (
     Done,
     Failed,
@@ -26,6 +25,7 @@ from imagesieve_server.images.worker_messages import (
     load_answer,
 )
 from imagesieve_server.images.worker_process import Death, WorkerDied, WorkerProcess
+from imagesieve_server.shared_slots import create_slot
 
 # A day of processor time: the loop limits the process that it runs in, which is this one.
 LIMITS = Limits(bytes=1 << 20, cpu_s=86_400.0, wall_s=20.0)

@@ -20,7 +20,6 @@ from imagesieve_server.core.views import (
     ViewPlan,
 )
 from imagesieve_server.images.limits import Limits
-from imagesieve_server.images.shared_slots import attach_slot, create_slot
 from imagesieve_server.images.worker_messages import (
     BadMessage,
     Done,
@@ -32,6 +31,7 @@ from imagesieve_server.images.worker_messages import (
     load_request,
     load_setup,
 )
+from imagesieve_server.shared_slots import attach_slot, create_slot
 
 DONE = Done(
     generation=7,

@@ -16,14 +16,13 @@ from typing import BinaryIO
 import numpy as np
 from PIL import AvifImagePlugin
 
+from imagesieve_server.child_process import follow_only_the_parent
 from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
 from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.preview import preview_image
-from imagesieve_server.images.shared_slots import Slot, attach_slot
 from imagesieve_server.images.worker_limits import (
     allow_cpu,
-    follow_only_the_parent,
     limit_memory_and_files,
 )
 from imagesieve_server.images.worker_messages import (
@@ -38,6 +37,7 @@ from imagesieve_server.images.worker_messages import (
     load_request,
     load_setup,
 )
+from imagesieve_server.shared_slots import Slot, attach_slot
 
 
 def main(arguments: list[str]) -> None:

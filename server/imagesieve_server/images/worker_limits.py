@@ -1,42 +1,21 @@
 """What a decode worker may use, enforced by the kernel.
 
-Knows rlimits, prctl and signals. It refuses to decode; ``worker`` calls it before the first
-image and before each. Where a system lacks a limit (macOS has no address-space limit and no
-parent-death signal), the others hold, and the parent's kill by the clock always does.
+Knows rlimits. It refuses to decode; ``worker`` calls it before the first image and before each.
+Where a system lacks a limit (macOS has none of address space), the others hold, and the parent's
+kill by the clock always does.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
-import os
 import resource
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _OPEN_FILES: Final = 64  # its slots, its control socket, and modules that load late
-
-
-def follow_only_the_parent(parent: int) -> None:
-    """Die when the parent does; ignore signals that are meant for the server.
-
-    A service manager and Ctrl-C signal the whole process group, and the server still needs
-    its workers while it drains.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the signal was armed
-        sys.exit(0)
 
 
 def limit_memory_and_files(memory_bytes: int) -> None:

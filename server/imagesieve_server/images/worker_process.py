@@ -22,7 +22,6 @@ from typing import Final, TypeVar
 import numpy as np
 
 from imagesieve_server.core.views import DecodedImage, Pixels, Preview, PreviewPlan, ViewPlan
-from imagesieve_server.images.shared_slots import Slot, create_slot
 from imagesieve_server.images.undecodable import undecodable
 from imagesieve_server.images.worker_messages import (
     LINE_MAX,
@@ -36,6 +35,7 @@ from imagesieve_server.images.worker_messages import (
     load_answer,
     load_shown,
 )
+from imagesieve_server.shared_slots import Slot, create_slot
 
 Answer = TypeVar("Answer")
 

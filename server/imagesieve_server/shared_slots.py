@@ -1,4 +1,4 @@
-"""Memory that the server and one decode worker share: bytes go in, pixels come out.
+"""Memory that two processes share: a decode worker's bytes and pixels, an encoder's rows.
 
 Knows anonymous files and mappings. It refuses to use /dev/shm (64 MB in containers, and
 running out of it is a SIGBUS): a slot is an anonymous file whose pages all exist before it is
