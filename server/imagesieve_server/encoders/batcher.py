@@ -1,18 +1,17 @@
-"""Many callers, one encoder: batches form while the encoder is busy, never while it is idle.
+"""Many callers, one model: batches form while the encoder is busy, never while it is idle.
 
 Knows admission, deadlines, failure and health; refuses to know ONNX Runtime (any ``RowEncoder``
-will do) and what an embedding is for. Promises: a caller that is gone takes no slot; a failed or
-hanging batch fails its waiters at once and by name; nothing waits forever. After an error the
-encoder counts as down, and calls are refused, until the canary passes.
+will do, or several of one model) and what an embedding is for. Promises: a caller that is gone
+takes no slot; a failed or hanging batch fails its waiters at once and by name; nothing waits
+forever. After an error the encoder counts as down, and calls are refused, until the canary passes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,29 +24,9 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.core.ports import EncoderSpec, Metrics
 from imagesieve_server.core.views import Embeddings, Pixels
+from imagesieve_server.encoders.lanes import Lane, Lanes, as_unavailable
+from imagesieve_server.encoders.row_encoder import RowEncoder
 from imagesieve_server.encoders.waiting import BucketTimes, Slice, Waiter, WaitingRoom
-from imagesieve_server.encoders.worker_thread import WorkerThread
-
-T = TypeVar("T")
-
-
-class RowEncoder(Protocol):
-    """What the batcher drives; ``OnnxImageEncoder`` is the real one. Called by one thread."""
-
-    @property
-    def spec(self) -> EncoderSpec: ...
-
-    def warm(self) -> Mapping[int, float]:
-        """Run every bucket; seconds per run by bucket."""
-        ...
-
-    def run(self, pixels: Pixels) -> Embeddings:
-        """uint8 [N, S, S, 3] to float32 [N, D]; a row that is not sound is NaN."""
-        ...
-
-    def check_canary(self) -> None:
-        """Raises EncoderUnavailable where the encoder does not reproduce its bundle's canary."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +38,11 @@ class BatcherOptions:
     start_timeout_s: float = 600.0  # of warm-up (a first CUDA start may compile kernels)
     canary_interval_s: float = 600.0  # while healthy
     recovery_interval_s: float = 5.0  # between canaries while down
+    one_device: bool = False  # several encoders take turns on one device (a GPU)
 
 
 class Batcher:
-    """The Encoder port over one ``RowEncoder``. Use from one event loop."""
+    """The Encoder port over one ``RowEncoder``, or several. Use from one event loop."""
 
     def __init__(
         self,
@@ -70,22 +50,24 @@ class Batcher:
         encoder: RowEncoder,
         metrics: Metrics,
         options: BatcherOptions,
+        beside: Sequence[RowEncoder] = (),
         on_down: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_down`` is called when the encoder is found to be down: what it said since its
-        last canary may be wrong."""
+        """``beside``: further sessions of the same bundle, which work at the same time.
+
+        ``on_down`` is called when the encoder is found to be down: what it said since its last
+        canary may be wrong."""
         self._encoder = encoder
+        self._encoders = (encoder, *beside)
         self._metrics = metrics
         self._options = options
         self._on_down = on_down
         self._room = WaitingRoom()
         self._times = BucketTimes({1: 0.0})  # replaced at start
-        self._work = asyncio.Event()
-        self._running = False  # a batch is on the encoder
+        self._stir = asyncio.Event()  # rows came, a lane is free, or the health changed
         self._healthy = False
         self._closed = False
-        self._stuck: asyncio.Future[Any] | None = None  # a run that outlived its limit
-        self._thread: WorkerThread | None = None
+        self._lanes = Lanes((), one_device=options.one_device)  # threads begin at start
         self._driver: asyncio.Task[None] | None = None
 
     @property
@@ -99,17 +81,16 @@ class Batcher:
     @property
     def rows_per_s(self) -> float:
         """What the encoder alone does at its best batch size, from warm-up on."""
-        return 1 / max(self._times.per_row, 1e-9)
+        return 1 / max(self._s_per_row, 1e-9)
 
     async def start(self) -> None:
         """Warm every bucket and check the canary; ``healthy`` says how that went.
 
         Raises EncoderUnavailable where warm-up fails.
         """
-        self._thread = WorkerThread(name="encoder")
-        self._times = BucketTimes(
-            await self._on_thread(self._encoder.warm, limit_s=self._options.start_timeout_s)
-        )
+        options = self._options
+        self._lanes = Lanes(self._encoders, one_device=options.one_device)
+        self._times = BucketTimes(await self._lanes.warm(limit_s=options.start_timeout_s))
         await self._check_canary()
         self._driver = asyncio.create_task(self._drive(), name="encoder-batcher")
 
@@ -121,8 +102,8 @@ class Batcher:
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
-        if self._thread is not None:
-            self._thread.stop()
+        await self._lanes.quiet(cancel=True)
+        self._lanes.stop()
 
     async def encode(self, pixels: Pixels, *, deadline: float) -> Embeddings:
         """See ``core.ports.Encoder.encode``; ValueError for pixels of another shape or type."""
@@ -136,7 +117,7 @@ class Batcher:
         future: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()
         waiter = Waiter(pixels=pixels, deadline=deadline, width=width, future=future)
         self._room.add(waiter)
-        self._work.set()
+        self._stir.set()
         self._report_queue()
         reason = "cancelled"
         try:
@@ -161,17 +142,22 @@ class Batcher:
         now = time.monotonic()
         if deadline <= now:
             raise DeadlinePassed("the deadline passed before the picture was encoded")
-        if not self._running and self._room.rows == 0:
+        if self._lanes.idle and self._room.rows == 0:
             return  # idle: take it, whatever the estimates say, or they could never improve
         if self._room.rows + rows > self._options.max_waiting_views:
-            wait = self._room.rows * self._times.per_row
+            wait = self._room.rows * self._s_per_row
             raise Overloaded("too many pictures wait for the encoder", retry_after_s=wait)
         ahead = self._room.rows_before(deadline) + rows
-        if now + ahead * self._times.per_row > deadline:
+        if now + ahead * self._s_per_row > deadline:
             raise DeadlineUnmeetable(
                 "pictures that are due earlier fill the time until then",
-                retry_after_s=self._room.rows * self._times.per_row,
+                retry_after_s=self._room.rows * self._s_per_row,
             )
+
+    @property
+    def _s_per_row(self) -> float:
+        """Seconds per row at the best bucket while every lane works."""
+        return self._times.per_row / max(len(self._lanes), 1)
 
     # --- the encoder's loop -------------------------------------------------------------
 
@@ -179,72 +165,77 @@ class Batcher:
         """Run batches while there is work, and the canary when it is due or after an error."""
         canary_due = time.monotonic() + self._options.canary_interval_s
         while True:
-            if self._healthy and await self._work_within(canary_due - time.monotonic()):
-                await self._run_batch()
+            lane = await self._lane_within(canary_due - time.monotonic())
+            if lane is not None:
+                self._begin_batch(lane)
             if self._healthy and time.monotonic() < canary_due:
                 continue
+            await self._lanes.quiet()
             # Not an event: a sick device does not say when it is well again.
             while not await self._check_canary():  # noqa: ASYNC110
                 await asyncio.sleep(self._options.recovery_interval_s)
             canary_due = time.monotonic() + self._options.canary_interval_s
 
-    async def _work_within(self, seconds: float) -> bool:
-        """True as soon as rows wait, False when ``seconds`` passed without any."""
+    async def _lane_within(self, seconds: float) -> Lane | None:
+        """A lane as soon as a batch may go to it; None once ``seconds`` passed or it is down."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                while self._room.rows == 0:
-                    self._work.clear()
-                    await self._work.wait()
+                while self._healthy:
+                    full = self._room.rows >= self._times.largest
+                    lane = self._lanes.free(full_batch=full) if self._room.rows else None
+                    if lane is not None:
+                        return lane
+                    self._stir.clear()
+                    await self._stir.wait()
         except TimeoutError:
-            return False
-        return True
+            pass
+        return None
 
-    async def _run_batch(self) -> None:
+    def _begin_batch(self, lane: Lane) -> None:
         time_left = self._room.earliest_deadline() - time.monotonic()
         bucket = self._times.choose(rows=self._room.rows, time_left=time_left)
         batch = self._room.take(bucket)
         self._report_queue()
-        self._running = True
+
+        def ended() -> None:
+            if self._closed:
+                _fail(batch, ShuttingDown("the server is shutting down"))
+            self._stir.set()
+
+        lane.begin(lambda: self._run_batch(lane, batch), at_end=ended)
+
+    async def _run_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
         try:
-            await self._encode_batch(batch)
-        except asyncio.CancelledError:
-            _fail(batch, ShuttingDown("the server is shutting down"))
-            raise
+            await self._encode_batch(lane, batch)
         except Exception as problem:  # noqa: BLE001  # whatever it is, the waiters must hear of it
             self._set_health(False)
             self._metrics.encoder_failed("batch")
-            _fail(batch, _as_unavailable(problem))
-        finally:
-            self._running = False
+            _fail(batch, as_unavailable(problem))
 
-    async def _encode_batch(self, batch: Sequence[Slice]) -> None:
+    async def _encode_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
         rows = sum(part.stop - part.start for part in batch)
         bucket = self._times.fitting(rows)
         limit_s = self._options.hang_timeout_s
+        encoder = lane.encoder
         began = time.monotonic()
-        found = await self._on_thread(lambda: self._encode_rows(batch), limit_s=limit_s)
+        found = await lane.call(lambda: _encode_rows(encoder, batch), limit_s=limit_s)
         seconds = time.monotonic() - began
         self._times.observe(bucket, seconds)
         self._metrics.batch(rows=rows, capacity=bucket, seconds=seconds)
         if not np.isfinite(found).all():
             # One strange picture, or a sick device? A picture's own NaN goes to its caller, whom
             # core answers REVIEW; a sick device fails the batch.
-            await self._on_thread(self._encoder.check_canary, limit_s=limit_s)
+            await lane.call(encoder.check_canary, limit_s=limit_s)
         row = 0
         for part in batch:
             count = part.stop - part.start
             part.waiter.fill(part.start, found[row : row + count])
             row += count
 
-    def _encode_rows(self, batch: Sequence[Slice]) -> Embeddings:
-        return self._encoder.run(np.concatenate([part.pixels for part in batch]))
-
     async def _check_canary(self) -> bool:
-        """Run the canary, set the health by it, and fail all who wait where it fails."""
+        """Run the canaries, set the health by them, and fail all who wait where one fails."""
         try:
-            if self._stuck is not None and not self._stuck.done():
-                raise EncoderUnavailable("the encoder hangs")
-            await self._on_thread(self._encoder.check_canary, limit_s=self._options.hang_timeout_s)
+            await self._lanes.check_canaries(limit_s=self._options.hang_timeout_s)
         except EncoderUnavailable as problem:
             self._set_health(False)
             self._metrics.encoder_failed("canary")
@@ -252,20 +243,6 @@ class Batcher:
             return False
         self._set_health(True)
         return True
-
-    async def _on_thread(self, function: Callable[[], T], *, limit_s: float) -> T:
-        """Run on the encoder's thread. Raises EncoderUnavailable on any failure or a hang."""
-        assert self._thread is not None, "start() comes first"
-        future = self._thread.submit(function)
-        future.add_done_callback(_hear)
-        done, _ = await asyncio.wait({future}, timeout=limit_s)
-        if not done:
-            self._stuck = future
-            raise EncoderUnavailable("the encoder hangs")
-        try:
-            return future.result()
-        except Exception as problem:
-            raise _as_unavailable(problem) from problem
 
     def _set_health(self, healthy: bool) -> None:
         self._healthy = healthy
@@ -282,15 +259,5 @@ def _fail(batch: Sequence[Slice], error: Exception) -> None:
         part.waiter.fail(error)
 
 
-def _as_unavailable(problem: Exception) -> EncoderUnavailable:
-    if isinstance(problem, EncoderUnavailable):
-        return problem
-    error = EncoderUnavailable("the encoder failed on a batch")
-    error.__cause__ = problem
-    return error
-
-
-def _hear(future: asyncio.Future[T]) -> None:
-    """Take note of a late error, so that asyncio does not report it as never retrieved."""
-    if not future.cancelled():
-        future.exception()
+def _encode_rows(encoder: RowEncoder, batch: Sequence[Slice]) -> Embeddings:
+    return encoder.run(np.concatenate([part.pixels for part in batch]))

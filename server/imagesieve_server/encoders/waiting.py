@@ -78,9 +78,14 @@ class BucketTimes:
         """Seconds per row at the best bucket."""
         return min(seconds / bucket for bucket, seconds in self._seconds.items())
 
+    @property
+    def largest(self) -> int:
+        """Rows of the largest bucket."""
+        return max(self._seconds)
+
     def fitting(self, rows: int) -> int:
         """The smallest bucket that holds ``rows``, or the largest there is."""
-        return next((size for size in self._seconds if size >= rows), max(self._seconds))
+        return next((size for size in self._seconds if size >= rows), self.largest)
 
     def choose(self, *, rows: int, time_left: float) -> int:
         """The bucket for ``rows`` ≥ 1 waiting rows and the earliest deadline among them.

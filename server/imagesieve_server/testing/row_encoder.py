@@ -12,7 +12,7 @@ import numpy as np
 
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import Embeddings, Pixels
-from imagesieve_server.encoders.batcher import RowEncoder
+from imagesieve_server.encoders.row_encoder import RowEncoder
 
 _HELD_AT_MOST_S = 30.0  # a test that forgets to let go must not hang
 

@@ -19,7 +19,7 @@ from imagesieve_server.core.errors import ImageUndecodable, RequestError
 from imagesieve_server.core.ports import ImageDecoder
 from imagesieve_server.core.verdict import ReasonCode
 from imagesieve_server.core.views import DecodedImage, Embeddings, Preprocessing, View, ViewPlan
-from imagesieve_server.encoders.batcher import RowEncoder
+from imagesieve_server.encoders.row_encoder import RowEncoder
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.offline.labelled.pictures import Picture
