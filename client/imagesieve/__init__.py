@@ -14,6 +14,7 @@ Needs grpcio, protobuf and googleapis-common-protos, and nothing of the server.
 
 from imagesieve.async_client import AsyncClient
 from imagesieve.async_group_client import AsyncGroupClient
+from imagesieve.async_quality_client import AsyncQualityClient
 from imagesieve.async_review_client import AsyncReviewClient
 from imagesieve.client import Client
 from imagesieve.errors import (
@@ -51,6 +52,8 @@ from imagesieve.errors import (
 from imagesieve.group_client import GroupClient
 from imagesieve.group_results import Group, GroupClose, GroupCloseProgress, GroupSummary
 from imagesieve.policy_results import HealthStatus, Policy, PolicyCategory, PolicyReload
+from imagesieve.quality_client import QualityClient
+from imagesieve.quality_results import Estimate, Golden, Quality, QualityFigures
 from imagesieve.results import (
     Background,
     Band,
@@ -84,6 +87,7 @@ from imagesieve.review_results import (
 __all__ = [
     "AsyncClient",
     "AsyncGroupClient",
+    "AsyncQualityClient",
     "AsyncReviewClient",
     "Background",
     "Band",
@@ -99,7 +103,9 @@ __all__ = [
     "DecodeInfo",
     "EncoderUnavailable",
     "Erasure",
+    "Estimate",
     "FieldViolation",
+    "Golden",
     "Group",
     "GroupChanged",
     "GroupClient",
@@ -128,6 +134,9 @@ __all__ = [
     "Policy",
     "PolicyCategory",
     "PolicyReload",
+    "Quality",
+    "QualityClient",
+    "QualityFigures",
     "QueueStats",
     "QuotaExceeded",
     "Reason",

@@ -17,6 +17,7 @@ from imagesieve import calls
 from imagesieve.async_bulk import run_bulk
 from imagesieve.async_group_client import AsyncGroupClient
 from imagesieve.async_many import run_many
+from imagesieve.async_quality_client import AsyncQualityClient
 from imagesieve.async_review_client import AsyncReviewClient
 from imagesieve.async_transport import AsyncTransport
 from imagesieve.backlog import (
@@ -45,6 +46,7 @@ class AsyncClient:
 
     review: AsyncReviewClient
     groups: AsyncGroupClient
+    quality: AsyncQualityClient
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class AsyncClient:
         self._transport = AsyncTransport(self._connection)
         self.review = AsyncReviewClient(self._transport)
         self.groups = AsyncGroupClient(self._transport)
+        self.quality = AsyncQualityClient(self._transport)
 
     async def moderate(
         self,

@@ -25,6 +25,7 @@ from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, conn
 from imagesieve.group_client import GroupClient
 from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, run_many
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
+from imagesieve.quality_client import QualityClient
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.retry import MAX_IMAGE_BYTES
 from imagesieve.review_client import ReviewClient
@@ -51,6 +52,7 @@ class Client:
 
     review: ReviewClient
     groups: GroupClient
+    quality: QualityClient
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Client:
         self._transport = Transport(self._connection)
         self.review = ReviewClient(self._transport)
         self.groups = GroupClient(self._transport)
+        self.quality = QualityClient(self._transport)
 
     def moderate(
         self,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from imagesieve import command_groups
+from imagesieve import command_groups, command_quality
 from imagesieve.client import Client
 from imagesieve.command_completion import completion
 from imagesieve.command_moderate import moderate
@@ -232,6 +232,22 @@ def _undo_close(args: argparse.Namespace, client: Client) -> int:
     return command_groups.undo_close(args, client, user=_user(), out=sys.stdout)
 
 
+def _quality(args: argparse.Namespace, client: Client) -> int:
+    return command_quality.quality(args, client, out=sys.stdout)
+
+
+def _goldens(args: argparse.Namespace, client: Client) -> int:
+    return command_quality.goldens(args, client, out=sys.stdout)
+
+
+def _mark_golden(args: argparse.Namespace, client: Client) -> int:
+    return command_quality.mark_golden(args, client, user=_user(), out=sys.stdout)
+
+
+def _unmark_golden(args: argparse.Namespace, client: Client) -> int:
+    return command_quality.unmark_golden(args, client, user=_user())
+
+
 def _policy_list(args: argparse.Namespace, client: Client) -> int:
     policies = client.list_policies(timeout=args.timeout)
     listing(sys.stdout, policies, _POLICY_COLUMNS, form=args.format)
@@ -298,6 +314,10 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int]] = {
     "review group": _group,
     "review close-group": _close_group,
     "review undo-close": _undo_close,
+    "review quality": _quality,
+    "review goldens": _goldens,
+    "review mark-golden": _mark_golden,
+    "review unmark-golden": _unmark_golden,
     "policy list": _policy_list,
     "policy show": _policy_show,
     "policy reload": _policy_reload,

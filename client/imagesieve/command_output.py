@@ -111,10 +111,15 @@ def listing(out: TextIO, values: Sequence[Any], columns: Mapping[str, str], *, f
         for value in values:
             json_line(out, value)
         return
-    rows = [[_cell(getattr(value, name)) for name in columns.values()] for value in values]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(columns))]
-    table = Columns(out, dict(zip(columns, widths, strict=True)))
-    for row in rows:
+    cells = [[_cell(getattr(value, name)) for name in columns.values()] for value in values]
+    rows(out, list(columns), cells)
+
+
+def rows(out: TextIO, head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Rows of texts under their headings, each column as wide as its widest cell."""
+    widths = [max((width_of(row[i]) for row in cells), default=0) for i in range(len(head))]
+    table = Columns(out, dict(zip(head, widths, strict=True)))
+    for row in cells:
         table.row(*row)
 
 
@@ -123,6 +128,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else ""
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, tuple):
+        return ", ".join(value)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
     return "" if value is None else str(value)

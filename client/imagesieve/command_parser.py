@@ -11,7 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from imagesieve import command_completion, command_parser_afterwards, command_parser_groups
+from imagesieve import (
+    command_completion,
+    command_parser_afterwards,
+    command_parser_groups,
+    command_parser_quality,
+)
 from imagesieve.command_moderate_options import USAGE_LINE, add_options
 from imagesieve.command_values import age_s, positive_float, positive_int, repeated
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S
@@ -174,6 +179,8 @@ def _add_review(commands: Any, connection: argparse.ArgumentParser) -> None:
         command_parser_afterwards.add_arguments(name, _add(verbs, name, connection, **texts))
     for name, texts in command_parser_groups.GROUPS.items():
         command_parser_groups.add_arguments(name, _add(verbs, name, connection, **texts))
+    for name, texts in command_parser_quality.QUALITY.items():
+        command_parser_quality.add_arguments(name, _add(verbs, name, connection, **texts))
 
 
 def _held_item() -> argparse.ArgumentParser:

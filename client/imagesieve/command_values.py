@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from typing import Any
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -29,6 +30,14 @@ def age_s(text: str) -> float:
     if unit is None:
         raise argparse.ArgumentTypeError(f"{text} does not end in s, m, h or d")
     return _positive(text, float(text[:-1])) * unit
+
+
+def day(text: str) -> date:
+    """A day such as 2026-11-21."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-21") from None
 
 
 def _positive(text: str, number: float) -> float:

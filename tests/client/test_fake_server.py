@@ -28,7 +28,7 @@ from imagesieve.testing import (
     undecided,
 )
 from imagesieve.testing.services import METHODS
-from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2, review_pb2
+from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc, policy_pb2, quality_pb2, review_pb2
 
 
 def test_the_example_in_its_docstring_runs() -> None:
@@ -40,7 +40,7 @@ def test_the_example_in_its_docstring_runs() -> None:
 def test_it_serves_every_method_that_the_client_calls() -> None:
     described = {
         (service.full_name, method.name): method.input_type.full_name
-        for module in (moderation_pb2, review_pb2, policy_pb2)
+        for module in (moderation_pb2, review_pb2, policy_pb2, quality_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

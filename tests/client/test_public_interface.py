@@ -12,13 +12,16 @@ import pytest
 import imagesieve
 import imagesieve.errors
 import imagesieve.group_results
+import imagesieve.quality_results
 import imagesieve.testing
 from imagesieve import (
     AsyncClient,
     AsyncGroupClient,
+    AsyncQualityClient,
     AsyncReviewClient,
     Client,
     GroupClient,
+    QualityClient,
     ReviewClient,
 )
 
@@ -26,7 +29,9 @@ PAIRS = [
     (Client, AsyncClient),
     (ReviewClient, AsyncReviewClient),
     (GroupClient, AsyncGroupClient),
+    (QualityClient, AsyncQualityClient),
 ]
+IDS = ["client", "review", "groups", "quality"]
 ITERATED = {"moderate_many", "moderate_bulk", "list", "watch", "items"}
 ENTERING = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
 
@@ -36,7 +41,7 @@ def methods(kind: type) -> set[str]:
     return public | ({"__init__"} | ENTERING.keys() | set(ENTERING.values())) & vars(kind).keys()
 
 
-@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=["client", "review", "groups"])
+@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=IDS)
 def test_both_clients_have_the_same_methods(blocking: type, asyncio: type) -> None:
     assert {ENTERING.get(name, name) for name in methods(blocking)} == methods(asyncio)
 
@@ -49,21 +54,21 @@ def test_both_clients_have_the_same_methods(blocking: type, asyncio: type) -> No
 def test_both_clients_have_the_same_parameters(blocking: type, asyncio: type, name: str) -> None:
     ours = inspect.signature(getattr(blocking, name))
     theirs = inspect.signature(getattr(asyncio, ENTERING.get(name, name)))
-    if name == "__init__" and blocking in (ReviewClient, GroupClient):
+    if name == "__init__" and blocking in (ReviewClient, GroupClient, QualityClient):
         return  # made by the clients only; each takes its own transport
     assert list(theirs.parameters.values()) == list(ours.parameters.values())
     returned = str(theirs.return_annotation).replace("Async", "")
     assert returned == str(ours.return_annotation)
 
 
-@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=["client", "review", "groups"])
+@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=IDS)
 def test_every_asyncio_method_is_awaited_or_iterated(blocking: type, asyncio: type) -> None:
     for name in methods(asyncio) - ITERATED - {"__init__", "review"}:
         assert inspect.iscoroutinefunction(getattr(asyncio, name)), name
     assert blocking is not asyncio
 
 
-@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=["client", "review", "groups"])
+@pytest.mark.parametrize(("blocking", "asyncio"), PAIRS, ids=IDS)
 def test_every_public_method_is_documented(blocking: type, asyncio: type) -> None:
     for kind in (blocking, asyncio):
         for name in methods(kind) - ENTERING.keys() - set(ENTERING.values()) - {"__init__"}:
@@ -80,6 +85,7 @@ def test_what_is_exported_is_sorted_and_there() -> None:
 def test_every_error_and_every_value_is_exported() -> None:
     modules = [imagesieve.errors, imagesieve.results]
     modules += [imagesieve.review_results, imagesieve.policy_results, imagesieve.group_results]
+    modules += [imagesieve.quality_results]
     made_here = {
         name
         for module in modules

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import imagesieve.group_wire
+import imagesieve.quality_wire
 import imagesieve.review_wire
 import imagesieve.wire
 from imagesieve import (
@@ -32,12 +33,17 @@ from imagesieve import (
 )
 from imagesieve.review_wire import ITEM
 from imagesieve.tables import EnumField, Table
-from imagesieve.v1 import moderation_pb2, policy_pb2, review_pb2, verdict_pb2
+from imagesieve.v1 import moderation_pb2, policy_pb2, quality_pb2, review_pb2, verdict_pb2
 from imagesieve.wire import RESULT, read_result
 
 TABLES = {
     table.message.DESCRIPTOR.full_name: table  # type: ignore[attr-defined]
-    for module in (imagesieve.wire, imagesieve.review_wire, imagesieve.group_wire)
+    for module in (
+        imagesieve.wire,
+        imagesieve.review_wire,
+        imagesieve.group_wire,
+        imagesieve.quality_wire,
+    )
     for table in vars(module).values()
     if isinstance(table, Table)
 }
@@ -58,7 +64,7 @@ def test_a_table_covers_its_message_and_its_value(name: str) -> None:
 def test_every_shared_message_has_a_table() -> None:
     values = {
         message.full_name
-        for module in (moderation_pb2, policy_pb2, review_pb2, verdict_pb2)
+        for module in (moderation_pb2, policy_pb2, quality_pb2, review_pb2, verdict_pb2)
         for message in module.DESCRIPTOR.message_types_by_name.values()
         if not message.name.endswith(("Request", "Response"))
     }

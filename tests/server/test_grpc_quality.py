@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from helpers.grpc_rig import Rig, ask, refused, running
+from imagesieve import AsyncClient, ItemNotFound, Outcome, StateConflict
 from imagesieve.v1 import quality_pb2 as qb
 from imagesieve.v1 import review_pb2 as pb
 from imagesieve_server.core.golden import GoldenPlan
@@ -160,3 +161,31 @@ async def test_a_span_must_have_a_length() -> None:
         report = await rig.quality.GetQuality(request, **by("lead-lea"))
     assert refusal.code is Code.INVALID_ARGUMENT
     assert (report.since.seconds, report.until.seconds) == (20, 30)
+
+
+async def test_the_client_says_what_the_stub_says() -> None:
+    async with running() as rig, AsyncClient(f"127.0.0.1:{rig.port}") as client:
+        item_id = (await rig.moderation.Moderate(ask("r"))).item_id
+        with pytest.raises(StateConflict):
+            await client.quality.mark_golden(item_id)
+        lease = await client.review.claim(reviewer="ann")
+        assert lease is not None
+        await client.review.decide(
+            item_id, lease.token, Outcome.REJECT, labels=["weapons"], reviewer="ann"
+        )
+        golden = await client.quality.mark_golden(item_id, note="clear", marked_by="lea")
+        again = await client.quality.mark_golden(item_id, marked_by="max")
+        listed = await client.quality.goldens()
+        found = await client.quality.figures()
+        await client.quality.unmark_golden(item_id, unmarked_by="lea")
+        with pytest.raises(ItemNotFound):
+            await client.quality.unmark_golden("other")
+        assert await client.quality.goldens() == ()
+        asked = await client.quality.figures(since=found.since, until=found.until)
+    assert (golden.outcome, golden.labels) == (Outcome.REJECT, ("weapons",))
+    assert (golden.note, golden.marked_by) == ("clear", "lea")
+    assert listed == (golden,) == (again,)
+    assert found.total.decisions == 1
+    assert [figures.name for figures in found.reviewers] == ["ann"]
+    assert found.total.overturn_rate is None, "too few"
+    assert (asked.since, asked.until) == (found.since, found.until)

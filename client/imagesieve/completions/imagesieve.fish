@@ -50,8 +50,8 @@ function _shtab_imagesieve_using
   test "$_shtab_imagesieve_cmdpath" = "$argv"
 end
 
-set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review reopen' 'review erase' 'review watch' 'review groups' 'review group' 'review close-group' 'review undo-close' policy 'policy list' 'policy show' 'policy reload' health completion
-set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --count --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --newer-than --note --older-than --output --paths-from --policy --reason --resume --reviewer --server --service --snapshot --state --tier --timeout --token-file
+set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review reopen' 'review erase' 'review watch' 'review groups' 'review group' 'review close-group' 'review undo-close' 'review quality' 'review goldens' 'review mark-golden' 'review unmark-golden' policy 'policy list' 'policy show' 'policy reload' health completion
+set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --count --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --newer-than --note --older-than --output --paths-from --policy --reason --resume --reviewer --server --service --since --snapshot --state --tier --timeout --token-file --until
 
 complete -c imagesieve -e
 complete -c imagesieve -f
@@ -266,6 +266,52 @@ complete -c imagesieve -n '_shtab_imagesieve_using review undo-close' -l token-f
 complete -c imagesieve -n '_shtab_imagesieve_using review undo-close' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
 complete -c imagesieve -n '_shtab_imagesieve_using review undo-close' -l note -x -d 'for the next reviewer and for the record'
 complete -c imagesieve -n '_shtab_imagesieve_using review undo-close' -l by -x -d 'who takes it back (default: your user name on this machine)'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a quality -d 'Show how well people decide: agreement of second reviews, answers to golden items, overturned decisions. For callers with the role lead or admin.'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l since -x -d 'from this day on, UTC, as 2026-11-21 (default: 30 days before the end)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l until -x -d 'to the end of this day, UTC (default: now)'
+complete -c imagesieve -n '_shtab_imagesieve_using review quality' -l reviewers -d 'also one line for each reviewer; not for everybody'"'"'s eyes'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a goldens -d 'List the items whose right answer is known and copies of which reviewers get. For callers with the role lead or admin.'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review goldens' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a mark-golden -d 'Make a decided item golden: the decision in effect is the right answer, and reviewers get copies of it. For callers with the role lead or admin.'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l note -x -d 'for other leads'
+complete -c imagesieve -n '_shtab_imagesieve_using review mark-golden' -l by -x -d 'who asks (default: your user name on this machine)'
+complete -c imagesieve -n '_shtab_imagesieve_using review; and test $_shtab_imagesieve_npos -eq 0' -a unmark-golden -d 'Give no more copies of a golden item; what was answered still counts. For callers with the role lead or admin.'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l timeout -x -d 'for each call, retries included (default: 10)'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l tls -d 'encrypt, trusting the system'"'"'s roots'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l ca-file -xka "(__fish_complete_path (commandline -ct))" -d 'encrypt, trusting the roots in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l cert-file -xka "(__fish_complete_path (commandline -ct))" -d 'show the server the certificate in this PEM file'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l key-file -xka "(__fish_complete_path (commandline -ct))" -d 'the PEM private key of --cert-file, not encrypted'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l token-file -xka "(__fish_complete_path (commandline -ct))" -d 'send the bearer token in this file (default: the one in $IMAGESIEVE_TOKEN)'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
+complete -c imagesieve -n '_shtab_imagesieve_using review unmark-golden' -l by -x -d 'who asks (default: your user name on this machine)'
 complete -c imagesieve -n '_shtab_imagesieve_using; and test $_shtab_imagesieve_npos -eq 0' -a policy -d 'See and reload the server'"'"'s policies.'
 complete -c imagesieve -n '_shtab_imagesieve_using policy' -s h -l help -d 'show this help message and exit'
 complete -c imagesieve -n '_shtab_imagesieve_using policy; and test $_shtab_imagesieve_npos -eq 0' -a list -d 'List the policies in force.'

@@ -35,15 +35,19 @@ _shtab_imagesieve_review_commands() {
     decide:'Decide a claimed item.'
     erase:'Delete a picture and what came with its uploads, by law. Every item of its bytes is rejected, in any state; the record of the decisions stays.'
     extend:'Prolong a lease.'
+    goldens:'List the items whose right answer is known and copies of which reviewers get. For callers with the role lead or admin.'
     group:'Show one group as it is now: how many items a decision would close, which stay open, the snapshot to close it by, and earlier closes.'
     groups:'List groups of look-alikes of which two or more items wait, the largest first.'
     list:'List items.'
+    mark-golden:'Make a decided item golden: the decision in effect is the right answer, and reviewers get copies of it. For callers with the role lead or admin.'
+    quality:'Show how well people decide: agreement of second reviews, answers to golden items, overturned decisions. For callers with the role lead or admin.'
     release:'Give a claimed item back.'
     reopen:'Review a decided item again.'
     requeue:'Put a parked item back.'
     show:'Show one item.'
     stats:'Count the queue.'
     undo-close:'Reopen what a close has closed and nobody has decided since.'
+    unmark-golden:'Give no more copies of a golden item; what was answered still counts. For callers with the role lead or admin.'
     watch:'Show decisions as they are made, one line for each upload, until interrupted. A lost connection is taken up again where it broke.'
   )
   _describe 'imagesieve review commands' _commands
@@ -264,6 +268,21 @@ _shtab_imagesieve_review_extend_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_extend_defaults_added=0
 
+_shtab_imagesieve_review_goldens_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_goldens_defaults_added=0
+
 _shtab_imagesieve_review_group_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
@@ -318,6 +337,42 @@ _shtab_imagesieve_review_list_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_list_defaults_added=0
+
+_shtab_imagesieve_review_mark_golden_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--note[for other leads]:TEXT:"
+  "--by[who asks (default\: your user name on this machine)]:NAME:"
+  ":the item\'s id:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_mark_golden_defaults_added=0
+
+_shtab_imagesieve_review_quality_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--since[from this day on, UTC, as 2026-11-21 (default\: 30 days before the end)]:DATE:"
+  "--until[to the end of this day, UTC (default\: now)]:DATE:"
+  "--reviewers[also one line for each reviewer\; not for everybody\'s eyes]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_quality_defaults_added=0
 
 _shtab_imagesieve_review_release_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -422,6 +477,23 @@ _shtab_imagesieve_review_undo_close_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_imagesieve_review_undo_close_defaults_added=0
 
+_shtab_imagesieve_review_unmark_golden_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
+  "--timeout[for each call, retries included (default\: 10)]:SECONDS:"
+  "--tls[encrypt, trusting the system\'s roots]"
+  "--ca-file[encrypt, trusting the roots in this PEM file]:FILE:_files"
+  "--cert-file[show the server the certificate in this PEM file]:FILE:_files"
+  "--key-file[the PEM private key of --cert-file, not encrypted]:FILE:_files"
+  "--token-file[send the bearer token in this file (default\: the one in \$IMAGESIEVE_TOKEN)]:FILE:_files"
+  "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
+  "--by[who asks (default\: your user name on this machine)]:NAME:"
+  ":the item\'s id:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_imagesieve_review_unmark_golden_defaults_added=0
+
 _shtab_imagesieve_review_watch_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--server[where the server is (default\: \$IMAGESIEVE_SERVER, else 127.0.0.1\:50051)]:TARGET:"
@@ -516,15 +588,19 @@ _shtab_imagesieve_review() {
         decide) _arguments -C -s $_shtab_imagesieve_review_decide_options ;;
         erase) _arguments -C -s $_shtab_imagesieve_review_erase_options ;;
         extend) _arguments -C -s $_shtab_imagesieve_review_extend_options ;;
+        goldens) _arguments -C -s $_shtab_imagesieve_review_goldens_options ;;
         group) _arguments -C -s $_shtab_imagesieve_review_group_options ;;
         groups) _arguments -C -s $_shtab_imagesieve_review_groups_options ;;
         list) _arguments -C -s $_shtab_imagesieve_review_list_options ;;
+        mark-golden) _arguments -C -s $_shtab_imagesieve_review_mark_golden_options ;;
+        quality) _arguments -C -s $_shtab_imagesieve_review_quality_options ;;
         release) _arguments -C -s $_shtab_imagesieve_review_release_options ;;
         reopen) _arguments -C -s $_shtab_imagesieve_review_reopen_options ;;
         requeue) _arguments -C -s $_shtab_imagesieve_review_requeue_options ;;
         show) _arguments -C -s $_shtab_imagesieve_review_show_options ;;
         stats) _arguments -C -s $_shtab_imagesieve_review_stats_options ;;
         undo-close) _arguments -C -s $_shtab_imagesieve_review_undo_close_options ;;
+        unmark-golden) _arguments -C -s $_shtab_imagesieve_review_unmark_golden_options ;;
         watch) _arguments -C -s $_shtab_imagesieve_review_watch_options ;;
       esac
   esac

@@ -14,6 +14,7 @@ import grpc
 
 from imagesieve.errors import ImagesieveError, Unauthenticated
 from imagesieve.policy_results import HealthStatus, Policy
+from imagesieve.quality_results import Quality
 from imagesieve.retry import MESSAGE_BYTES
 from imagesieve.testing.queue import FakeQueue
 from imagesieve.testing.rules import ReceivedRequest, Rule, allow_all
@@ -127,6 +128,11 @@ class FakeServer:
         with self._state.lock:
             self._state.policies = policies
             self._state.reload_problems = tuple(problems)
+
+    def set_quality(self, quality: Quality) -> None:
+        """The figures from now on, of whatever span is asked about; nothing but zeros at first."""
+        with self._state.lock:
+            self._state.quality.quality = quality
 
     def end_watches(self) -> None:
         """End every watch as a server does that is stopped; watchers go on by themselves."""

@@ -28,6 +28,7 @@ from imagesieve.review_wire import (
     STATES,
 )
 from imagesieve.testing.group_services import GROUP_ROWS
+from imagesieve.testing.quality_services import QUALITY_ROWS
 from imagesieve.testing.rules import ReceivedRequest
 from imagesieve.testing.state import FakeState, NoAnswer
 from imagesieve.testing.statuses import item_error_of
@@ -281,6 +282,7 @@ METHODS: tuple[Method, ...] = (
         work=_watch,
         streams=True,
     ),
+    *_methods("imagesieve.v1.QualityService", *QUALITY_ROWS),
     *_methods(
         "imagesieve.v1.PolicyService",
         ("GetPolicy", ppb.GetPolicyRequest, _get_policy),

@@ -13,6 +13,7 @@ from imagesieve.results import ModerationResult, Verdict
 from imagesieve.review_results import Item, ItemState
 from imagesieve.status import BY_REASON
 from imagesieve.testing.groups import FakeGroups
+from imagesieve.testing.quality import FakeQuality
 from imagesieve.testing.queue import FakeQueue
 from imagesieve.testing.rules import ReceivedRequest, Rule
 
@@ -34,6 +35,7 @@ class FakeState:
         self.watches_ended = 0
         self.queue = FakeQueue()
         self.groups = FakeGroups(self.queue)
+        self.quality = FakeQuality(self.queue)
         self.health = HealthStatus.SERVING
         self.policies = tuple(policies)
         self.reload_problems: tuple[str, ...] = ()
