@@ -21,10 +21,10 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.core.views import Pixels
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
+from imagesieve_server.encoders.cuda_session import CUDA
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import (
     CPU,
-    CUDA,
     Provider,
     RuntimeOptions,
     open_session,

@@ -2,5 +2,6 @@
 
 from imagesieve_server.assembly.grpc_port import server_options as server_options
 from imagesieve_server.assembly.judging import limits_of as limits_of
+from imagesieve_server.assembly.judging import serving_options as serving_options
 from imagesieve_server.assembly.running import Running as Running
 from imagesieve_server.assembly.running import running as running

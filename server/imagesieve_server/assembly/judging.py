@@ -16,7 +16,7 @@ from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import load_bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.opening import ServingOptions, open_encoders
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import MEBI, Limits
@@ -38,21 +38,18 @@ async def build_encoder(
     """A warm encoder behind its batcher. Raises StartupError."""
     model = settings.model
     bundle = await asyncio.to_thread(load_bundle, Path(model.bundle or DEMO_BUNDLE))
-    encoder = OnnxImageEncoder(
-        bundle=bundle,
-        options=RuntimeOptions(
-            provider=Provider(model.provider), threads=model.threads, spinning=model.spinning
-        ),
-    )
-    if encoder.note:
-        log.warning("provider", extra={"problem": encoder.note})
+    serving = await asyncio.to_thread(open_encoders, bundle, serving_options(settings))
+    if serving.note:
+        log.warning("provider", extra={"problem": serving.note})
     batcher = Batcher(
-        encoder=encoder,
+        encoder=serving.encoders[0],
+        beside=serving.encoders[1:],
         metrics=metrics,
         options=BatcherOptions(
             max_waiting_views=model.max_queue_views,
             hang_timeout_s=model.hang_seconds,
             canary_interval_s=model.canary_seconds,
+            one_device=serving.one_device,
         ),
         on_down=on_down,
     )
@@ -60,6 +57,21 @@ async def build_encoder(
     await batcher.start()
     metrics.model(batcher.spec)
     return batcher
+
+
+def serving_options(settings: Settings) -> ServingOptions:
+    """How the settings say to open the image encoder."""
+    model = settings.model
+    return ServingOptions(
+        runtime=RuntimeOptions(
+            provider=Provider(model.provider),
+            threads=model.threads,
+            spinning=model.spinning,
+            cuda_graphs=model.cuda_graphs,
+        ),
+        sessions=model.sessions,
+        max_batch=model.max_batch,
+    )
 
 
 def build_content_cache(settings: Settings, metrics: PrometheusMetrics) -> ContentCache:

@@ -53,6 +53,13 @@ class ModelSettings:
     provider: str = setting("auto", "auto, cuda or cpu; cuda fails to start without a GPU")
     threads: int = setting(0, "threads of one encoder run; 0 is one per core")
     spinning: bool = setting(False, "let encoder threads spin; only with cores to spare")
+    sessions: int = setting(
+        0, "batches at work at once, each with the model in memory; 0 is 2 on a GPU, 1 on a CPU"
+    )
+    max_batch: int = setting(0, "largest batch, in views; 0 is 128 on a GPU, 16 on a CPU")
+    cuda_graphs: bool = setting(
+        True, "on a GPU, record the work of each batch size once and replay it"
+    )
     max_queue_views: int = setting(1024, "views waiting for the encoder; more are shed")
     hang_seconds: float = setting(60.0, "an encoder run longer than this counts as failed")
     canary_seconds: float = setting(600.0, "time between canary checks")

@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server.core.errors import BundleError, ConfigError, MissingExtra
+from imagesieve_server.encoders.cuda_session import (
+    CUDA,
+    SESSION_ENTRIES,
+    load_libraries,
+    provider_options,
+    refuse_misplaced,
+)
 
 CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
 
 _DISTRIBUTIONS = (
     "onnxruntime",
@@ -27,15 +33,6 @@ _DISTRIBUTIONS = (
     "onnxruntime-qnn",
     "onnxruntime-training",
 )
-
-_CUDA_OPTIONS = {
-    # Exhaustive search costs about a second for every new input shape, DEFAULT is slow for good.
-    "cudnn_conv_algo_search": "HEURISTIC",
-    # The largest bucket runs first, so the arena never needs more than it then has.
-    "arena_extend_strategy": "kSameAsRequested",
-    # TF32 has 10 mantissa bits: at λ = 100 that alone is a tenth of a logit.
-    "use_tf32": "0",
-}
 
 
 class Provider(enum.StrEnum):
@@ -53,6 +50,7 @@ class RuntimeOptions:
     provider: Provider = Provider.AUTO
     threads: int = 0  # of one operator; 0 lets the library take every physical core
     spinning: bool = False  # threads spin between runs; starves decoding on shared cores
+    cuda_graphs: bool = False  # on a GPU; every run must then give bound buffers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,13 @@ def open_session(model: Path, *, options: RuntimeOptions) -> Opened:
         if options.provider is Provider.CUDA:
             raise
         session = _cpu_session(ort, model, options)
-        return Opened(session=session, provider=CPU, note=f"CUDA not used: {problem.message}")
+        return Opened(session=session, provider=CPU, note=why_not_cuda(problem))
+
+
+def why_not_cuda(problem: BundleError) -> str:
+    """For the log, where a CPU serves in place of a GPU."""
+    cause = problem.metadata.get("cause", "")
+    return f"CUDA not used: {problem.message}" + (f" ({cause})" if cause else "")
 
 
 def _installed_distributions() -> set[str]:
@@ -142,21 +146,23 @@ def _cpu_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
 
 
 def _cuda_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
+    load_libraries(ort)
     settings = _session_options(ort, options)
-    # Counting nodes proves nothing about where they run: refuse any that would run on the CPU.
-    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    session = _create(ort, model, settings, [(CUDA, _CUDA_OPTIONS)])
+    for key, value in SESSION_ENTRIES.items():
+        settings.add_session_config_entry(key, value)
+    provider = (CUDA, provider_options(graphs=options.cuda_graphs))
+    session = _create(ort, model, settings, [provider])
     if session.get_providers()[0] != CUDA:
         # The library falls back without an error where the CUDA libraries do not load.
-        raise BundleError(
-            "the CUDA provider did not start; are its CUDA and cuDNN libraries there?"
-        )
+        raise BundleError("the CUDA provider did not start; is there a GPU that it knows?")
+    refuse_misplaced(session, CUDA)
     return session
 
 
 def _create(ort: Any, model: Path, settings: Any, providers: list[Any]) -> Any:
     try:
-        return ort.InferenceSession(model, settings, providers=providers)
+        # Else the library answers a failure of the provider by a session on the CPU.
+        return ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
     except Exception as problem:  # the library raises a class of its own for each kind of failure
         cause = (str(problem).splitlines() or [""])[0][:300]
         raise BundleError(

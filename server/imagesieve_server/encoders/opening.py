@@ -1,0 +1,92 @@
+"""Which row encoders serve a bundle here: on a GPU with bound buffers, else on the CPU; how many.
+
+Knows the choice and what follows from it; refuses to know what drives them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imagesieve_server.core.errors import BundleError
+from imagesieve_server.encoders.bucketed import BucketedEncoder
+from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.encoders.cuda import CUDA_BUCKETS, BoundImageEncoder
+from imagesieve_server.encoders.cuda_session import CUDA
+from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS, OnnxImageEncoder
+from imagesieve_server.encoders.pinned_memory import cuda_pins
+from imagesieve_server.encoders.runtime import (
+    Provider,
+    RuntimeOptions,
+    library,
+    open_session,
+    why_not_cuda,
+)
+
+_CUDA_SESSIONS = 2
+"""One copies its pixels while the other computes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOptions:
+    """How a bundle's image encoder is opened for serving."""
+
+    runtime: RuntimeOptions
+    sessions: int = 0  # at work at once; 0: as many as suit the provider
+    max_batch: int = 0  # rows of the largest bucket; 0: as suits the provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """Open encoders of one bundle, all alike."""
+
+    encoders: Sequence[BucketedEncoder]  # at least one
+    one_device: bool  # they take turns on it
+    note: str  # for the log; "" where there is nothing to say
+
+
+def open_encoders(bundle: Bundle, options: ServingOptions) -> Serving:
+    """Open the sessions. Raises MissingExtra or BundleError.
+
+    ``auto`` takes the CPU where CUDA is not installed or does not start, and the note says why.
+    """
+    runtime = options.runtime
+    note = ""
+    wants_cuda = runtime.provider is not Provider.CPU
+    if wants_cuda and (runtime.provider is Provider.CUDA or has_cuda()):
+        try:
+            return _on_cuda(bundle, options)
+        except BundleError as problem:
+            if runtime.provider is Provider.CUDA:
+                raise
+            note = why_not_cuda(problem)
+    cpu = dataclasses.replace(runtime, provider=Provider.CPU)
+    buckets = buckets_up_to(options.max_batch) or DEFAULT_BUCKETS
+    encoders = [
+        OnnxImageEncoder(bundle=bundle, options=cpu, buckets=buckets)
+        for _ in range(options.sessions or 1)
+    ]
+    return Serving(encoders=encoders, one_device=False, note=note)
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime has the provider, working or not. Raises MissingExtra."""
+    return CUDA in library().get_available_providers()
+
+
+def buckets_up_to(largest: int) -> tuple[int, ...]:
+    """Powers of two below ``largest``, and itself; none up to 0."""
+    powers = [1 << n for n in range(largest.bit_length()) if 1 << n < largest]
+    return (*powers, largest) if largest > 0 else ()
+
+
+def _on_cuda(bundle: Bundle, options: ServingOptions) -> Serving:
+    runtime = dataclasses.replace(options.runtime, provider=Provider.CUDA)
+    buckets = buckets_up_to(options.max_batch) or CUDA_BUCKETS
+    encoders = []
+    for _ in range(options.sessions or _CUDA_SESSIONS):
+        opened = open_session(bundle.image_encoder, options=runtime)
+        pins = cuda_pins(library().cuda_version)  # the session has loaded its runtime
+        encoders.append(BoundImageEncoder(bundle=bundle, opened=opened, buckets=buckets, pins=pins))
+    return Serving(encoders=encoders, one_device=True, note=encoders[0].note)
