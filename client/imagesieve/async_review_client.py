@@ -42,6 +42,7 @@ class AsyncReviewClient:
         tier: int = 0,
         lease_s: int = 0,
         include_image: bool = False,
+        item_id: str = "",
         claim_id: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> Lease | None:
@@ -53,6 +54,7 @@ class AsyncReviewClient:
                 tier=tier,
                 lease_s=lease_s,
                 include_image=include_image,
+                item_id=item_id,
                 claim_id=claim_id,
                 timeout_s=timeout,
             )

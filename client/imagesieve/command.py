@@ -119,14 +119,16 @@ def _health(args: argparse.Namespace, client: Client) -> int:
 def _claim(args: argparse.Namespace, client: Client) -> int:
     lease = client.review.claim(
         reviewer=args.reviewer or _user(),
-        categories=args.categories,
+        categories=[*args.categories, *([""] if args.uncategorized else [])],
         tier=args.tier,
         lease_s=args.lease,
         include_image=bool(args.image_to),
+        item_id=args.item,
         timeout=args.timeout,
     )
     if lease is None:
-        sys.stderr.write("imagesieve: nothing is ready\n")
+        nothing = "that item is not ready in this tier" if args.item else "nothing is ready"
+        sys.stderr.write(f"imagesieve: {nothing}\n")
         return NOTHING_READY
     _save(lease.item, args.image_to)
     if args.format == "jsonl":

@@ -202,6 +202,13 @@ def _add_claim(verbs: Any, connection: argparse.ArgumentParser) -> None:
     text = "only items of this category; may be repeated"
     repeated(claim, "--category", "categories", "ID", text)
     claim.add_argument(
+        "--uncategorized", action="store_true",
+        help="only items without a category: no picture, or not scored; beside --category",
+    )  # fmt: skip
+    claim.add_argument(
+        "--item", metavar="ID", default="", help="this item, out of its turn; for leads"
+    )
+    claim.add_argument(
         "--tier", metavar="N", type=positive_int, default=1, help="of review (default: 1)"
     )
     _lease_option(claim)

@@ -49,6 +49,7 @@ def claim(
     tier: int,
     lease_s: int,
     include_image: bool,
+    item_id: str,
     claim_id: str | None,
     timeout_s: float,
 ) -> Call[pb.ClaimResponse, Lease | None]:
@@ -62,6 +63,7 @@ def claim(
             tier=tier,
             lease_seconds=lease_s,
             include_image=include_image,
+            item_id=item_id,
         ),
         answer=pb.ClaimResponse,
         timeout_s=timeout_s,

@@ -42,13 +42,16 @@ class ReviewClient:
         tier: int = 0,
         lease_s: int = 0,
         include_image: bool = False,
+        item_id: str = "",
         claim_id: str | None = None,
         timeout: float = DEFAULT_TIMEOUT_S,
     ) -> Lease | None:
         """Lease the most urgent item; None where nothing is ready.
 
         ``reviewer`` may be empty only where the server knows who calls.
-        ``categories`` and ``tier`` narrow the choice (empty: any; 0: the first tier).
+        ``categories`` and ``tier`` narrow the choice (empty: any; 0: the first tier); "" among
+        the categories stands for items without one. ``item_id`` takes this item and no other,
+        out of its turn: for callers with the role lead, as are tiers above the first.
         ``lease_s`` is in seconds, 0 for the server's default of ten minutes. The same
         ``claim_id`` returns the same lease while it lives; one is made where it is None.
         """
@@ -59,6 +62,7 @@ class ReviewClient:
                 tier=tier,
                 lease_s=lease_s,
                 include_image=include_image,
+                item_id=item_id,
                 claim_id=claim_id,
                 timeout_s=timeout,
             )

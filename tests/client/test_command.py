@@ -262,6 +262,32 @@ def test_a_token_from_the_environment_is_sent_and_never_in_the_clear(
     assert "s3cret" not in done.stderr
 
 
+def test_a_claim_names_its_item_or_what_has_no_category(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def claim(*words: str) -> tuple[int, str, str]:
+        code = main(["review", "claim", "--format", "jsonl", "--server", server.target, *words])
+        out, err = capsys.readouterr()
+        return code, json.loads(out)["item"]["item_id"] if out else "", err
+
+    for name, category in (("i1", "weapons"), ("i2", "gore"), ("i3", "")):
+        server.queue.add(
+            Item(
+                item_id=name,
+                sha256="a" * 64,
+                state=ItemState.READY,
+                verdict=Verdict.REVIEW,
+                category=category,
+            )
+        )
+    assert claim("--item", "i2") == (0, "i2", "")
+    code, _, err = claim("--item", "i2")
+    assert (code, err) == (5, "imagesieve: that item is not ready in this tier\n")
+    assert claim("--uncategorized") == (0, "i3", "")
+    assert claim("--uncategorized")[0] == 5
+    assert claim("--uncategorized", "--category", "weapons") == (0, "i1", "")
+
+
 def test_a_flagged_image_goes_through_the_queue(
     run: Run, server: FakeServer, tmp_path: Path
 ) -> None:

@@ -75,6 +75,20 @@ def test_a_repeated_claim_gets_the_same_lease(client: Client) -> None:
     assert first.item.item_id != other.item.item_id
 
 
+def test_a_claim_names_its_item_or_what_has_no_category(client: Client, server: FakeServer) -> None:
+    client.moderate(b"weapons")
+    second = client.moderate(b"drugs")
+    server.queue.add(
+        Item(item_id="odd", sha256="a" * 64, state=ItemState.READY, verdict=Verdict.REVIEW)
+    )
+    odd = client.review.claim(categories=[""])
+    named = client.review.claim(item_id=second.item_id)
+    assert odd is not None
+    assert named is not None
+    assert (odd.item.item_id, named.item.item_id) == ("odd", second.item_id)
+    assert client.review.claim(item_id=second.item_id) is None
+
+
 def test_a_retried_claim_leases_one_item(client: Client, server: FakeServer) -> None:
     client.moderate(b"weapons")
     client.moderate(b"drugs")

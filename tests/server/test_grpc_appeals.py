@@ -7,24 +7,12 @@ from typing import Any
 
 import grpc
 
+from helpers.callers_by_name import ByName, by
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve.v1 import review_pb2 as pb
-from imagesieve_server.grpc_api.identity import Identity, Role
 from imagesieve_server.testing import RED, ppm
 
 EVERYTHING = pb.WatchDecisionsRequest(from_oldest=True)
-
-
-class ByName:
-    """Whoever the call's metadata name, in the role that the name begins with."""
-
-    async def authenticate(self, caller: Any) -> Identity:
-        name = str(caller.metadata.get("x-name", "uploader"))
-        return Identity(tenant="t", name=name, roles=frozenset({Role(name.partition("-")[0])}))
-
-
-def by(name: str) -> dict[str, Any]:
-    return {"metadata": (("x-name", name),)}
 
 
 async def said(rig: Rig, name: str, outcome: int, claim_id: str) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import pytest
 
+from helpers.callers_by_name import ByName, by
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve import AsyncClient, ItemNotFound, Outcome, StateConflict
 from imagesieve.v1 import quality_pb2 as qb
 from imagesieve.v1 import review_pb2 as pb
 from imagesieve_server.core.golden import GoldenPlan
-from imagesieve_server.grpc_api.identity import Identity, Role
 from imagesieve_server.testing import RED, ppm
 
 Code = grpc.StatusCode
@@ -22,18 +22,6 @@ CALLS = {
     "UnmarkGolden": qb.UnmarkGoldenRequest(item_id="x"),
     "ListGoldens": qb.ListGoldensRequest(),
 }
-
-
-class ByName:
-    """Whoever the call's metadata name, in the role that the name begins with."""
-
-    async def authenticate(self, caller: Any) -> Identity:
-        name = str(caller.metadata.get("x-name", "uploader"))
-        return Identity(tenant="t", name=name, roles=frozenset({Role(name.partition("-")[0])}))
-
-
-def by(name: str) -> dict[str, Any]:
-    return {"metadata": (("x-name", name),)}
 
 
 async def flagged(rig: Rig, name: str, picture: bytes = ppm(RED)) -> str:

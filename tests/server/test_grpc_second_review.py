@@ -7,25 +7,13 @@ from typing import Any
 
 import grpc
 
+from helpers.callers_by_name import ByName, by
 from helpers.grpc_rig import Rig, ask, refused, running
 from imagesieve.v1 import review_pb2 as pb
 from imagesieve_server.core.second_review import SecondReview
-from imagesieve_server.grpc_api.identity import Identity, Role
 from imagesieve_server.testing import RED, colour_policy, ppm
 
 TWICE = replace(colour_policy(), second_review=SecondReview(share=1.0))
-
-
-class ByToken:
-    """Whoever the call's metadata name, in the roles that the name begins with."""
-
-    async def authenticate(self, caller: Any) -> Identity:
-        name = str(caller.metadata.get("x-name", "uploader"))
-        return Identity(tenant="t", name=name, roles=frozenset({Role(name.partition("-")[0])}))
-
-
-def by(name: str) -> dict[str, Any]:
-    return {"metadata": (("x-name", name),)}
 
 
 async def flagged(rig: Rig) -> str:
@@ -60,7 +48,7 @@ async def answers(rig: Rig, item_id: str, name: str) -> list[Any]:
 
 
 async def test_a_second_reviewer_is_told_nothing_of_the_first_word() -> None:
-    async with running(policies=[TWICE], authenticator=ByToken()) as rig:
+    async with running(policies=[TWICE], authenticator=ByName()) as rig:
         item_id = await flagged(rig)
         fresh = await claimed(rig, "reviewer-ann")
         await rig.review.Release(
@@ -92,7 +80,7 @@ async def test_a_second_reviewer_is_told_nothing_of_the_first_word() -> None:
 
 
 async def test_a_difference_is_settled_by_a_lead_who_sees_both_words() -> None:
-    async with running(policies=[TWICE], authenticator=ByToken()) as rig:
+    async with running(policies=[TWICE], authenticator=ByName()) as rig:
         item_id = await flagged(rig)
         await said(rig, "reviewer-ann", pb.OUTCOME_REJECT)
         await said(rig, "reviewer-ben", pb.OUTCOME_APPROVE)
@@ -112,7 +100,7 @@ async def test_a_difference_is_settled_by_a_lead_who_sees_both_words() -> None:
 
 
 async def test_an_admin_who_decides_nothing_sees_the_words() -> None:
-    async with running(policies=[TWICE], authenticator=ByToken()) as rig:
+    async with running(policies=[TWICE], authenticator=ByName()) as rig:
         item_id = await flagged(rig)
         await said(rig, "reviewer-ann", pb.OUTCOME_REJECT)
         item = (await rig.review.Get(pb.GetRequest(item_id=item_id), **by("admin"))).item

@@ -10,7 +10,7 @@ _shtab_imagesieve_policy_subparsers=(list show reload)
 _shtab_imagesieve_subparsers=(moderate review policy health completion)
 
 _shtab_imagesieve_moderate_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --paths-from --policy --category --dry-run --concurrency --bulk --output --resume --fail-on)
-_shtab_imagesieve_review_claim_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --reviewer --category --tier --lease --image-to)
+_shtab_imagesieve_review_claim_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --reviewer --category --uncategorized --item --tier --lease --image-to)
 _shtab_imagesieve_review_decide_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --label --note --reviewer)
 _shtab_imagesieve_review_release_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format)
 _shtab_imagesieve_review_extend_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --lease)
@@ -185,6 +185,7 @@ _shtab_imagesieve_moderate___bulk_nargs=0
 _shtab_imagesieve_review_claim__h_nargs=0
 _shtab_imagesieve_review_claim___help_nargs=0
 _shtab_imagesieve_review_claim___tls_nargs=0
+_shtab_imagesieve_review_claim___uncategorized_nargs=0
 _shtab_imagesieve_review_decide__h_nargs=0
 _shtab_imagesieve_review_decide___help_nargs=0
 _shtab_imagesieve_review_decide___tls_nargs=0

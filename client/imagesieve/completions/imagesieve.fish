@@ -51,7 +51,7 @@ function _shtab_imagesieve_using
 end
 
 set -g _shtab_imagesieve_commands moderate review 'review claim' 'review decide' 'review release' 'review extend' 'review list' 'review stats' 'review show' 'review requeue' 'review reopen' 'review erase' 'review watch' 'review groups' 'review group' 'review close-group' 'review undo-close' 'review quality' 'review goldens' 'review mark-golden' 'review unmark-golden' policy 'policy list' 'policy show' 'policy reload' health completion
-set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --count --cursor-file --decision --fail-on --format --image-to --key-file --label --lease --limit --newer-than --note --older-than --output --paths-from --policy --reason --resume --reviewer --server --service --since --snapshot --state --tier --timeout --token-file --until
+set -g _shtab_imagesieve_opts_with_value --by --ca-file --category --cause --cert-file --concurrency --count --cursor-file --decision --fail-on --format --image-to --item --key-file --label --lease --limit --newer-than --note --older-than --output --paths-from --policy --reason --resume --reviewer --server --service --since --snapshot --state --tier --timeout --token-file --until
 
 complete -c imagesieve -e
 complete -c imagesieve -f
@@ -91,6 +91,8 @@ complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l token-file -
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l format -xka "table jsonl" -d 'table, or jsonl: one JSON object a line (default: table)'
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l reviewer -x -d 'who claims (default: your user name on this machine)'
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l category -x -d 'only items of this category; may be repeated'
+complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l uncategorized -d 'only items without a category: no picture, or not scored; beside --category'
+complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l item -x -d 'this item, out of its turn; for leads'
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l tier -x -d 'of review (default: 1)'
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l lease -x -d 'length of the lease (default: the server'"'"'s, ten minutes)'
 complete -c imagesieve -n '_shtab_imagesieve_using review claim' -l image-to -xka "(__fish_complete_path (commandline -ct))" -d 'write the original image to this file'

@@ -181,6 +181,8 @@ _shtab_imagesieve_review_claim_options=(
   "--format[table, or jsonl\: one JSON object a line (default\: table)]:FORMAT:(table jsonl)"
   "--reviewer[who claims (default\: your user name on this machine)]:NAME:"
   "*--category[only items of this category\; may be repeated]:ID:"
+  "--uncategorized[only items without a category\: no picture, or not scored\; beside --category]"
+  "--item[this item, out of its turn\; for leads]:ID:"
   "--tier[of review (default\: 1)]:N:"
   "--lease[length of the lease (default\: the server\'s, ten minutes)]:SECONDS:"
   "--image-to[write the original image to this file]:FILE:_files"

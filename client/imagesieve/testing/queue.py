@@ -69,13 +69,21 @@ class FakeQueue:
         self._items[item_id] = replace(self._items[item_id], state=ItemState.PARKED)
 
     def claim(
-        self, *, claim_id: str, reviewer: str, categories: Sequence[str], tier: int, lease_s: int
+        self,
+        *,
+        claim_id: str,
+        reviewer: str,
+        categories: Sequence[str],
+        tier: int,
+        lease_s: int,
+        item_id: str = "",
     ) -> Lease | None:
         repeated = self._leases.get(self._claims.get(claim_id, ""))
         if repeated is not None:
             return repeated
         for item in self._items.values():
             wanted = not categories or item.category in categories
+            wanted = wanted and item_id in ("", item.item_id)
             if item.state is ItemState.READY and wanted and item.tier == (tier or 1):
                 return self._lease(item, claim_id, reviewer, lease_s or LEASE_S)
         return None

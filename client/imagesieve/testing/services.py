@@ -117,6 +117,7 @@ def _claim(state: FakeState, request: rpb.ClaimRequest) -> Message:
         categories=tuple(request.categories),
         tier=request.tier,
         lease_s=request.lease_seconds,
+        item_id=request.item_id,
     )
     if lease is None:
         return rpb.ClaimResponse()

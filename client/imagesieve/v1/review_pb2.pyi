@@ -172,20 +172,22 @@ class Item(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., sha256: _Optional[str] = ..., state: _Optional[_Union[ItemState, str]] = ..., verdict: _Optional[_Union[_verdict_pb2.Verdict, str]] = ..., policy: _Optional[str] = ..., policy_version: _Optional[str] = ..., model_version: _Optional[str] = ..., reasons: _Optional[_Iterable[str]] = ..., category: _Optional[str] = ..., severity: _Optional[int] = ..., score: _Optional[float] = ..., answer: _Optional[_Union[_moderation_pb2.ModerateResponse, _Mapping]] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., enqueued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., surface: _Optional[str] = ..., content_ref: _Optional[str] = ..., uploader_ref: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., submissions: _Optional[int] = ..., round: _Optional[int] = ..., tier: _Optional[int] = ..., reviews_needed: _Optional[int] = ..., expiries: _Optional[int] = ..., claimed_by: _Optional[str] = ..., claimed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., group_id: _Optional[str] = ..., opened_by: _Optional[str] = ..., opening_note: _Optional[str] = ..., attached_to: _Optional[str] = ..., earlier: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...
 
 class ClaimRequest(_message.Message):
-    __slots__ = ("claim_id", "reviewer", "categories", "tier", "lease_seconds", "include_image")
+    __slots__ = ("claim_id", "reviewer", "categories", "tier", "lease_seconds", "include_image", "item_id")
     CLAIM_ID_FIELD_NUMBER: _ClassVar[int]
     REVIEWER_FIELD_NUMBER: _ClassVar[int]
     CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     claim_id: str
     reviewer: str
     categories: _containers.RepeatedScalarFieldContainer[str]
     tier: int
     lease_seconds: int
     include_image: bool
-    def __init__(self, claim_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., tier: _Optional[int] = ..., lease_seconds: _Optional[int] = ..., include_image: bool = ...) -> None: ...
+    item_id: str
+    def __init__(self, claim_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., tier: _Optional[int] = ..., lease_seconds: _Optional[int] = ..., include_image: bool = ..., item_id: _Optional[str] = ...) -> None: ...
 
 class ClaimResponse(_message.Message):
     __slots__ = ("item", "token", "lease_until", "image")

@@ -59,6 +59,7 @@ class ReviewService(GroupCalls):
         who = present_identity()
         claim = wire.read_claim(request, tenant=who.tenant, name=who.name)
         _require_tier(who, claim.tier)
+        _require_turn(who, claim.item_id)
         lease = await within(deadline, self._queue.claim(claim))
         if lease is None:
             return review_pb2.ClaimResponse()
@@ -212,6 +213,12 @@ def _require_tier(who: Identity, tier: int) -> None:
     """Higher tiers settle what reviewers differ on. Raises PermissionDenied."""
     if tier > 1 and Role.LEAD not in who.roles:
         raise PermissionDenied("tiers above the first are for callers with the role lead")
+
+
+def _require_turn(who: Identity, item_id: str) -> None:
+    """Who may choose pictures leaves the hard ones to others. Raises PermissionDenied."""
+    if item_id and Role.LEAD not in who.roles:
+        raise PermissionDenied("items out of their turn are for callers with the role lead")
 
 
 async def _send(pages: AsyncIterator[EventPage], context: Context) -> None:

@@ -31,12 +31,15 @@ def text(field: str, value: str, *, limit: int, required: bool = False) -> str:
     return value
 
 
-def texts(field: str, values: Sequence[str], *, limit: int = MAX_ID) -> tuple[str, ...]:
-    """A list of at most 64 non-empty values. Raises InvalidRequest."""
+def texts(
+    field: str, values: Sequence[str], *, limit: int = MAX_ID, required: bool = True
+) -> tuple[str, ...]:
+    """A list of at most 64 values, none of them empty where ``required``. Raises
+    InvalidRequest."""
     if len(values) > MAX_LIST:
         raise InvalidRequest(field, f"has {len(values)} entries; at most {MAX_LIST} are allowed")
     return tuple(
-        text(f"{field}[{index}]", value, limit=limit, required=True)
+        text(f"{field}[{index}]", value, limit=limit, required=required)
         for index, value in enumerate(values)
     )
 

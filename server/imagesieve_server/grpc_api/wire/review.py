@@ -31,9 +31,10 @@ def read_claim(message: review_pb2.ClaimRequest, *, tenant: str, name: str) -> r
         tenant=tenant,
         reviewer=proved_name("reviewer", message.reviewer, name, required=True),
         claim_id=checks.text("claim_id", message.claim_id, limit=checks.MAX_ID, required=True),
-        categories=checks.texts("categories", message.categories),
+        categories=checks.texts("categories", message.categories, required=False),
         tier=checks.within("tier", message.tier, low=0, high=MAX_TIER) or 1,
         lease_s=lease_seconds(message.lease_seconds),
+        item_id=checks.text("item_id", message.item_id, limit=checks.MAX_ID),
     )
 
 
