@@ -114,6 +114,12 @@ async def hear_decisions(queue: QueueSettings, wake: Wake) -> None:
         await listen(url=queue.database, password=password_of(queue), wake=wake)
 
 
+async def learn_requests(queue: QueueSettings, writer: QueueWriter) -> None:
+    """Let the queue tell new requests from memory; of a shared database nobody can."""
+    if not queue.is_postgres:
+        await writer.learn_requests()
+
+
 def pages_engine(queue: QueueSettings) -> sa.Engine:
     """Connections for the reviewers' pages to their tables in the shared database, which
     ``open_queue`` has brought up to date. Raises StartupError subclasses."""

@@ -22,6 +22,7 @@ from imagesieve_server.core.review import (
 )
 from imagesieve_server.core.review_afterwards import EraseRequest
 from imagesieve_server.core.verdict import ReasonCode, Verdict
+from imagesieve_server.review_queue.recording import Asked
 
 AUDIT: dict[str, Any] = {
     "audit": True,
@@ -81,14 +82,33 @@ def test_a_repeat_after_the_decision_still_gets_the_first_answer(desk: Desk) -> 
     assert (again.item_id, again.answer, again.repeated) == (first.item_id, first.answer, True)
 
 
-def test_the_answer_of_a_request_is_found_by_id_and_digest(desk: Desk) -> None:
+def test_the_answer_of_a_request_is_found_by_tenant_id_and_digest(desk: Desk) -> None:
     kept = desk.keep("r1", "picture")
+    theirs = desk.keep("r2", "picture", tenant="u")
     digest = desk.flag("r1", "picture").request_digest
-    found = desk.store.answers_of("t", [("r1", digest), ("r2", digest), ("r1", "other")])
+    asked = [("t", "r1", digest), ("t", "r2", digest), ("t", "r1", "other"), ("u", "r2", digest),
+             ("u", "r1", digest), ("t", "r1", digest)]  # fmt: skip
+    found = desk.store.answers_of(
+        [Asked(tenant=tenant, request_id=name, digest=given) for tenant, name, given in asked]
+    )
     assert found[0] == Recorded(item_id=kept.item_id, answer=kept.answer, repeated=True)
     assert found[1] is None
     assert isinstance(found[2], RequestIdReused)
-    assert desk.store.answers_of("another tenant", [("r1", digest)]) == [None]
+    assert found[3] == Recorded(item_id=theirs.item_id, answer=theirs.answer, repeated=True)
+    assert found[4] is None
+    assert found[5] == found[0]
+    assert desk.store.answers_of([]) == []
+
+
+def test_kept_requests_are_listed_page_by_page(desk: Desk) -> None:
+    names = [("t", "r1"), ("t", "r2"), ("t", "r\N{LATIN SMALL LETTER E WITH ACUTE}"), ("u", "r0")]
+    for tenant, request_id in reversed(names):
+        desk.keep(request_id, tenant=tenant)
+    found: list[tuple[str, str]] = []
+    while page := desk.store.requests_after(found[-1] if found else ("", ""), 2):
+        assert len(page) <= 2
+        found += page
+    assert sorted(found) == sorted(names), "each once, whatever the database's order is"
 
 
 def test_the_same_bytes_join_the_open_item(desk: Desk) -> None:

@@ -216,7 +216,7 @@ async def test_lookups_that_wait_are_answered_together(bench: Bench) -> None:
         )
         for name in ("r1", "unknown", "r1", "r2")
     ]
-    await bench.waiting(4)
+    await bench.waiting(1)
     bench.store.let_all()
     results = await asyncio.gather(*lookups, return_exceptions=True)
     assert isinstance(results[0], Recorded)

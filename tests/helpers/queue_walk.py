@@ -27,6 +27,7 @@ from imagesieve_server.core.review import OPEN, Cause, Item, Lease, Outcome, Sta
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.core.verdict import Verdict
 from imagesieve_server.review_queue import chain, group_closing, group_reading, reading
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.rows import ItemRow
 from imagesieve_server.review_queue.store import RuledStore
 
@@ -402,12 +403,16 @@ class Walk:
         """All items, all answers, and all events to their end."""
         self.look_at_all(all_of_it=True)
         asked = [
-            (name, make_flag(name, content).request_digest)
+            Asked(tenant="t", request_id=name, digest=make_flag(name, content).request_digest)
             for name, content in self.contents.items()
         ]
         for place in self.places:
-            answers = place.desk.store.answers_of("t", asked)
-            for (name, _), found in zip(asked, answers, strict=True):
+            answers = [
+                found
+                for start in range(0, len(asked), 256)
+                for found in place.desk.store.answers_of(asked[start : start + 256])
+            ]
+            for name, found in zip(self.contents, answers, strict=True):
                 expected = "" if name in place.samples else place.items[name]
                 if getattr(found, "item_id", None) != expected:
                     self._bad(LOST, f"{name} is not known any more")

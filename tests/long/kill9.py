@@ -35,6 +35,7 @@ from imagesieve_server.core.errors import ImagesieveError
 from imagesieve_server.core.review import Flag, Item, ListRequest
 from imagesieve_server.core.verdict import ReasonCode, Verdict
 from imagesieve_server.review_queue.evidence import FolderEvidence
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
@@ -160,7 +161,8 @@ def check(folder: Path, acknowledged: dict[str, str]) -> tuple[list[str], list[s
     asked = list(acknowledged.items())
     for start in range(0, len(asked), 500):
         part = asked[start : start + 500]
-        for (request_id, sha256), found in zip(part, store.answers_of(TENANT, part), strict=True):
+        requests = [Asked(tenant=TENANT, request_id=name, digest=digest) for name, digest in part]
+        for (request_id, sha256), found in zip(part, store.answers_of(requests), strict=True):
             item = None
             if found is not None and not isinstance(found, ImagesieveError):
                 item = by_id.get(found.item_id)

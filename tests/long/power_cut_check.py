@@ -26,6 +26,7 @@ from imagesieve_server.core.review import (
 )
 from imagesieve_server.review_queue import chain
 from imagesieve_server.review_queue.evidence import FolderEvidence
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
 from power_cut_worker import TENANTS, content_of, flag_of
@@ -134,8 +135,11 @@ def _lost(
     lost: list[str] = []
     for tenant in TENANTS:
         asked = [flag_of(name) for name, mark in flags.items() if mark["tenant"] == tenant]
-        pairs = [(flag.request_id, flag.request_digest) for flag in asked]
-        for flag, answer in zip(asked, store.answers_of(tenant, pairs), strict=True):
+        requests = [
+            Asked(tenant=tenant, request_id=flag.request_id, digest=flag.request_digest)
+            for flag in asked
+        ]
+        for flag, answer in zip(asked, store.answers_of(requests), strict=True):
             if not isinstance(answer, Recorded) or (tenant, answer.item_id) not in items:
                 lost.append(f"{flag.request_id}: not in the queue")
                 continue

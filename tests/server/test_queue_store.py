@@ -106,3 +106,20 @@ def test_the_room_that_is_watched_is_that_of_disks() -> None:
     assert set(inside) == {"evidence", "database"}
     bucket = config.load(None, {"IMAGESIEVE__QUEUE__EVIDENCE": "s3://bucket/p"})
     assert set(_folders(bucket)) == {"database"}
+
+
+@pytest.mark.parametrize("address", ["queue.sqlite3", "postgresql://me@h:5/q"])
+async def test_only_the_one_server_of_a_file_tells_new_requests_from_memory(
+    tmp_path: Path, address: str
+) -> None:
+    """What another server kept a moment ago is in no memory of this one."""
+    file = QueueSettings(database=str(tmp_path / "q.sqlite3"), evidence=str(tmp_path / "evidence"))
+    queue = open_queue(file, RecordingMetrics())
+    await queue_store.learn_requests(QueueSettings(database=address), queue)
+    await queue.close()
+    asked = {"tenant": "t", "request_id": "new", "request_digest": "d"}
+    if address == "queue.sqlite3":
+        assert await queue.answer_of(**asked) is None
+    else:
+        with pytest.raises(StoreUnavailable):
+            await queue.answer_of(**asked)

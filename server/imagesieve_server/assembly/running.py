@@ -45,7 +45,7 @@ from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.onlookers import build_onlookers
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
-from imagesieve_server.queue_store import hear_decisions, open_queue
+from imagesieve_server.queue_store import hear_decisions, learn_requests, open_queue
 from imagesieve_server.recent_answers import RecentAnswers
 from imagesieve_server.review_queue.figures import QueueFigures
 from imagesieve_server.review_queue.group_desk import QueueGroups
@@ -187,6 +187,7 @@ async def _queue(
     queue = await asyncio.to_thread(open_queue, settings.queue, metrics)
     stack.push_async_callback(queue.close)
     run_until_closed(stack, hear_decisions(settings.queue, queue.wake))
+    run_until_closed(stack, learn_requests(settings.queue, queue))
     run_until_closed(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
     return queue
 

@@ -97,6 +97,9 @@ class MemoryTransaction(MemoryLists, MemoryFigures, MemoryQuality, MemoryWebhook
         found = self.submissions(tenant, request_ids).items()
         return {request_id: (row, payloads[request_id]) for request_id, row in found}
 
+    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        return sorted(known for known in self._t.submissions if known > name)[:limit]
+
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
         return known_of(self._t.evidence, tenant, sha256s)
 

@@ -33,6 +33,15 @@ from imagesieve_server.review_queue.rows import (
 Answer = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request that may have been answered before."""
+
+    tenant: str
+    request_id: str
+    digest: str  # of all that must not differ under one request_id
+
+
 @dataclass(slots=True, kw_only=True)
 class _Fold:
     """One tenant's part of a group while it is folded."""
@@ -71,22 +80,21 @@ def record(
     return [results[place] for place in range(len(flags))]
 
 
-def answers_of(
-    tx: Transaction, tenant: str, asked: Sequence[tuple[str, str]]
-) -> list[Recorded | RequestIdReused | None]:
-    """What is kept for each (request_id, digest), None where it is not known."""
-    request_ids = [request_id for request_id, _ in asked]
-    known = tx.submissions(tenant, request_ids)
-    payloads = tx.payloads(tenant, list(known))
+def answers_of(tx: Transaction, asked: Sequence[Asked]) -> list[Recorded | RequestIdReused | None]:
+    """What is kept of each, None where it is not known; one read for all of a tenant's."""
+    by_tenant: dict[str, list[str]] = {}
+    for one in asked:
+        by_tenant.setdefault(one.tenant, []).append(one.request_id)
+    kept = {tenant: tx.answers(tenant, names) for tenant, names in by_tenant.items()}
     results: list[Recorded | RequestIdReused | None] = []
-    for request_id, digest in asked:
-        row = known.get(request_id)
-        if row is None:
+    for one in asked:
+        known = kept[one.tenant].get(one.request_id)
+        if known is None:
             results.append(None)
-        elif row.digest != digest:
-            results.append(RequestIdReused(request_id))
+        elif known[0].digest != one.digest:
+            results.append(RequestIdReused(one.request_id))
         else:
-            results.append(_repeated(row, payloads[request_id]))
+            results.append(_repeated(*known))
     return results
 
 

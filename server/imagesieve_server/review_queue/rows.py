@@ -201,6 +201,10 @@ class Transaction(FigureReads, QualityReads, WebhookRows, GroupTables, Protocol)
         """Both at once."""
         ...
 
+    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """The first (tenant, request_id) behind ``name``."""
+        ...
+
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]: ...
 
     def open_items(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, ItemRow]:

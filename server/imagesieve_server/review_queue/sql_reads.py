@@ -35,6 +35,21 @@ from imagesieve_server.review_queue.sql_webhooks import SqlWebhookReads
 
 R = TypeVar("R")
 
+_ANSWERS = (
+    sa.select(t.submission)
+    .add_columns(
+        *(
+            t.submission_payload.c[name]
+            for name in names_of(PayloadRow)
+            if name not in t.submission.c
+        )
+    )
+    .join(t.submission_payload)
+    .where(t.submission.c.tenant == sa.bindparam("tenant"))
+    .where(t.submission.c.request_id.in_(sa.bindparam("request_ids", expanding=True)))
+)
+"""Made once: every upload is looked up."""
+
 
 class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
     """One open transaction, its reads."""
@@ -69,17 +84,21 @@ class SqlReads(SqlClaims, SqlFigures, SqlQuality, SqlGroups, SqlWebhookReads):
     ) -> Mapping[str, tuple[SubmissionRow, PayloadRow]]:
         if not request_ids:
             return {}
-        payload = t.submission_payload.c
-        wide = (payload[name] for name in names_of(PayloadRow) if name not in t.submission.c)
-        query = (
-            _among(t.submission, tenant, t.submission.c.request_id, request_ids)
-            .add_columns(*wide)
-            .join(t.submission_payload)
-        )
+        asked = {"tenant": tenant, "request_ids": list(request_ids)}
         return {
             row["request_id"]: (value_of(SubmissionRow, row), value_of(PayloadRow, row))
-            for row in self._connection.execute(query).mappings()
+            for row in self._connection.execute(_ANSWERS, asked).mappings()
         }
+
+    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        columns = (t.submission.c.tenant, t.submission.c.request_id)
+        query = (
+            sa.select(*columns)
+            .where(sa.tuple_(*map(sa.literal, name)) < sa.tuple_(*columns))
+            .order_by(*columns)
+            .limit(limit)
+        )
+        return [(row.tenant, row.request_id) for row in self._connection.execute(query)]
 
     def evidence(self, tenant: str, sha256s: Sequence[str]) -> Mapping[str, EvidenceRow]:
         if not sha256s:

@@ -43,6 +43,7 @@ from imagesieve_server.review_queue import (
     reopening,
 )
 from imagesieve_server.review_queue.backend import Backend, Overtaken
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.rows import AuditRow, EventRow, Transaction
 
 T = TypeVar("T")
@@ -62,10 +63,12 @@ class ReviewStore(Protocol):
         (InvalidRequest, RequestIdReused) at its place and leaves the others alone."""
         ...
 
-    def answers_of(
-        self, tenant: str, asked: Sequence[tuple[str, str]]
-    ) -> list[Recorded | RequestIdReused | None]:
-        """What is kept for these (request_id, request_digest) pairs, None where nothing is."""
+    def answers_of(self, asked: Sequence[Asked]) -> list[Recorded | RequestIdReused | None]:
+        """What is kept of each of these requests, None where nothing is."""
+        ...
+
+    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        """(tenant, request_id) of kept requests, in their order, from ``name`` on without it."""
         ...
 
     def claim(self, request: ClaimRequest) -> Lease | None: ...
@@ -177,11 +180,13 @@ class RuledStore:
     def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
         return self.transact(lambda tx: recording.record(tx, flags, grouping=self._grouping))
 
-    def answers_of(
-        self, tenant: str, asked: Sequence[tuple[str, str]]
-    ) -> list[Recorded | RequestIdReused | None]:
+    def answers_of(self, asked: Sequence[Asked]) -> list[Recorded | RequestIdReused | None]:
         with self.backend.read() as tx:
-            return recording.answers_of(tx, tenant, asked)
+            return recording.answers_of(tx, asked)
+
+    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
+        with self.backend.read() as tx:
+            return tx.requests_after(name, limit)
 
     def claim(self, request: ClaimRequest) -> Lease | None:
         (result,) = self.claims([request])

@@ -1,9 +1,9 @@
 """The threads that own the store, and the jobs they take: one thread for SQLite, whose writers
 take turns anyway, several for a database that serves many at once.
 
-Jobs that came in while all were at work are taken together: flags become one commit, lookups
-one read, everything else one transaction each. Every job's future gets a result or a named
-error, whatever happens; a job whose caller has gone before its turn is dropped.
+Jobs that came in while all were at work are taken together: flags become one commit, everything
+else one transaction each; look-ups come in groups and go first. Every job's future gets a result or
+a named error, whatever happens; a job whose caller has gone before its turn is dropped.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from imagesieve_server.core.errors import ImagesieveError, StoreUnavailable
+from imagesieve_server.core.errors import ImagesieveError, RequestIdReused, StoreUnavailable
 from imagesieve_server.core.review import Flag, Recorded
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.store import ReviewStore
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,10 @@ class FlagJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupJob:
-    tenant: str
-    request_id: str
-    digest: str
-    future: Future[Recorded | None] = field(default_factory=Future)
+    """Requests that are looked up together; the results stand at their places."""
+
+    asked: Sequence[Asked]
+    future: Future[list[Recorded | RequestIdReused | None]] = field(default_factory=Future)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,9 @@ class StoreThreads:
     def _work(self, taken: Sequence[Job]) -> None:
         jobs = [job for job in taken if job.future.set_running_or_notify_cancel()]
         try:
-            self._look_up([job for job in jobs if isinstance(job, LookupJob)])
+            for job in jobs:
+                if isinstance(job, LookupJob):
+                    self._look_up(job)
             self._record([job for job in jobs if isinstance(job, FlagJob)])
             for job in jobs:
                 if isinstance(job, CallJob):
@@ -165,18 +168,13 @@ class StoreThreads:
         for job, result in zip(jobs, results, strict=True):
             _answer(job.future, result)
 
-    def _look_up(self, jobs: Sequence[LookupJob]) -> None:
-        for tenant in sorted({job.tenant for job in jobs}):
-            asked = [job for job in jobs if job.tenant == tenant]
-            try:
-                answers = self._store.answers_of(
-                    tenant, [(job.request_id, job.digest) for job in asked]
-                )
-            except Exception as problem:  # noqa: BLE001 - every waiter gets a named error
-                self._fail(asked, "answer_of", problem)
-                continue
-            for job, answer in zip(asked, answers, strict=True):
-                _answer(job.future, answer)
+    def _look_up(self, job: LookupJob) -> None:
+        try:
+            found = self._store.answers_of(job.asked)
+        except Exception as problem:  # noqa: BLE001 - every waiter gets a named error
+            self._fail([job], "answer_of", problem)
+        else:
+            job.future.set_result(found)
 
     def _call(self, job: CallJob) -> None:
         try:

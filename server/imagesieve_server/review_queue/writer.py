@@ -28,7 +28,9 @@ from imagesieve_server.core.review_events import EventPage
 from imagesieve_server.review_queue.claim_groups import ClaimGroups
 from imagesieve_server.review_queue.evidence import EvidenceStore
 from imagesieve_server.review_queue.evidence_gate import EvidenceGate
+from imagesieve_server.review_queue.lookups import Lookups
 from imagesieve_server.review_queue.quality_counts import QualityCounts
+from imagesieve_server.review_queue.recording import Asked
 from imagesieve_server.review_queue.removal import UPKEEP_LIMIT, Removal
 from imagesieve_server.review_queue.signals import Signals, is_set_within
 from imagesieve_server.review_queue.store import ReviewStore
@@ -36,7 +38,6 @@ from imagesieve_server.review_queue.store_calls import StoreCalls
 from imagesieve_server.review_queue.store_thread import (
     CallJob,
     FlagJob,
-    LookupJob,
     StoreMetrics,
     StoreThreads,
 )
@@ -81,12 +82,13 @@ class QueueWriter:
             patience_s=patience_s,
         )
         self._claims = ClaimGroups(calls=self.calls)
+        self._lookups = Lookups(calls=self.calls)
         self._removal = Removal(calls=self.calls, evidence=evidence, gate=self._gate)
 
     @property
     def waiting(self) -> int:
         """Calls that wait for the store: what the next group may be."""
-        return self.calls.waiting + self._claims.waiting
+        return self.calls.waiting + self._claims.waiting + self._lookups.waiting
 
     async def submit(self, flag: Flag, evidence: bytes) -> Recorded:
         """Keep a flag: when this returns, evidence and row survive a power cut.
@@ -95,6 +97,7 @@ class QueueWriter:
         where the caller gave up, the flag may have been kept all the same: repeating it with
         the same request_id is safe.
         """
+        self._lookups.about_to_keep(flag.tenant, flag.request_id)
         key = (flag.tenant, flag.sha256)
         put = partial(self._evidence.put, tenant=flag.tenant, sha256=flag.sha256, data=evidence)
         async with self.calls.bounded("submit"), self._gate.storing(key):
@@ -126,10 +129,17 @@ class QueueWriter:
     async def answer_of(
         self, *, tenant: str, request_id: str, request_digest: str
     ) -> Recorded | None:
-        """What is kept of a flagged request, None where it is not known."""
-        async with self.calls.bounded("answer_of"):
-            job = LookupJob(tenant=tenant, request_id=request_id, digest=request_digest)
-            return await self.calls.done(job, job.future)
+        """What is kept of a flagged request, None where it is not known. Those that ask while
+        the store is read share the next read."""
+        return await self._lookups.answer_of(
+            Asked(tenant=tenant, request_id=request_id, digest=request_digest)
+        )
+
+    async def learn_requests(self) -> None:
+        """Read which requests are kept; from the end on the store is not asked for new ones.
+
+        Only where no other server writes to the store."""
+        await self._lookups.learn()
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
         return await self._claims.claim(request)
