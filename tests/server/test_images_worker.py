@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
 
 from helpers import pictures
-from imagesieve_server.core.errors import UndecodableDetail
+from imagesieve_server.core.errors import ImageUndecodable, UndecodableDetail
 from imagesieve_server.core.views import Preprocessing, ViewPlan
 from imagesieve_server.images import worker
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
-from imagesieve_server.images.worker_messages import (
-    Done,
-    Failed,
-    Request,
-    Setup,
-    dump,
+from imagesieve_server.images.worker_line import WorkerLine
+from imagesieve_server.images.worker_messages import Done, Failed, Request, Setup
+from imagesieve_server.images.worker_packing import (
+    LENGTH_BYTES,
+    REQUEST_BYTES,
+    answer_bytes,
+    dump_request,
     load_answer,
 )
 from imagesieve_server.images.worker_process import Death, WorkerDied, WorkerProcess
@@ -33,22 +36,27 @@ SETUP = Setup(preprocessing=Preprocessing(size=16), limits=LIMITS, frame_key="00
 VIEWS = 4
 
 
-def answers_to(*files: bytes) -> list[tuple[Done | Failed, bytes]]:
+def answers_to(*files: bytes, is_long: bool = False) -> list[tuple[Done | Failed, bytes]]:
     """What the loop says to each file, and what is then in the output slot."""
     source, target = create_slot(LIMITS.bytes), create_slot(VIEWS * 16 * 16 * 3)
     ours, theirs = socket.socketpair()
     found = []
-    with ours, theirs, theirs.makefile("rb") as lines, ours.makefile("rb") as answers:
+    with ours, theirs:
         loop = threading.Thread(
-            target=worker._serve, args=(lines, theirs, SETUP, source, target), daemon=True
+            target=worker._serve,
+            args=(theirs, SETUP, source, target, worker.Behind()),
+            daemon=True,
         )
         loop.start()
         for number, data in enumerate(files):
             source.memory[: len(data)] = data
-            request = Request(generation=number, size=len(data), plan=ViewPlan(max_views=VIEWS))
-            ours.sendall(dump(request))
-            line = answers.readline()
-            found.append((load_answer(line, generation=number, max_views=VIEWS), target.memory[:]))
+            plan = ViewPlan(max_views=VIEWS)
+            request = Request(generation=number, size=len(data), plan=plan, is_long=is_long)
+            ours.sendall(dump_request(request))
+            packed = ours.recv(LENGTH_BYTES, socket.MSG_WAITALL)
+            packed += ours.recv(answer_bytes(packed) - LENGTH_BYTES, socket.MSG_WAITALL)
+            answer = load_answer(packed, generation=number, max_views=VIEWS)
+            found.append((answer, target.memory[:]))
         ours.shutdown(socket.SHUT_WR)  # the server has gone
         loop.join(timeout=20)
         assert not loop.is_alive()
@@ -57,10 +65,13 @@ def answers_to(*files: bytes) -> list[tuple[Done | Failed, bytes]]:
     return found
 
 
-def test_the_loop_answers_each_image_and_ends_with_the_server() -> None:
+@pytest.mark.parametrize("is_long", [False, True])
+def test_the_loop_answers_each_image_and_ends_with_the_server(is_long: bool) -> None:
     """Pixels in the slot, a typed failure, and pixels again: nothing is left over."""
     wide = pictures.encode(pictures.scene((90, 40)), "PNG")
-    (first, pixels), (second, _), (third, again) = answers_to(wide, wide[:-40], wide)
+    (first, pixels), (second, _), (third, again) = answers_to(
+        wide, wide[:-40], wide, is_long=is_long
+    )
     here = decode_image(
         wide, plan=ViewPlan(), preprocessing=SETUP.preprocessing, limits=LIMITS, frame_key=b"\0"
     )
@@ -78,8 +89,26 @@ def test_bytes_that_the_server_should_not_have_sent_are_an_answer() -> None:
     assert answer == Failed(generation=0, detail=UndecodableDetail.DECODE_ERROR)
 
 
-async def died_as(script: str) -> Death:
-    """How a worker's end is told that runs this shell script, its control socket at fd 9."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it by thread")
+def test_a_long_image_gives_way_and_a_short_one_does_not() -> None:
+    """Priority is the thread's: the next image in the same process has the ordinary one."""
+
+    def mine() -> bytes:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
+
+    behind = worker.Behind()
+    assert int(behind.run(mine)) == int(mine()) + 5
+
+    def broken() -> bytes:
+        raise KeyError("no such thing")
+
+    with pytest.raises(KeyError):
+        behind.run(broken)
+    assert behind.run(lambda: b"goes on") == b"goes on"
+
+
+def stub_worker(script: str) -> WorkerProcess:
+    """A worker that runs this shell script, its control socket at fd 9."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs:
@@ -88,35 +117,72 @@ async def died_as(script: str) -> Death:
             ["bash", "-c", f"exec 9<&{fd} {fd}>&-; {script}"],
             pass_fds=(fd,),
         )
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
-    stub = WorkerProcess(
+    return WorkerProcess(
         setup=SETUP,
         process=process,
-        reader=reader,
-        writer=writer,
+        line=WorkerLine(ours),
         source=create_slot(1024),
         target=create_slot(VIEWS * 16 * 16 * 3),
         max_views=VIEWS,
     )
+
+
+async def died_as(stub: WorkerProcess) -> Death:
+    """How the worker's end is told."""
     with pytest.raises(WorkerDied) as caught:
         await stub.decode(b"GIF89a", ViewPlan())
-    assert process.returncode is not None  # reaped
+    assert stub.process.returncode is not None  # reaped
     assert not stub.running
     return caught.value.death
+
+
+READ = f"head -c {REQUEST_BYTES} <&9 >/dev/null"
+FAILED = r"\012\0\0\0" + r"\002\001\0\0\0\0\0\0\0\0"  # to image 1: TRUNCATED
 
 
 @pytest.mark.parametrize(
     ("script", "death"),
     [
-        ("read -u 9 line; echo '{\"generation\": 99}' >&9; sleep 60", Death.PROTOCOL),
-        ("read -u 9 line; echo nonsense >&9; sleep 60", Death.PROTOCOL),
-        ("read -u 9 line; head -c 3000000 /dev/zero >&9; sleep 60", Death.KILLED),
-        ("read -u 9 line; exit 3", Death.EXITED),
-        ("read -u 9 line; kill -SEGV $$", Death.KILLED),
-        ("read -u 9 line; kill -XCPU $$", Death.CPU),
+        (rf"{READ}; printf '{FAILED.replace('001', '143')}' >&9; sleep 60", Death.PROTOCOL),
+        (f"{READ}; echo nonsense >&9; sleep 60", Death.PROTOCOL),
+        (f"{READ}; head -c 3000000 /dev/zero >&9; sleep 60", Death.PROTOCOL),
+        (rf"{READ}; printf '{FAILED}!' >&9; sleep 60", Death.PROTOCOL),
+        (rf"{READ}; printf '{FAILED[:24]}' >&9; exit 3", Death.EXITED),
+        (f"{READ}; exit 3", Death.EXITED),
+        (f"{READ}; kill -SEGV $$", Death.KILLED),
+        (f"{READ}; kill -XCPU $$", Death.CPU),
     ],
-    ids=["other number", "nonsense", "endless line", "exit", "crash", "processor time"],
+    ids=[
+        "other number",
+        "nonsense",
+        "endless",
+        "more than an answer",
+        "half an answer",
+        "exit",
+        "crash",
+        "processor time",
+    ],
 )
 async def test_every_end_of_a_worker_has_a_name(script: str, death: Death) -> None:
     """And the process is gone, whatever it said."""
-    assert await died_as(script) is death
+    assert await died_as(stub_worker(script)) is death
+
+
+async def test_an_answer_in_two_parts_is_one() -> None:
+    """The stub's answer itself is sound: what the other tests change is what fails them."""
+    half = 24
+    parts = rf"printf '{FAILED[:half]}' >&9; sleep 0.1; printf '{FAILED[half:]}' >&9; exec cat <&9"
+    stub = stub_worker(f"{READ}; {parts}")
+    with pytest.raises(ImageUndecodable) as caught:
+        await stub.decode(b"GIF89a", ViewPlan())
+    assert caught.value.detail is UndecodableDetail.TRUNCATED
+    assert stub.running
+    await stub.end()
+
+
+async def test_a_word_before_the_question_is_no_answer_to_it() -> None:
+    """A worker that hostile bytes have taken over cannot answer for the next image."""
+    stub = stub_worker(rf"printf '{FAILED}' >&9; sleep 60")
+    while not stub.line._found:
+        await asyncio.sleep(0.005)
+    assert await died_as(stub) is Death.PROTOCOL

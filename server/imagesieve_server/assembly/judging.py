@@ -131,6 +131,7 @@ async def build_decoder(
         preprocessing=encoder.spec.preprocessing,
         limits=limits_of(settings),
         workers=images.workers or os.cpu_count() or 1,
+        one_for_short=True,
         queue_capacity=settings.server.max_in_flight_views,
         frame_key=secret.key(Purpose.FRAMES),
         metrics=metrics,

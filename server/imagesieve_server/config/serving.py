@@ -83,7 +83,9 @@ class PolicySettings:
 class ImageSettings:
     """The decoder."""
 
-    workers: int = setting(0, "decode worker processes; 0 is one per core")
+    workers: int = setting(
+        0, "decode worker processes beside the one for short images; 0 is one per core"
+    )
     max_mib: int = setting(20, "largest image accepted, MiB")
     max_megapixels: int = setting(64, "largest picture decoded, million pixels")
     wall_seconds: float = setting(

@@ -143,7 +143,7 @@ class Admission:
             )
 
     def _before(self, deadline: float) -> float:
-        """Views that go first: decoding is first come, first served, the encoder by deadline."""
+        """Views that go first: the encoder goes by deadline, and decoding may not."""
         return sum(p.views for p in self._places if not p.decoded or p.deadline <= deadline)
 
     def _refuse(self, images: int, views: float, deadline: float) -> None:

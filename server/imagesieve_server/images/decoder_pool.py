@@ -28,6 +28,7 @@ from imagesieve_server.core.views import (
     ViewPlan,
 )
 from imagesieve_server.images.admission import ALL_FORMATS, admit
+from imagesieve_server.images.expected_work import expected_s
 from imagesieve_server.images.job_queue import Job, JobQueue
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.quarantine import Quarantine
@@ -70,13 +71,15 @@ class DecoderPool:
         frame_key: bytes = b"",
         start_timeout_s: float = 60.0,
         preview_side: int = 0,
+        one_for_short: bool = False,
     ) -> None:
         """Nothing is started yet.
 
         ``queue_capacity`` images may wait beyond those in the workers. ``max_views`` sizes the
         output slots: a plan that asks for more gets that many. ``frame_key`` is the secret of
         the frame choice, the same on all servers. ``preview_side`` is the largest preview's
-        longer side, px; 0 where none is asked for.
+        longer side, px; 0 where none is asked for. ``one_for_short``: there is one worker more
+        than ``workers``, and long images never hold all of them.
         """
         self._limits = limits or Limits()
         self._setup = Setup(
@@ -86,18 +89,16 @@ class DecoderPool:
             preview_side=preview_side,
         )
         self._metrics = metrics
-        self._workers = workers
+        self._workers = workers + one_for_short
         self._max_views = max_views
         self._formats = formats
         self._start_timeout_s = start_timeout_s
-        self._queue = JobQueue(capacity=queue_capacity)
+        self._queue = JobQueue(capacity=queue_capacity, long_at_once=workers)
         self._quarantine = Quarantine()
         self._lanes: list[asyncio.Task[None]] = []
         self._spare: asyncio.Task[WorkerProcess] | None = None
         self._tender: asyncio.Task[None] | None = None
         self._alive: set[WorkerProcess] = set()
-        self._busy: set[Job] = set()
-        self._mean_s = 0.02  # of one image in a worker, moving average
         self._closed = False
 
     async def start(self) -> None:
@@ -116,7 +117,7 @@ class DecoderPool:
     async def close(self) -> None:
         """End every worker; whoever still waits gets ShuttingDown. Repeats safely."""
         self._closed = True
-        for job in [*self._queue.drain(), *self._busy]:
+        for job in [*self._queue.drain(), *self._queue.at_work]:
             job.fail(ShuttingDown("the server is shutting down"))
         tasks = [*self._lanes, *(task for task in (self._tender, self._spare) if task)]
         for task in tasks:
@@ -151,26 +152,25 @@ class DecoderPool:
     ) -> DecodedImage | Preview:
         if self._closed:
             raise ShuttingDown("the server is shutting down")
-        admit(data, limits=self._limits, formats=self._formats)
+        format_ = admit(data, limits=self._limits, formats=self._formats)
         if self._quarantine.holds(data):
             raise undecodable(UndecodableDetail.QUARANTINED)
-        job = Job(data=data, plan=plan, deadline=deadline)
+        work_s = expected_s(data, format_, target=self._setup.preprocessing.size)
+        job = Job(data=data, plan=plan, deadline=deadline, expected_s=work_s)
         if job.dead:
             raise DeadlinePassed("the deadline passed before decoding began")
         self._queue.put(job, retry_after_s=self._retry_after_s())
+        late = asyncio.get_running_loop().call_later(deadline - time.monotonic(), _late, job)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await job.answer
-        except TimeoutError:
-            raise DeadlinePassed("the deadline passed while the image was decoded") from None
+            return await job.answer
+        finally:
+            late.cancel()
 
     async def _lane(self, worker: WorkerProcess) -> None:
         """One image after the other, for ever, in this worker and those that replace it."""
         while True:
             job = await self._queue.take()
-            self._busy.add(job)
             self._report()
-            begun = time.monotonic()
             try:
                 worker = await self._serve(worker, job)
             except Exception as error:  # noqa: BLE001
@@ -181,9 +181,8 @@ class DecoderPool:
                 await self._retire(worker)
                 worker = await self._fresh_worker()
             finally:
-                self._busy.discard(job)
+                self._queue.give_back(job)
                 self._report()
-            self._mean_s += 0.1 * (time.monotonic() - begun - self._mean_s)
 
     async def _serve(self, worker: WorkerProcess, job: Job) -> WorkerProcess:
         """Answer one job. Returns the worker for the next one.
@@ -199,7 +198,8 @@ class DecoderPool:
                 if isinstance(job.plan, PreviewPlan):
                     job.finish(await worker.preview(job.data, job.plan))
                 else:
-                    job.finish(await worker.decode(job.data, job.plan))
+                    decoded = await worker.decode(job.data, job.plan, is_long=job.is_long)
+                    job.finish(decoded)
             except ImageUndecodable as error:
                 job.fail(error)
             except WorkerDied as died:
@@ -273,9 +273,13 @@ class DecoderPool:
         self._report()
 
     def _report(self) -> None:
-        self._metrics.decode_workers(busy=len(self._busy), alive=len(self._alive))
+        self._metrics.decode_workers(busy=len(self._queue.at_work), alive=len(self._alive))
 
     def _retry_after_s(self) -> float:
         """When the queue as it stands should be done."""
         least, most = _RETRY_AFTER_S
-        return min(max(self._mean_s * len(self._queue) / self._workers, least), most)
+        return min(max(self._queue.wait_s / self._workers, least), most)
+
+
+def _late(job: Job) -> None:
+    job.fail(DeadlinePassed("the deadline passed while the image was decoded"))

@@ -11,7 +11,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import BinaryIO
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 from PIL import AvifImagePlugin
@@ -23,6 +26,7 @@ from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.preview import preview_image
 from imagesieve_server.images.worker_limits import (
     allow_cpu,
+    give_way,
     limit_memory_and_files,
 )
 from imagesieve_server.images.worker_messages import (
@@ -33,10 +37,9 @@ from imagesieve_server.images.worker_messages import (
     Request,
     Setup,
     Shown,
-    dump,
-    load_request,
     load_setup,
 )
+from imagesieve_server.images.worker_packing import REQUEST_BYTES, dump_answer, load_request
 from imagesieve_server.shared_slots import Slot, attach_slot
 
 
@@ -48,13 +51,14 @@ def main(arguments: list[str]) -> None:
     # The pool has one worker per core; AVIF's own threads would only fight over them.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     control = socket.socket(fileno=control_fd)
-    lines = control.makefile("rb")
-    setup = load_setup(lines.readline(LINE_MAX))
+    with control.makefile("rb") as lines:  # the first request comes after READY, not before
+        setup = load_setup(lines.readline(LINE_MAX))
     source, target = attach_slot(input_fd), attach_slot(output_fd)
+    behind = Behind()  # before the limits, so that its stack is not counted
     limit_memory_and_files(setup.limits.memory_bytes)
     _silence()
     control.sendall(READY)
-    _serve(lines, control, setup, source, target)
+    _serve(control, setup, source, target, behind)
 
 
 def _silence() -> None:
@@ -64,13 +68,44 @@ def _silence() -> None:
     os.close(null)
 
 
+class Behind:
+    """A thread that gives way to everything else on the processor; one task at a time."""
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Callable[[], bytes]] = SimpleQueue()
+        self._results: SimpleQueue[bytes | BaseException] = SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def run(self, task: Callable[[], bytes]) -> bytes:
+        """What ``task`` returns; this thread waits for it. Raises what it raises."""
+        self._tasks.put(task)
+        result = self._results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _work(self) -> None:
+        give_way()
+        while True:
+            task = self._tasks.get()
+            try:
+                self._results.put(task())
+            except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+                self._results.put(error)
+
+
 def _serve(
-    lines: BinaryIO, control: socket.socket, setup: Setup, source: Slot, target: Slot
+    control: socket.socket, setup: Setup, source: Slot, target: Slot, behind: Behind
 ) -> None:
-    while line := lines.readline(LINE_MAX):
-        request = load_request(line)
+    while packed := control.recv(REQUEST_BYTES, socket.MSG_WAITALL):
+        request = load_request(packed)
         allow_cpu(setup.limits.cpu_s)
-        control.sendall(dump(_answer(request, setup, source, target)))
+        task = partial(_packed_answer, request, setup, source, target)
+        control.sendall(behind.run(task) if request.is_long else task())
+
+
+def _packed_answer(request: Request, setup: Setup, source: Slot, target: Slot) -> bytes:
+    return dump_answer(_answer(request, setup, source, target))
 
 
 def _answer(request: Request, setup: Setup, source: Slot, target: Slot) -> Done | Shown | Failed:

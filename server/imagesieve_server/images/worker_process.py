@@ -1,6 +1,6 @@
 """The server's side of one decode worker: start it, give it an image, kill and reap it.
 
-Knows one process, its two slots and its control socket. It refuses to decide what a death
+Knows one process, its two slots and its line. It refuses to decide what a death
 means for an image; ``decoder_pool`` does. A slot never serves a second process, and a second
 image only after the worker answered the first by its number.
 """
@@ -10,34 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from imagesieve_server.core.views import DecodedImage, Pixels, Preview, PreviewPlan, ViewPlan
 from imagesieve_server.images.undecodable import undecodable
+from imagesieve_server.images.worker_line import LineClosed, WorkerLine
 from imagesieve_server.images.worker_messages import (
-    LINE_MAX,
     READY,
-    BadMessage,
     Done,
     Failed,
     Request,
     Setup,
-    dump,
+    dump_setup,
+)
+from imagesieve_server.images.worker_packing import (
+    BadMessage,
+    dump_request,
     load_answer,
     load_shown,
 )
 from imagesieve_server.shared_slots import Slot, create_slot
-
-Answer = TypeVar("Answer")
 
 # A worker needs nothing of the server's environment, least of all its secrets.
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
@@ -69,8 +70,7 @@ class WorkerProcess:
 
     setup: Setup
     process: subprocess.Popen[bytes]
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    line: WorkerLine
     source: Slot  # bytes in
     target: Slot  # pixels out
     max_views: int
@@ -81,55 +81,49 @@ class WorkerProcess:
         """False where the process has ended, for example killed while it was idle."""
         return self.process.poll() is None
 
-    async def decode(self, data: bytes, plan: ViewPlan) -> DecodedImage:
-        """Decode one admitted image within the limits.
+    async def decode(self, data: bytes, plan: ViewPlan, *, is_long: bool = False) -> DecodedImage:
+        """Decode one admitted image within the limits; a long one gives way to others.
 
         Raises ImageUndecodable, and WorkerDied: then the process has been reaped.
         """
-        line = await self._line(data, plan)
-        return self._result(await self._read(line, load_answer, max_views=self.max_views))
+        packed = await self._asked(data, plan, is_long=is_long)
+        try:
+            answer = load_answer(packed, generation=self.generation, max_views=self.max_views)
+        except BadMessage:
+            raise await self._died(Death.PROTOCOL) from None
+        if isinstance(answer, Failed):
+            raise undecodable(answer.detail)
+        return self._result(answer)
 
     async def preview(self, data: bytes, plan: PreviewPlan) -> Preview:
         """One picture of one admitted image; ``plan.side`` must be that of the setup at most.
 
         Raises as ``decode``.
         """
-        line = await self._line(data, plan)
-        answer = await self._read(line, load_shown, side=plan.side)
-        pixels = self._pixels((answer.height, answer.width, 3))
-        return Preview(pixels=pixels, frame=answer.frame, info=answer.info)
-
-    async def _line(self, data: bytes, plan: ViewPlan | PreviewPlan) -> bytes:
-        self.generation += 1
-        self.source.memory[: len(data)] = data
-        request = Request(generation=self.generation, size=len(data), plan=plan)
+        packed = await self._asked(data, plan, is_long=False)
         try:
-            async with asyncio.timeout(self.setup.limits.wall_s):
-                return await self._ask(dump(request))
-        except TimeoutError:
-            raise await self._died(Death.TIMED_OUT) from None
-
-    async def _read(
-        self, line: bytes, load: Callable[..., Answer | Failed], **asked: int
-    ) -> Answer:
-        """The answer that ``load`` reads for the present image."""
-        try:
-            answer = load(line, generation=self.generation, **asked)
+            answer = load_shown(packed, generation=self.generation, side=plan.side)
         except BadMessage:
             raise await self._died(Death.PROTOCOL) from None
         if isinstance(answer, Failed):
             raise undecodable(answer.detail)
-        return answer
+        pixels = self._pixels((answer.height, answer.width, 3))
+        return Preview(pixels=pixels, frame=answer.frame, info=answer.info)
 
-    async def _ask(self, message: bytes) -> bytes:
+    async def _asked(self, data: bytes, plan: ViewPlan | PreviewPlan, *, is_long: bool) -> bytes:
+        """The answer to one image, as it came."""
+        self.generation += 1
+        request = Request(generation=self.generation, size=len(data), plan=plan, is_long=is_long)
+        packed = dump_request(request)
+        self.source.memory[: len(data)] = data
         try:
-            self.writer.write(message)
-            line = await self.reader.readline()
-        except (ConnectionError, ValueError):  # ValueError: a line without end
-            line = b""
-        if not line.endswith(b"\n"):
-            raise await self._died(None)
-        return line
+            return await self.line.ask(packed, within_s=self.setup.limits.wall_s)
+        except TimeoutError:
+            raise await self._died(Death.TIMED_OUT) from None
+        except BadMessage:
+            raise await self._died(Death.PROTOCOL) from None
+        except LineClosed:
+            raise await self._died(None) from None
 
     async def _died(self, death: Death | None) -> WorkerDied:
         code = await self.end()
@@ -152,7 +146,7 @@ class WorkerProcess:
 
     def _pixels(self, shape: tuple[int, ...]) -> Pixels:
         """A copy of what is in the output slot, which the next image overwrites."""
-        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=int(np.prod(shape)))
+        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=math.prod(shape))
         return shared.reshape(shape).copy()
 
     async def end(self) -> int:
@@ -161,7 +155,7 @@ class WorkerProcess:
             self.process.kill()
             await self._until_gone()
             self.process.wait()
-        self.writer.transport.abort()
+        self.line.close()
         self.source.close()
         self.target.close()
         return self.process.returncode
@@ -172,10 +166,9 @@ class WorkerProcess:
         Taking back a gigabyte lasts a tenth of a second, in which the server has other things
         to do than to wait for it.
         """
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GONE_WITHIN_S):
-                while await self.reader.read(LINE_MAX):
-                    pass
+                await self.line.until_closed()
 
 
 async def start_worker(*, setup: Setup, max_views: int, timeout_s: float) -> WorkerProcess:
@@ -196,31 +189,27 @@ async def start_worker(*, setup: Setup, max_views: int, timeout_s: float) -> Wor
         with theirs:
             process = _spawn(theirs.fileno(), source.fd, target.fd)
         undo.callback(_end, process)
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_MAX)
-        undo.callback(writer.transport.abort)
-        await _until_ready(reader, writer, setup, timeout_s)
+        await _until_ready(ours, setup, timeout_s)
         undo.pop_all()
     return WorkerProcess(
         setup=setup,
         process=process,
-        reader=reader,
-        writer=writer,
+        line=WorkerLine(ours),
         source=source,
         target=target,
         max_views=max_views,
     )
 
 
-async def _until_ready(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, setup: Setup, timeout_s: float
-) -> None:
-    writer.write(dump(setup))
+async def _until_ready(control: socket.socket, setup: Setup, timeout_s: float) -> None:
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
-            line = await reader.readline()
+            await loop.sock_sendall(control, dump_setup(setup))
+            said = await loop.sock_recv(control, len(READY))
     except TimeoutError:
         raise OSError(f"a decode worker was not ready after {timeout_s:g} s") from None
-    if line != READY:
+    if said != READY:
         raise OSError("a decode worker ended before it was ready; its error is on stderr")
 
 
@@ -231,6 +220,7 @@ def _spawn(control: int, source: int, target: int) -> subprocess.Popen[bytes]:
     """
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    environment["MALLOC_ARENA_MAX"] = "1"  # another thread's own would count as memory used
     environment["OPENBLAS_NUM_THREADS"] = "1"  # threads of a library that is not used here
     numbers = [str(number) for number in (control, source, target, os.getpid())]
     return subprocess.Popen(

@@ -1,0 +1,113 @@
+"""The server's end of a worker's control socket: one question, one answer, the end of the other.
+
+Knows a socket, when an answer is whole, and the event loop's readers. It refuses to read what
+an answer says, and any word that was not asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+from imagesieve_server.images.worker_packing import (
+    ANSWER_MAX,
+    LENGTH_BYTES,
+    BadMessage,
+    answer_bytes,
+)
+
+_READ: Final = 4096  # bytes at once; an answer about 32 views has under 1 KiB
+
+
+class LineClosed(Exception):
+    """The worker closed its end, as its process does when it ends."""
+
+
+class WorkerLine:
+    """Used from one event loop. A stream would copy each answer once more and wake twice."""
+
+    def __init__(self, control: socket.socket) -> None:
+        """``control`` is connected and non-blocking; it is closed by ``close``."""
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._found = b""  # of the present answer
+        self._answer: asyncio.Future[bytes] | None = None  # while one is waited for
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(control.fileno(), self._readable)
+
+    async def ask(self, question: bytes, *, within_s: float) -> bytes:
+        """The answer to a question, its length included.
+
+        Raises LineClosed, BadMessage where what came is no answer, and TimeoutError after
+        ``within_s`` seconds; after each of them the line is good for ``until_closed`` only.
+        """
+        if self._closed.done():
+            raise LineClosed
+        if self._found:
+            raise BadMessage("an answer before the question")
+        self._answer = self._loop.create_future()
+        try:
+            if self._control.send(question) != len(question):
+                raise LineClosed  # its buffer holds a hundred questions: nobody reads them
+        except OSError:
+            raise LineClosed from None
+        late = self._loop.call_later(within_s, _late, self._answer)
+        try:
+            return await self._answer
+        finally:
+            late.cancel()
+            self._answer = None
+
+    async def until_closed(self) -> None:
+        """Return when the other end is closed; what is still said is thrown away."""
+        await asyncio.shield(self._closed)
+
+    def close(self) -> None:
+        """Close this end. Repeats safely."""
+        self._end()
+        self._control.close()
+
+    def _readable(self) -> None:
+        try:
+            said = self._control.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            self._end()
+            return
+        if len(self._found) <= ANSWER_MAX:  # beyond that, only its end is of interest
+            self._found += said
+        if self._answer is None or self._answer.done():
+            return
+        try:
+            if _is_whole(self._found):
+                self._answer.set_result(self._found)
+                self._found = b""
+        except BadMessage as error:
+            self._answer.set_exception(error)
+
+    def _end(self) -> None:
+        if self._closed.done():
+            return
+        self._loop.remove_reader(self._control.fileno())
+        self._closed.set_result(None)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(LineClosed())
+
+
+def _is_whole(found: bytes) -> bool:
+    """Raises BadMessage for what can be no answer."""
+    if len(found) < LENGTH_BYTES:
+        return False
+    missing = answer_bytes(found) - len(found)
+    if missing < 0:
+        raise BadMessage("more than an answer")
+    return missing == 0
+
+
+def _late(answer: asyncio.Future[bytes]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
