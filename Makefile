@@ -48,6 +48,21 @@ $(VENV)/.all: $(VENV)/.base
 	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3]" --group test --group all
 	@touch $@
 
+# An environment of its own: the two ONNX Runtimes break each other.
+.PHONY: has-gpu bench-gpu
+has-gpu:
+	@test -e /dev/nvidiactl || { echo "no GPU here: nothing to test or measure on one"; exit 1; }
+
+$(VENV)-gpu/.made: deploy/make-venv.sh
+	@sh deploy/make-venv.sh "$(VENV)-gpu"
+	@touch $@
+
+$(VENV)-gpu/.base: $(VENV)-gpu/.made pyproject.toml $(CONSTRAINTS) | has-gpu
+	@echo "installing the server for GPUs, CUDA's libraries and torch (several GB) ..."
+	@$(VENV)-gpu/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	@$(VENV)-gpu/bin/python -m pip --quiet install -c $(CONSTRAINTS) -e ".[gpu,export]" --group test
+	@touch $@
+
 $(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
 	@sh deploy/make-venv.sh "$(VENV)-proto"
 	@$(VENV)-proto/bin/python -m pip --quiet install --upgrade "pip>=25.1"
@@ -70,8 +85,8 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, an object store, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
 	@$(PY) -m pytest -q $(PARALLEL) --all
 
-test-gpu: $(VENV)/.all ## The tests marked gpu; fails without a GPU
-	@$(PY) -m pytest -q --gpu
+test-gpu: $(VENV)-gpu/.base ## The tests marked gpu; fails without a GPU
+	@$(VENV)-gpu/bin/python -m pytest -q --gpu
 
 check: $(VENV)/.check proto-check ## Format, lint, types, import rules, proto rules
 	@$(PY) -m ruff format --check .
@@ -96,6 +111,9 @@ golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as ratios to limits (under 15 minutes)
 	@$(PY) tests/benchmarks/cpu_set.py
 	@$(PY) tests/benchmarks/decode_transform.py --seconds 2.5
+
+bench-gpu: $(VENV)-gpu/.base ## The same on a GPU: ViT-B-32 and ViT-L-14 in fp16; fails without one
+	@$(VENV)-gpu/bin/python tests/benchmarks/gpu_set.py
 
 .PHONY: bench-peers bench-flips
 PEERS := $(VENV)-peers
@@ -209,4 +227,4 @@ finetune-demo: $(VENV)/.all $(ONE_ARTIST)/train.json ## Teach the demo model of 
 	    --cache imagesieve-data/emoji --checkpoint $(ONE_ARTIST)/checkpoint
 
 clean: ## Remove environments and caches
-	@rm -rf $(VENV) $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,9 +6,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from imagesieve import HealthStatus
@@ -23,9 +25,13 @@ def _yaml(path: Path) -> Any:
     return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
 
 
-def _instructions() -> list[tuple[str, str]]:
-    """(instruction, rest) of the Dockerfile, continued lines joined."""
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+IMAGES = ("Dockerfile", "Dockerfile.gpu")
+images = pytest.mark.parametrize("image", IMAGES)
+
+
+def _instructions(image: str) -> list[tuple[str, str]]:
+    """(instruction, rest) of a Dockerfile, continued lines joined."""
+    text = (DEPLOY / image).read_text(encoding="utf-8")
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]  # type: ignore[misc]
 
@@ -49,16 +55,17 @@ def test_the_example_file_with_every_setting_taken_in_is_the_default(tmp_path: P
     assert config.load(taken_in, {}) == config.Settings()
 
 
-def test_environments_of_image_and_compose_file_are_settings() -> None:
-    image = {
+@images
+def test_environments_of_image_and_compose_file_are_settings(image: str) -> None:
+    built_in = {
         key: value
-        for instruction, rest in _instructions()
+        for instruction, rest in _instructions(image)
         if instruction == "ENV"
         for key, value in _environment(rest).items()
     }
     compose = _yaml(DEPLOY / "compose.yaml")["services"]["imagesieve"]["environment"]
-    assert config.load(None, image) != config.Settings()
-    settings = config.load(None, {**image, **compose})
+    assert config.load(None, built_in) != config.Settings()
+    settings = config.load(None, {**built_in, **compose})
     assert settings.server.insecure
     assert settings.queue.database.startswith("/var/lib/imagesieve/")
     assert settings.queue.evidence.startswith("/var/lib/imagesieve/")
@@ -67,12 +74,13 @@ def test_environments_of_image_and_compose_file_are_settings() -> None:
 # --- image and compose file ---------------------------------------------------------------------
 
 
-def test_everything_the_image_copies_exists_and_is_in_the_context() -> None:
-    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+@images
+def test_everything_the_image_copies_exists_and_is_in_the_context(image: str) -> None:
+    ignored = (DEPLOY / f"{image}.dockerignore").read_text(encoding="utf-8").splitlines()
     let_in = {line[1:] for line in ignored if line.startswith("!")}
     copied = [
         source
-        for instruction, rest in _instructions()
+        for instruction, rest in _instructions(image)
         if instruction == "COPY" and "--from=" not in rest
         for source in rest.split()[:-1]
     ]
@@ -82,8 +90,9 @@ def test_everything_the_image_copies_exists_and_is_in_the_context() -> None:
     assert set(copied) == let_in
 
 
-def test_the_image_runs_as_nobody_in_particular_and_names_its_ports() -> None:
-    instructions = _instructions()
+@images
+def test_the_image_runs_as_nobody_in_particular_and_names_its_ports(image: str) -> None:
+    instructions = _instructions(image)
     names = [name for name, _ in instructions]
     last = dict(instructions)
     assert last["USER"].split(":")[0].isdigit()
@@ -98,6 +107,37 @@ def test_the_image_runs_as_nobody_in_particular_and_names_its_ports() -> None:
     assert last["ENTRYPOINT"] == '["imagesieve-server"]'
     assert not [rest for name, rest in instructions if name == "RUN" and "torch" in rest]
     assert [rest for name, rest in instructions if name == "FROM"][-1] == "python:3.12-slim"
+
+
+def test_the_image_for_gpus_differs_where_it_must_and_nowhere_else() -> None:
+    plain, gpu = (_instructions(image) for image in IMAGES)
+    differing = [
+        (name, set(shlex.split(theirs)) ^ set(shlex.split(ours)))
+        for (name, theirs), (also, ours) in zip(plain, gpu, strict=True)
+        if name != also or theirs != ours
+    ]
+    visible = {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
+    assert differing == [("RUN", {".[cpu,postgres,s3]", ".[gpu,postgres,s3]"}), ("ENV", visible)]
+
+
+def test_what_the_image_for_gpus_installs_is_pinned_and_is_one_runtime() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (own, runtime) = project["project"]["optional-dependencies"]["gpu"]
+    assert own == "imagesieve[server]"
+    assert runtime.startswith("onnxruntime-gpu[cuda,cudnn]>=")
+    pins = (DEPLOY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    versions = dict(line.split("==") for line in pins if "==" in line)
+    assert versions["onnxruntime-gpu"] == versions["onnxruntime"]
+
+
+def test_the_compose_file_for_gpus_asks_for_one_and_serves_on_nothing_else() -> None:
+    service = _yaml(DEPLOY / "compose.gpu.yaml")["services"]["imagesieve"]
+    assert (DEPLOY / ".." / service["build"]["dockerfile"]).exists()
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    plain = _yaml(DEPLOY / "compose.yaml")["services"]["imagesieve"]["environment"]
+    settings = config.load(None, {**plain, **service["environment"]})
+    assert settings.model.provider == "cuda"
 
 
 def test_the_compose_file_publishes_on_this_machine_only() -> None:

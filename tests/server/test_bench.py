@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.tiny_bundle import write_tiny_bundle
 from imagesieve_server.commands import bench, main
 from imagesieve_server.commands.bench import (
     figures,
@@ -28,15 +29,17 @@ from imagesieve_server.commands.bench import (
     process_cost,
     report,
 )
+from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.decoding import plain_transform
 from imagesieve_server.commands.bench.duplicates import Repeating
 from imagesieve_server.commands.bench.effort import as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
 from imagesieve_server.config import load as load_settings
-from imagesieve_server.core.views import Coverage, ViewPlan
+from imagesieve_server.core.views import Coverage, Pixels, ViewPlan
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.opening import ServingOptions, open_encoders
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_session
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
@@ -351,3 +354,24 @@ def test_tiles_are_two_views_of_a_picture(whole_run: dict[str, Any]) -> None:
     }
     assert {count for title, count in views.items() if "tiles" in title} == {2}
     assert {count for title, count in views.items() if "centre" in title} == {1}
+
+
+def test_a_crew_is_every_session_on_its_own_thread(tmp_path: Path) -> None:
+    """Warmed one after the other, and all at work while they are timed."""
+    bundle = write_tiny_bundle(tmp_path / "tiny")
+    runtime = RuntimeOptions(provider=Provider.CPU, threads=1)
+    serving = open_encoders(bundle, ServingOptions(runtime=runtime, sessions=3, max_batch=4))
+    threads: list[set[int]] = [set() for _ in serving.encoders]
+    for encoder, seen in zip(serving.encoders, threads, strict=True):
+        run = encoder.run
+
+        def noted(pixels: Pixels, run: Any = run, seen: set[int] = seen) -> Any:
+            seen.add(threading.get_ident())
+            return run(pixels)
+
+        encoder.run = noted  # type: ignore[method-assign]
+    crew = Crew(serving)
+    assert set(crew.seconds) == {1, 2, 4}
+    assert crew.views_per_s(0.2) > 0
+    assert [len(seen) for seen in threads] == [1, 1, 1]
+    assert len(set.union(*threads)) == 3

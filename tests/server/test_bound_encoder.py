@@ -336,3 +336,13 @@ def test_libraries_that_do_not_load_are_named_and_not_printed(
 @no_cuda
 def test_a_library_without_cuda_has_nothing_to_load() -> None:
     cuda_session.load_libraries(onnxruntime, driver=THERE)
+
+
+def test_of_an_error_of_cuda_its_own_words_are_told() -> None:
+    text = (
+        "/src/cuda_call.cc:154 std::conditional_t<THRW, void> CudaCall(...) CUDA failure 100: no "
+        "CUDA-capable device is detected ; GPU=-1 ; hostname=secret ; expr=cudaSetDevice(0);"
+    )
+    told = "CUDA failure 100: no CUDA-capable device is detected"
+    assert cuda_session.cuda_failure(text) == told
+    assert cuda_session.cuda_failure("no such file") == ""

@@ -13,6 +13,7 @@ from imagesieve_server.commands import main
 from imagesieve_server.commands.demo import Picture, as_expected, read_pictures
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_IMAGES, DEMO_POLICY_SOURCE
 from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.encoders.opening import has_cuda
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.compile_policy import compile_in_memory, compile_policy
 
@@ -147,13 +148,24 @@ def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 11
+    assert capsys.readouterr().out.count("ok ") == 12
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDEL", "x")
     assert main(["doctor"]) == 1
     assert "FAIL  settings" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(has_cuda(), reason="this ONNX Runtime has CUDA")
+def test_the_doctor_says_whether_a_gpu_could_be_used(
+    capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["doctor"]) == 0
+    assert "ok    gpu: not used, " in capsys.readouterr().out
+    monkeypatch.setenv("IMAGESIEVE__MODEL__PROVIDER", "cuda")
+    assert main(["doctor"]) == 1
+    assert "FAIL  gpu: this ONNX Runtime has no CUDA: pip install" in capsys.readouterr().out
 
 
 def test_the_doctor_reads_the_endpoints_of_webhooks(

@@ -44,6 +44,7 @@ def _run(args: argparse.Namespace) -> int:
 def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", lambda: f"{sys.version.split()[0]} on {platform.platform()}"
     yield "onnxruntime", _runtime
+    yield "gpu", lambda: _gpu(settings)
     yield "image formats", _formats
     yield "model", lambda: _model(settings)
     yield "policies", lambda: _policies(settings)
@@ -81,6 +82,29 @@ def _runtime() -> str:
     refuse_two_runtimes()
     onnxruntime = library()
     return f"{onnxruntime.__version__}, {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _gpu(settings: Settings) -> str:
+    """Whether what `model.provider` asks for could work; a session is not opened."""
+    from imagesieve_server.core.errors import BundleError
+    from imagesieve_server.encoders.cuda_session import load_libraries
+    from imagesieve_server.encoders.gpu_facts import find_gpus
+    from imagesieve_server.encoders.opening import has_cuda
+    from imagesieve_server.encoders.runtime import library, why_not_cuda
+
+    provider = settings.model.provider
+    gpus = find_gpus()
+    if provider == "cpu" or (provider == "auto" and not has_cuda()):
+        return f"not used, {gpus or 'none'}"
+    if not has_cuda():
+        raise BundleError("this ONNX Runtime has no CUDA: pip install 'imagesieve[gpu]' instead")
+    try:
+        load_libraries(library())
+    except BundleError as problem:
+        if provider == "cuda":
+            raise BundleError(why_not_cuda(problem)) from problem
+        return f"not used: {why_not_cuda(problem)}"
+    return f"{gpus or 'not shown by the driver'}; libraries load"
 
 
 def _formats() -> str:

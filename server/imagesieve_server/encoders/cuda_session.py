@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -56,6 +57,12 @@ def load_libraries(ort: Any, *, driver: str = "libcuda.so.1") -> None:
         raise BundleError(
             "CUDA's libraries do not load", metadata={"cause": "; ".join(failed)[:300]}
         )
+
+
+def cuda_failure(text: str) -> str:
+    """What CUDA says in an error of the library, which also names functions, hosts and paths."""
+    found = re.search(r"CUDA failure \d+: [^;\n]+", text)
+    return found[0].strip() if found else ""
 
 
 def refuse_misplaced(session: Any, provider: str) -> None:

@@ -18,6 +18,7 @@ from imagesieve_server.core.errors import BundleError, ConfigError, MissingExtra
 from imagesieve_server.encoders.cuda_session import (
     CUDA,
     SESSION_ENTRIES,
+    cuda_failure,
     load_libraries,
     provider_options,
     refuse_misplaced,
@@ -164,7 +165,8 @@ def _create(ort: Any, model: Path, settings: Any, providers: list[Any]) -> Any:
         # Else the library answers a failure of the provider by a session on the CPU.
         return ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
     except Exception as problem:  # the library raises a class of its own for each kind of failure
-        cause = (str(problem).splitlines() or [""])[0][:300]
+        text = str(problem)
+        cause = cuda_failure(text) or (text.splitlines() or [""])[0][:300]
         raise BundleError(
             f"{model.name}: ONNX Runtime refuses this graph here", metadata={"cause": cause}
         ) from problem

@@ -51,7 +51,7 @@ def measure(bench: Bench) -> list[Ratio]:
         server_of(demo, module=module, IMAGESIEVE__MODEL__THREADS="1") as server,
         _bare_server() as (bare, target),
     ):
-        encoder = frozenset([_encoder_thread(server)])
+        encoder = _encoder_threads(server)
         rounds = [
             asyncio.run(_round(demo, server, encoder, bare, target, pictures))
             for _ in range(bench.effort.rounds)
@@ -169,10 +169,10 @@ def _bare_server() -> Iterator[tuple[int, str]]:
             process.stdin.close()
 
 
-def _encoder_thread(server: LocalServer) -> int:
-    """Its number, as the kernel has it; the server wrote it before it listened."""
+def _encoder_threads(server: LocalServer) -> frozenset[int]:
+    """Their numbers, as the kernel has them; the server wrote them before it listened."""
     lines = server.log.read_text(errors="replace").splitlines()
     told = [line for line in lines if line.startswith(named_server.LINE)]
     if not told:
-        raise StartupError("the server did not say which thread is the encoder's")
-    return int(told[0].removeprefix(named_server.LINE))
+        raise StartupError("the server did not say which threads are the encoder's")
+    return frozenset(int(line.removeprefix(named_server.LINE)) for line in told)

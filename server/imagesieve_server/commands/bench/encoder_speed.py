@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import statistics
 
+from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.effort import Bench
-from imagesieve_server.commands.bench.end_to_end import encoder_rate
 from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
 from imagesieve_server.commands.bench.graph_cost import GraphCost, cost_of
 from imagesieve_server.commands.bench.matmul_peak import MatmulPeak
-from imagesieve_server.commands.bench.parts import open_encoder
+from imagesieve_server.commands.bench.parts import open_crew
 from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.manifest import Precision
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import CPU, Provider, RuntimeOptions
 
 NAME = "encoder"
+_COUNTED_ROWS = 16  # of the run on the CPU that counts a view's arithmetic
 _LARGE_FLOP = 100e9  # of a view; from here on a GPU's own overheads should not show
 
 
 def measure(bench: Bench) -> list[Ratio]:
     """Rate ÷ peak for each bundle that is not int8, and bundle ÷ baseline where there is one."""
     bundles = [bench.bundle, *([bench.baseline] if bench.baseline else [])]
-    encoders = [open_encoder(bench, bundle) for bundle in bundles]
+    encoders = [open_crew(bench, bundle) for bundle in bundles]
     model = bench.settings.model
     on_gpu = encoders[0].spec.provider != CPU
     peak = MatmulPeak(
@@ -38,7 +38,7 @@ def measure(bench: Bench) -> list[Ratio]:
     for number in range(bench.effort.rounds):
         peaks.append(peak.flop_per_s(bench.effort.seconds))
         for encoder, found in zip(encoders, rates, strict=True):
-            found.append(encoder_rate(encoder, bench.effort.seconds))
+            found.append(encoder.views_per_s(bench.effort.seconds))
         said = ", ".join(f"{found[-1]:.1f}" for found in rates)
         bench.say(f"  round {number + 1}: {said} views/s, product {peaks[-1] / 1e9:.0f} GFLOP/s")
     ratios = [
@@ -51,13 +51,13 @@ def measure(bench: Bench) -> list[Ratio]:
 def _to_peak(
     bench: Bench,
     bundle: Bundle,
-    encoder: OnnxImageEncoder,
+    encoder: Crew,
     rates: list[float],
     peaks: list[float],
 ) -> Ratio:
     batch = max(encoder.buckets)
     threads = bench.settings.model.threads
-    cost = cost_of(bundle, batch=batch, threads=threads, folder=bench.folder)
+    cost = cost_of(bundle, batch=min(batch, _COUNTED_ROWS), threads=threads, folder=bench.folder)
     on_gpu = encoder.spec.provider != CPU
     precision = bundle.manifest.precision
     return Ratio(
@@ -75,7 +75,7 @@ def _to_peak(
         beside={
             "views/s": statistics.median(rates),
             "GFLOP a view": cost.flop / 1e9,
-            "s of a batch of 1": encoder.warm()[min(encoder.buckets)],
+            "s of a batch of 1": encoder.seconds[min(encoder.buckets)],
             "time on the CPU by operator": ", ".join(
                 f"{name} {share:.0%}" for name, share in cost.time_shares.items()
             ),

@@ -12,15 +12,13 @@ import statistics
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from imagesieve_server.commands.bench import figures, load
+from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
-from imagesieve_server.commands.bench.parts import decoder_pool, open_encoder, server_of
+from imagesieve_server.commands.bench.parts import decoder_pool, open_crew, server_of
 from imagesieve_server.commands.bench.pictures import SMALL, SQUARE, Pictures
 from imagesieve_server.core.views import Coverage, ViewPlan
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import CPU
 
 NAME = "end-to-end"
@@ -52,11 +50,11 @@ class Round:
 def measure(bench: Bench) -> list[Ratio]:
     """Two ratios for each shape: as served, and without the callers' own time."""
     shapes = [Shape(pictures=Pictures(size), coverage=coverage) for size, coverage in SHAPES]
-    encoder = open_encoder(bench)
+    encoder = open_crew(bench)
     found: list[list[Round]] = [[] for _ in shapes]
     with server_of(bench) as server:
         for number in range(bench.effort.rounds):
-            alone = encoder_rate(encoder, bench.effort.seconds)
+            alone = encoder.views_per_s(bench.effort.seconds)
             for shape, rounds in zip(shapes, found, strict=True):
                 one = asyncio.run(_round(bench, encoder, server.target, shape, alone))
                 rounds.append(one)
@@ -72,23 +70,7 @@ def measure(bench: Bench) -> list[Ratio]:
     ]
 
 
-def encoder_rate(encoder: OnnxImageEncoder, seconds: float) -> float:
-    """Views per second of the encoder alone at its largest batch."""
-    size = encoder.spec.preprocessing.size
-    rows = max(encoder.buckets)
-    pixels = np.random.default_rng(1).integers(0, 255, (rows, size, size, 3), dtype=np.uint8)
-    encoder.run(pixels)
-    done = 0
-    started = time.perf_counter()
-    while (spent := time.perf_counter() - started) < seconds:
-        encoder.run(pixels)
-        done += rows
-    return done / spent
-
-
-async def _round(
-    bench: Bench, encoder: OnnxImageEncoder, target: str, shape: Shape, alone: float
-) -> Round:
+async def _round(bench: Bench, encoder: Crew, target: str, shape: Shape, alone: float) -> Round:
     effort = bench.effort
     pool = decoder_pool(bench, encoder.spec)
     await pool.start()

@@ -1,4 +1,4 @@
-"""The command ``serve``, which besides says which of its threads is the encoder's.
+"""The command ``serve``, which besides says which of its threads are the encoder's.
 
 A process's own name for a thread is not the kernel's, by which processor time is read; so it has
 to be asked for inside. Run as a module with the settings in the environment.
@@ -14,7 +14,8 @@ import threading
 from imagesieve_server import config, log_setup
 from imagesieve_server.commands.serve import serve
 
-ENCODER_THREAD = "encoder"
+ENCODER_THREADS = "encoder"
+"""What the names of sessions' threads begin with."""
 LINE = "encoder thread "
 
 
@@ -27,14 +28,21 @@ def main() -> int:
 
 
 def _tell() -> None:
-    """The thread is there before the server listens."""
+    """The threads are there before the server listens, all begun in one go."""
     pause = threading.Event()
-    while True:
-        for thread in threading.enumerate():
-            if thread.name == ENCODER_THREAD and thread.native_id is not None:
-                print(f"{LINE}{thread.native_id}", file=sys.stderr, flush=True)
-                return
+    while not _encoders():
         pause.wait(0.02)
+    pause.wait(0.1)
+    for number in _encoders():
+        print(f"{LINE}{number}", file=sys.stderr, flush=True)
+
+
+def _encoders() -> list[int]:
+    return [
+        thread.native_id
+        for thread in threading.enumerate()
+        if thread.name.startswith(ENCODER_THREADS) and thread.native_id is not None
+    ]
 
 
 if __name__ == "__main__":

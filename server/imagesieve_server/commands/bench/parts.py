@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagesieve_server.assembly import limits_of
+from imagesieve_server.assembly import limits_of, serving_options
+from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.local_server import SERVER, LocalServer, start_server
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import Bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
+from imagesieve_server.encoders.opening import open_encoders
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.offline.compile_policy import compile_policy
@@ -34,15 +34,9 @@ categories:
 """
 
 
-def open_encoder(bench: Bench, bundle: Bundle | None = None) -> OnnxImageEncoder:
-    """The image encoder as the server opens it."""
-    model = bench.settings.model
-    return OnnxImageEncoder(
-        bundle=bundle or bench.bundle,
-        options=RuntimeOptions(
-            provider=Provider(model.provider), threads=model.threads, spinning=model.spinning
-        ),
-    )
+def open_crew(bench: Bench, bundle: Bundle | None = None) -> Crew:
+    """The image encoder as the server opens it, warm."""
+    return Crew(open_encoders(bundle or bench.bundle, serving_options(bench.settings)))
 
 
 def decoder_pool(bench: Bench, spec: EncoderSpec, *, workers: int = 0) -> DecoderPool:

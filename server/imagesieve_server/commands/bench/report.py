@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve_server.commands.bench.figures import Figure, Ratio, Series
+from imagesieve_server.encoders.gpu_facts import find_gpus
 
 FORMAT = 1
 """Version of the JSON."""
@@ -135,6 +136,7 @@ def facts() -> dict[str, Any]:
         "machine": {
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
+            "GPU": str(find_gpus() or "none"),
             "load": os.getloadavg()[0],
             "system": platform.platform(),
             "python": platform.python_version(),
