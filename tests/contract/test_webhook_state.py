@@ -83,6 +83,9 @@ class Rig:
     def replay(self, *item_ids: str) -> int:
         return self.store.transact(lambda tx: webhook_letters.replay(tx, HOOK, item_ids))
 
+    def discard(self, *positions: int) -> int:
+        return self.store.transact(lambda tx: webhook_letters.discard(tx, HOOK, positions))
+
     def _fields(self) -> dict[str, object]:
         return {name: getattr(self.holding, name) for name in Holding.__slots__}
 
@@ -226,6 +229,28 @@ def test_replayed_letters_come_in_order(rig: Rig) -> None:
         rig.settle(Settlement(position=4, told=due))
     assert told == [1, 3, 4]
     assert rig.replay(item_id) == 0
+
+
+def test_what_is_discarded_is_never_told_and_what_comes_later_is(rig: Rig) -> None:
+    test_an_event_is_given_up_after_its_time_and_what_waits_behind_it_too(rig)
+    (item_id,) = {one.item_id for one in rig.letters()}
+    assert rig.discard(1, 99) == 1
+    assert [one.position for one in rig.letters()] == [3, 4]
+    assert rig.work(after=4).due == (), "what was behind it waits for somebody's word"
+    assert rig.discard(3, 4) == 2
+    assert rig.discard(3, 4) == 0
+    rig.again(item_id)
+    page = rig.work(after=4)
+    assert ([work.position for work in page.fresh], page.blocked) == ([5], frozenset())
+
+
+def test_what_is_tried_again_is_not_discarded(rig: Rig) -> None:
+    rig.decided("r1")
+    rig.hold()
+    page = rig.work()
+    rig.settle(Settlement(position=1, failed=(fail(page, retry_in_s=0.0),)))
+    assert rig.discard(1) == 0
+    assert [work.position for work in rig.work(after=1).due] == [1]
 
 
 def test_retention_makes_dead_letters_of_what_was_not_told(rig: Rig) -> None:

@@ -18,6 +18,7 @@ from helpers.postgres import PostgresServer
 from imagesieve_server import config
 from imagesieve_server.assembly.console import console_database
 from imagesieve_server.console.database import ConsoleDatabase, Deed, Reveal, SessionRow
+from imagesieve_server.console.forgetting import forget_record
 from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.review import State
 
@@ -104,6 +105,37 @@ async def test_reveals_and_deeds_come_back_in_their_order(database: ConsoleDatab
         await database.add_deed(deed)
     assert await database.deeds(tenant="t", since=3.0) == tuple(deeds)
     assert await database.deeds(tenant="u", since=0.0) == ()
+
+
+async def test_the_record_is_shortened_in_steps(
+    database: ConsoleDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagesieve_server.console.database._STEP", 3)
+    for n in range(5):
+        await database.add_reveal(
+            Reveal(at=float(n), account="ann", tenant="t", item_id=str(n), sha256="s", how="asked")
+        )
+        await database.add_deed(
+            Deed(at=float(n), account="ann", tenant="t", item_id="1", what="SKIP")
+        )
+    assert [await database.drop_record(before=4.0) for _ in range(3)] == [6, 2, 0]
+    assert [deed.at for deed in await database.deeds(tenant="t", since=0.0)] == [4.0]
+    assert await database.exposures(tenant="t", since=0.0) == {"ann": 1}
+    assert len(await database.reveals_of(tenant="t", item_id="4")) == 1
+
+
+async def test_what_is_past_its_time_goes_in_the_background(database: ConsoleDatabase) -> None:
+    for at in (10.0, 20.0):
+        await database.add_deed(Deed(at=at, account="ann", tenant="t", item_id="1", what="SKIP"))
+    forgetting = asyncio.create_task(
+        forget_record(database, keep_s=5.0, clock=lambda: 20.0, step_s=0.0)
+    )
+    async with asyncio.timeout(20):
+        while len(await database.deeds(tenant="t", since=0.0)) == 2:
+            await asyncio.sleep(0)
+    forgetting.cancel()
+    await asyncio.gather(forgetting, return_exceptions=True)
+    assert [deed.at for deed in await database.deeds(tenant="t", since=0.0)] == [20.0]
 
 
 async def test_a_preference_is_replaced(database: ConsoleDatabase) -> None:

@@ -347,6 +347,7 @@ def test_without_tls_only_this_machine_is_served(host: str) -> None:
         ({"ACCOUNTS": "a.toml", "ADDRESS": "0.0.0.0:80"}, "say in console.origin"),
         ({"ACCOUNTS": "a.toml", "TLS_CERT": "c.pem"}, "belong together"),
         ({"ACCOUNTS": "a.toml", "SESSION_HOURS": "0"}, "console.session_hours"),
+        ({"ACCOUNTS": "a.toml", "KEEP_RECORD_DAYS": "0.5"}, "console.keep_record_days"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, str], words: str) -> None:

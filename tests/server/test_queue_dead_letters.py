@@ -85,6 +85,36 @@ def test_one_is_replayed_or_all_of_an_endpoint(
     assert capsys.readouterr().out.splitlines()[-1] == "0 dead letters"
 
 
+def test_one_is_discarded_or_all_of_an_endpoint(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_dead_letters(tmp_path, ManualClock())
+    run(config)
+    first = capsys.readouterr().out.split()[2]
+    assert run(config, "--event", first, "--discard") == 0
+    named, said = capsys.readouterr().out.splitlines()
+    assert first in named
+    assert said == "1 dead letters are discarded and will never be told"
+    run(config)
+    left = capsys.readouterr().out
+    assert first not in left
+    assert left.splitlines()[-1] == "1 dead letters"
+    assert run(config, "--endpoint", "uploads", "--discard") == 0
+    run(config)
+    assert capsys.readouterr().out.splitlines()[-1] == "0 dead letters"
+
+
+@pytest.mark.parametrize("words", [("--discard",), ("--discard", "--tenant", "t")])
+def test_nothing_is_discarded_without_a_name(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    with_dead_letters(tmp_path, ManualClock())
+    assert run(config, *words) != 0
+    assert "--discard: name an --endpoint or an --event" in capsys.readouterr().err
+    run(config)
+    assert capsys.readouterr().out.splitlines()[-1] == "2 dead letters"
+
+
 def test_an_event_that_is_no_dead_letter_is_named(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

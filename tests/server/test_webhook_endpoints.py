@@ -68,6 +68,7 @@ def test_secrets_stand_in_the_file_or_in_files_beside_it(tmp_path: Path) -> None
         (("hooks.example.com", "169.254.169.254"), "url: the host is link-local"),
         (("hooks.example.com", "[::ffff:169.254.169.254]"), "url: the host is link-local"),
         (("hooks.example.com", "[fd00:ec2::254]"), "url: the host is link-local"),
+        (("hooks.example.com", "168.63.129.16"), "url: the host is link-local, or where a cloud"),
         (("hooks.example.com", "0.0.0.0"), "url: the host is no address of one machine"),
         (("hooks.example.com", "a" * 64 + ".example"), "url: must have a host whose parts"),
         (("hooks.example.com", "[::1"), "url: Invalid IPv6 URL"),
@@ -162,6 +163,8 @@ async def test_a_changed_secret_is_in_force_without_a_change_of_the_file(tmp_pat
         ("0.0.0.0", True, False), ("::", False, False), ("255.255.255.255", False, False),
         ("64:ff9b::a9fe:a9fe", False, False), ("2002:7f00:1::", False, False),
         ("100.100.100.200", False, False), ("ff02::1", False, False),
+        ("168.63.129.16", False, False), ("::ffff:168.63.129.16", True, False),
+        ("168.63.129.17", False, True),
     ],
 )  # fmt: skip
 def test_private_addresses_may_be_told_and_those_of_no_receiver_not(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from imagesieve_server.console.web_server import WebOptions
 
 PREVIEW_PX = 1280
+DAY_S = 86400.0
 _WAITING = 64  # previews; beyond it a page says so and is loaded again
 
 
@@ -80,6 +82,7 @@ async def start_console(
         return None
     from imagesieve_server.console.accounts import kept_accounts
     from imagesieve_server.console.build import build_console
+    from imagesieve_server.console.forgetting import forget_record
     from imagesieve_server.console.passwords import Passwords
     from imagesieve_server.console.web_server import WebServer
 
@@ -93,6 +96,9 @@ async def start_console(
     stack.push_async_callback(web.stop)
     database = console_database(settings)
     stack.push_async_callback(database.close)
+    if console.keep_record_days:
+        keep_s = console.keep_record_days * DAY_S
+        run_until_closed(stack, forget_record(database, keep_s=keep_s, clock=time.time))
     app = build_console(
         options=console_options(console, port=port),
         accounts=lambda: accounts.value,

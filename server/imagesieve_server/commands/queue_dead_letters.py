@@ -1,4 +1,5 @@
-"""``imagesieve-server queue dead-letters``: what webhooks did not tell in time, tried again."""
+"""``imagesieve-server queue dead-letters``: what webhooks did not tell in time, tried again or
+given up for good."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from imagesieve_server.queue_store import open_inspection, open_store, queue_set
 from imagesieve_server.review_queue import webhook_letters
 from imagesieve_server.review_queue.webhook_rows import WebhookReads
 
-ITEMS = 50
-"""Items of one transaction: deliveries come in between."""
+SOME = 50
+"""Items, or letters, of one transaction: deliveries come in between."""
 
 
 def add_parser(commands: Any) -> None:
@@ -31,22 +32,33 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--event", action="append", default=[], metavar="ID", help="only this event; repeatable"
     )
-    parser.add_argument(
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
         "--replay",
         action="store_true",
         help="try them again, with all dead letters of their items, in order; "
         "with SQLite only while no server runs",
     )
+    action.add_argument(
+        "--discard",
+        action="store_true",
+        help="never tell them, and print which; needs --endpoint or --event; with SQLite only "
+        "while no server runs",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.discard and not (args.endpoint or args.event):
+        raise ConfigError("--discard: name an --endpoint or an --event; what goes is never told")
     queue = queue_settings(args.config)
     found = list(_chosen(_letters(queue, args.tenant, args.endpoint), args.event))
     if args.replay:
         return _replay(queue, found)
     for letter in found:
         print(_line(letter))
+    if args.discard:
+        return _discard(queue, found)
     print(f"{len(found)} dead letters")
     return 0
 
@@ -87,14 +99,35 @@ def _replay(queue: QueueSettings, letters: Sequence[DeadLetter]) -> int:
     try:
         for endpoint, chosen in items.items():
             ids = list(chosen)
-            for begin in range(0, len(ids), ITEMS):
-                some = ids[begin : begin + ITEMS]
+            for begin in range(0, len(ids), SOME):
+                some = ids[begin : begin + SOME]
                 count += store.transact(
                     partial(webhook_letters.replay, endpoint=endpoint, item_ids=some)
                 )
     finally:
         store.close()
     print(f"{count} dead letters of {sum(map(len, items.values()))} items are tried again")
+    return 0
+
+
+def _discard(queue: QueueSettings, letters: Sequence[DeadLetter]) -> int:
+    """One that was replayed since it was listed is no dead letter any more, and stays."""
+    positions: dict[Endpoint, list[int]] = {}
+    for letter in letters:
+        endpoint = Endpoint(tenant=letter.tenant, name=letter.endpoint)
+        positions.setdefault(endpoint, []).append(letter.position)
+    store = open_store(queue)
+    count = 0
+    try:
+        for endpoint, chosen in positions.items():
+            for begin in range(0, len(chosen), SOME):
+                some = chosen[begin : begin + SOME]
+                count += store.transact(
+                    partial(webhook_letters.discard, endpoint=endpoint, positions=some)
+                )
+    finally:
+        store.close()
+    print(f"{count} dead letters are discarded and will never be told")
     return 0
 
 

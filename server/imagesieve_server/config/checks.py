@@ -128,3 +128,7 @@ def check_console(console: ConsoleSettings) -> None:
     for key in ("session_idle_minutes", "session_hours"):
         if getattr(console, key) == 0:
             raise ConfigError(f"console.{key}: must be more than 0")
+    if 0 < console.keep_record_days < 1:
+        raise ConfigError(
+            "console.keep_record_days: must be 1 or more, or 0: leads see a day of it"
+        )

@@ -117,6 +117,10 @@ class ConsoleSettings:
         "imagesieve-data/console.sqlite3",
         "file of sessions, reveals and preferences; not used with PostgreSQL, which keeps them",
     )
+    keep_record_days: float = setting(
+        0.0,
+        "days that the record of reveals and of what people did is kept, 1 or more; 0 keeps it",
+    )
     tls_cert: str = setting("", "PEM certificate chain; with tls_key it turns TLS on")
     tls_key: str = setting("", "PEM private key")
     insecure: bool = setting(

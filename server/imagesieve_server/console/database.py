@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _VERSION: Final = 2  # of the file
+_STEP: Final = 1000  # entries of a record that are looked at, and removed, at once
 _PREFER = sa.text(
     "INSERT INTO console_preference (account, value) VALUES (:account, :value)"
     " ON CONFLICT (account) DO UPDATE SET value = excluded.value"
@@ -146,6 +147,11 @@ class ConsoleDatabase:
         )
         return tuple(Deed(**row) for row in rows)
 
+    async def drop_record(self, *, before: float) -> int:
+        """Remove reveals and deeds from before then, the oldest thousand of each at most; how
+        many went."""
+        return sum([await self._write(_oldest(table, before)) for table in (t.reveal, t.deed)])
+
     async def preference(self, account: str) -> str:
         """The account's preferences as JSON, "" where it has none."""
         rows = await self._rows(
@@ -182,6 +188,13 @@ class ConsoleDatabase:
         except SQLAlchemyError as error:
             log.error("console database: %s", type(error).__name__)
             raise StoreUnavailable("the console's database cannot be read or written") from error
+
+
+def _oldest(table: sa.Table, before: float) -> sa.Delete:
+    """Along the key, so that a step costs the same however long the record is."""
+    first = sa.select(table.c.number, table.c.at).order_by(table.c.number).limit(_STEP).subquery()
+    old = sa.select(first.c.number).where(first.c.at < before)
+    return sa.delete(table).where(table.c.number.in_(old))
 
 
 def open_database(path: Path) -> ConsoleDatabase:

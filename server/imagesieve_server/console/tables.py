@@ -37,7 +37,7 @@ session = sa.Table(
     sa.PrimaryKeyConstraint("id", name="pk_console_session"),
 )
 
-reveal = sa.Table(  # append-only: who saw which picture unveiled, and when
+reveal = sa.Table(  # never changed: who saw which picture unveiled, and when
     "console_reveal",
     metadata,
     _number(),
@@ -52,7 +52,7 @@ reveal = sa.Table(  # append-only: who saw which picture unveiled, and when
     sa.Index("ix_console_reveal_item", "tenant", "item_id"),
 )
 
-deed = sa.Table(  # append-only: what people did here
+deed = sa.Table(  # never changed: what people did here
     "console_deed",
     metadata,
     _number(),

@@ -1,4 +1,5 @@
-"""Dead letters of webhooks: which there are, and trying them again, in order per item."""
+"""Dead letters of webhooks: which there are, trying them again in order per item, giving them up
+for good."""
 
 from __future__ import annotations
 
@@ -39,6 +40,16 @@ def replay(tx: Transaction, endpoint: Endpoint, item_ids: Sequence[str]) -> int:
     revived = tx.revive_deliveries(endpoint.tenant, endpoint.name, item_ids)
     promote(tx, endpoint, item_ids, now=tx.now())
     return revived
+
+
+def discard(tx: Transaction, endpoint: Endpoint, positions: Sequence[int]) -> int:
+    """Drop those of these that are dead letters: they are never told. How many went. Dead letters
+    behind them stay, and later events of an item that has none left are told again."""
+    tx.webhook_endpoint(endpoint.tenant, endpoint.name)  # held until the end
+    rows = tx.deliveries(endpoint.tenant, endpoint.name, positions)
+    dead = [row.position for row in rows if row.dead_at is not None]
+    tx.drop_deliveries(endpoint.tenant, endpoint.name, dead)
+    return len(dead)
 
 
 def replay_all(tx: Transaction, endpoint: Endpoint, *, dead_before: float) -> int:

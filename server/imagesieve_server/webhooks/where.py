@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from imagesieve_server.addresses import is_loopback
 
 URL_MAX = 2048
-_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "fd00:ec2::254",  # Amazon's
+            "100.100.100.200",  # Alibaba's
+            "168.63.129.16",  # Azure's, which hands out certificates and settings
+        ),
+    )
+)
 # Outside the link-local range, and all the same where clouds tell a machine's credentials.
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
