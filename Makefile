@@ -63,6 +63,20 @@ $(VENV)-gpu/.base: $(VENV)-gpu/.made pyproject.toml $(CONSTRAINTS) | has-gpu
 	@$(VENV)-gpu/bin/python -m pip --quiet install -c $(CONSTRAINTS) -e ".[gpu,export]" --group test
 	@touch $@
 
+# Without CUDA's libraries, which are replaced, but with the headers of its runtime.
+$(VENV)-dry/.base: deploy/make-venv.sh pyproject.toml $(CONSTRAINTS)
+	@sh deploy/make-venv.sh "$(VENV)-dry"
+	@$(VENV)-dry/bin/python -m pip --quiet install --upgrade "pip>=25.1"
+	@$(VENV)-dry/bin/python -m pip --quiet install -c $(CONSTRAINTS) onnxruntime-gpu -e ".[server]" --group test
+	@$(VENV)-dry/bin/python -m pip --quiet install --no-deps --upgrade --target "$(VENV)-dry/headers" \
+	    "nvidia-cuda-runtime~=13.0" "nvidia-cuda-crt~=13.0"
+	@touch $@
+
+.PHONY: gpu-dry-run
+gpu-dry-run: $(VENV)-dry/.base ## The real CUDA provider over a stand-in for CUDA: placement, graphs, threads, copies (needs gcc, no GPU)
+	@PYTHONPATH=tests $(VENV)-dry/bin/python tests/long/gpu_dry_run.py \
+	    --headers "$(VENV)-dry/headers/nvidia/cu13/include" $(MODELS:%=--model %)
+
 $(VENV)-proto/.made: deploy/make-venv.sh pyproject.toml
 	@sh deploy/make-venv.sh "$(VENV)-proto"
 	@$(VENV)-proto/bin/python -m pip --quiet install --upgrade "pip>=25.1"
@@ -227,4 +241,4 @@ finetune-demo: $(VENV)/.all $(ONE_ARTIST)/train.json ## Teach the demo model of 
 	    --cache imagesieve-data/emoji --checkpoint $(ONE_ARTIST)/checkpoint
 
 clean: ## Remove environments and caches
-	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-dry $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
