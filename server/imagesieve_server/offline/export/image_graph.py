@@ -1,10 +1,10 @@
 """The image encoder as an ONNX graph: uint8 NHWC pixels in, unit float32 embeddings out.
 
 Knows torch modules and the exporter; refuses to know files, tokens and precision below fp32.
-/255, mean and standard deviation are folded in as one multiply and add; a patch convolution
-(kernel = stride) becomes reshape + matmul, so that no convolution search is left on a GPU; the
-class token is broadcast by an addition, so that no shape arithmetic is left, which ONNX Runtime
-would place on the CPU.
+/255, mean and standard deviation are folded into the weights of a patch product, which then takes
+the picture's bytes as they are, or are one multiply and add where there is none or in float16
+(whose weights would lose digits). The class token is broadcast by an addition, so that no shape
+arithmetic is left, which ONNX Runtime would place on the CPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from typing import Any
 
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.extras import need
+from imagesieve_server.offline.export.lean_layers import (
+    fold_normalisation,
+    replace_patch_convolutions,
+    replace_products,
+)
 from imagesieve_server.offline.export.rewrite import broadcast_by_addition, strip_notes
 
 OPSET = 23
@@ -28,12 +33,16 @@ def export_image_graph(model: Any, preprocessing: Preprocessing, *, half: bool =
     """
     torch = need("torch")
     tower = copy.deepcopy(model.visual)
-    _replace_patch_convolutions(torch, tower)
-    dtype = torch.float16 if half else torch.float32
-    graph = _wrapper(torch, tower.to(dtype), preprocessing, dtype).eval()
+    patches = replace_patch_convolutions(tower)
+    if half:
+        graph = _normalising(torch, tower.to(torch.float16), preprocessing, torch.float16)
+    else:
+        replace_products(tower)
+        graph = _lean(torch, tower, patches, preprocessing)
     side = preprocessing.size
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
-    return broadcast_by_addition(export_graph(graph, example, input_name="pixels"), "pixels")
+    exported = export_graph(graph.eval(), example, input_name="pixels")
+    return broadcast_by_addition(exported, "pixels")
 
 
 def export_graph(graph: Any, example: Any, *, input_name: str) -> Any:
@@ -58,7 +67,26 @@ def export_graph(graph: Any, example: Any, *, input_name: str) -> Any:
     return strip_notes(proto)
 
 
-def _wrapper(torch: Any, tower: Any, preprocessing: Preprocessing, dtype: Any) -> Any:
+def _lean(torch: Any, tower: Any, patches: list[Any], preprocessing: Preprocessing) -> Any:
+    """A float32 tower that begins with its one patch product, if it has one, on plain bytes."""
+    if len(patches) != 1:
+        return _normalising(torch, tower, preprocessing, torch.float32)
+    fold_normalisation(patches[0], preprocessing)
+
+    class BytesGraph(torch.nn.Module):  # type: ignore[misc]  # torch is imported at run time
+        """uint8 [N, S, S, 3] to float32 [N, D]."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = tower
+
+        def forward(self, pixels: Any) -> Any:
+            return unit(torch, self.tower(pixels.permute(0, 3, 1, 2)))
+
+    return BytesGraph()
+
+
+def _normalising(torch: Any, tower: Any, preprocessing: Preprocessing, dtype: Any) -> Any:
     class ImageGraph(torch.nn.Module):  # type: ignore[misc]  # torch is imported at run time
         """uint8 [N, S, S, 3] to float32 [N, D]."""
 
@@ -81,45 +109,3 @@ def unit(torch: Any, features: Any) -> Any:
     """Rows of [N, D] at length 1, in float32 (a sum of squares overflows float16)."""
     wide = features.to(torch.float32)
     return wide / torch.sqrt(torch.sum(wide * wide, dim=-1, keepdim=True))
-
-
-def _replace_patch_convolutions(torch: Any, tower: Any) -> None:
-    """Replace each convolution over disjoint patches of the picture by reshape + matmul."""
-    for parent in list(tower.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, torch.nn.Conv2d) and _is_patch_convolution(child):
-                setattr(parent, name, _patch_matmul(torch, child))
-
-
-def _is_patch_convolution(conv: Any) -> bool:
-    return bool(
-        conv.in_channels == 3
-        and conv.kernel_size == conv.stride
-        and conv.stride[0] > 1
-        and conv.padding in ((0, 0), "valid")
-        and conv.dilation == (1, 1)
-        and conv.groups == 1
-    )
-
-
-def _patch_matmul(torch: Any, conv: Any) -> Any:
-    class PatchMatmul(torch.nn.Module):  # type: ignore[misc]  # torch is imported at run time
-        """[N, 3, H, W] to [N, C, H/p, W/p], as the convolution it replaces."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = conv.kernel_size
-            self.weight = torch.nn.Parameter(conv.weight.detach().flatten(1).T.contiguous())
-            self.bias = conv.bias
-
-        def forward(self, x: Any) -> Any:
-            (height, width), (down, across) = self.patch, x.shape[2:]
-            rows, columns = down // height, across // width
-            patches = x.reshape(-1, 3, rows, height, columns, width)
-            flat = patches.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows * columns, len(self.weight))
-            out = flat @ self.weight
-            if self.bias is not None:
-                out = out + self.bias
-            return out.transpose(1, 2).reshape(-1, out.shape[-1], rows, columns)
-
-    return PatchMatmul()

@@ -21,6 +21,10 @@ from imagesieve_server.extras import need
 _OPERATORS = ["MatMul", "Gemm", "Conv"]
 """Products with a constant weight; attention's own products stay in float."""
 
+_LARGEST_BYTE = 255
+_MOVING = ("Reshape", "Transpose")
+"""Operators that move numbers and change none."""
+
 
 def quantise_int8(proto: Any, *, calibration: Pixels, reduce_range: bool = False) -> Any:
     """Quantise an image graph with ranges from pictures [K, S, S, 3]; an ``onnx.ModelProto``.
@@ -42,9 +46,45 @@ def quantise_int8(proto: Any, *, calibration: Pixels, reduce_range: bool = False
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=_OPERATORS,
             # A rounded output would be rounded again by whatever reads it.
-            extra_options={"OpTypesToExcludeOutputQuantization": _OPERATORS},
+            extra_options={
+                "OpTypesToExcludeOutputQuantization": _OPERATORS,
+                "TensorQuantOverrides": _exact_bytes(proto),
+            },
         )
         return onnx.load(target)
+
+
+def _exact_bytes(proto: Any) -> dict[str, list[dict[str, Any]]]:
+    """Ranges of what is a picture's bytes as numbers: one step for each, whatever was seen."""
+    as_bytes = {given.name for given in proto.graph.input}
+    zeros: dict[str, int] = {}  # of bytes as numbers: the byte that is 0
+    for node in proto.graph.node:  # in order of use
+        read, made = (node.input[0] if node.input else ""), node.output[0]
+        if node.op_type in _MOVING and read in as_bytes:
+            as_bytes.add(made)
+        elif node.op_type == "Cast" and read in as_bytes:
+            zeros[made] = 0
+        elif node.op_type in _MOVING and read in zeros:
+            zeros[made] = zeros[read]
+        elif node.op_type == "Sub" and read in zeros:
+            taken = _byte_constant(proto, node.input[1])
+            if taken is not None:
+                zeros[made] = zeros[read] + taken
+    return {
+        name: [{"scale": np.array(1, np.float32), "zero_point": np.array(zero, np.uint8)}]
+        for name, zero in zeros.items()
+        if zero <= _LARGEST_BYTE
+    }
+
+
+def _byte_constant(proto: Any, name: str) -> int | None:
+    """The value of a constant that is one whole number of a byte, or None."""
+    read = need("onnx.numpy_helper").to_array
+    values = [read(one) for one in proto.graph.initializer if one.name == name]
+    if not values or values[0].size != 1:
+        return None
+    value = float(values[0].reshape(()))
+    return int(value) if value.is_integer() and 0 <= value <= _LARGEST_BYTE else None
 
 
 def _reader(quantization: Any, calibration: Pixels) -> Any:
