@@ -45,7 +45,7 @@ $(VENV)/.mutation: $(VENV)/.base
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and what needs it (several GB) ..."
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3]" --group test --group all
+	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3,openvino]" --group test --group all
 	@touch $@
 
 # An environment of its own: the two ONNX Runtimes break each other.

@@ -83,7 +83,7 @@ def hostile_folder() -> Path:
 
 _HEAVY = (
     "torch", "evaluate", "embeddings", "network", "promtool", "wheel", "compiler", "browser",
-    "postgres", "s3",
+    "postgres", "s3", "openvino",
 )  # fmt: skip
 
 

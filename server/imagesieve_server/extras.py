@@ -16,6 +16,7 @@ _EXTRAS = {
     "pyarrow": "embeddings",
     "psycopg": "postgres",
     "obstore": "s3",
+    "openvino": "openvino",
 }
 """The extra of each package that is not in ``export``."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.views import ViewPlan
 from imagesieve_server.encoders.bundle import Bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.opening import open_encoder
 from imagesieve_server.encoders.runtime import RuntimeOptions
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.diagnosis.diagnose import diagnose, write_reference
@@ -53,7 +53,7 @@ def diagnosed(
     say: Callable[[str], None],
 ) -> list[Section]:
     """The diagnoses as sections. Raises LabelsError, EncoderUnavailable and more."""
-    encoder = OnnxImageEncoder(bundle=bundle, options=RuntimeOptions(provider=args.provider))
+    encoder = open_encoder(bundle, RuntimeOptions(provider=args.provider))
     reference = _reference(args, bundle, found, progress) if args.reference else None
     diagnosis = diagnose(
         found,

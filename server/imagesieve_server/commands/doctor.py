@@ -43,7 +43,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", lambda: f"{sys.version.split()[0]} on {platform.platform()}"
-    yield "onnxruntime", _runtime
+    yield "onnxruntime", lambda: _runtime(settings)
     yield "gpu", lambda: _gpu(settings)
     yield "image formats", _formats
     yield "model", lambda: _model(settings)
@@ -76,12 +76,19 @@ def _evidence(settings: Settings) -> str:
     return f"bucket {settings.queue.evidence}"
 
 
-def _runtime() -> str:
+def _runtime(settings: Settings) -> str:
     from imagesieve_server.encoders.runtime import library, refuse_two_runtimes
 
     refuse_two_runtimes()
     onnxruntime = library()
-    return f"{onnxruntime.__version__}, {', '.join(onnxruntime.get_available_providers())}"
+    found = f"{onnxruntime.__version__}, {', '.join(onnxruntime.get_available_providers())}"
+    if settings.model.provider != "openvino":
+        return found
+    from imagesieve_server.encoders import openvino
+
+    core = openvino.library().Core()
+    openvino.refuse_without_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return f"{found}; OpenVINO {openvino.library().__version__}"
 
 
 def _gpu(settings: Settings) -> str:

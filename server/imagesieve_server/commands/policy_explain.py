@@ -15,7 +15,7 @@ from imagesieve_server.core.errors import ConfigError, ImagesieveError
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICY
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.opening import open_encoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.offline.explain import text
 from imagesieve_server.offline.explain.as_json import as_json
@@ -85,9 +85,8 @@ def _explain(
 ) -> Report:
     data = _bytes(args.image, settings)
     model = settings.model
-    encoder = OnnxImageEncoder(
-        bundle=bundle,
-        options=RuntimeOptions(provider=Provider(model.provider), threads=model.threads),
+    encoder = open_encoder(
+        bundle, RuntimeOptions(provider=Provider(model.provider), threads=model.threads)
     )
     encoder.check_canary()  # a server would not answer either
     looker = Looker(

@@ -14,7 +14,7 @@ from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.near_duplicates import MATCH_DISTANCE
 
 _CHOICES = {
-    ("model", "provider"): ("auto", "cuda", "cpu"),
+    ("model", "provider"): ("auto", "cuda", "cpu", "openvino"),
     ("log", "level"): ("debug", "info", "warning", "error"),
     ("log", "format"): ("json", "text"),
 }

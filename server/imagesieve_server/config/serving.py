@@ -50,7 +50,11 @@ class ModelSettings:
     """The encoder."""
 
     bundle: str = setting("", "folder of the model bundle; empty is the demo model")
-    provider: str = setting("auto", "auto, cuda or cpu; cuda fails to start without a GPU")
+    provider: str = setting(
+        "auto",
+        "auto, cuda, cpu or openvino; cuda fails to start without a GPU, openvino without the "
+        "extra of that name and a processor that computes bfloat16",
+    )
     threads: int = setting(0, "threads of one encoder run; 0 is one per core")
     spinning: bool = setting(False, "let encoder threads spin; only with cores to spare")
     sessions: int = setting(

@@ -33,16 +33,21 @@ class BucketedEncoder:
         run_bucket: RunBucket,
         first_runs: int = 1,
         note: str = "",
+        precision: str = "",
+        canary_tolerance: float | None = None,
     ) -> None:
         """``provider``: the library's name of where it runs. ``first_runs``: of each bucket that
-        are slower than those after them. ``note``: for the log, why it runs there."""
+        are slower than those after them. ``note``: for the log, why it runs there.
+        ``precision`` and ``canary_tolerance``: where they are not those of the bundle."""
         if not buckets or min(buckets) < 1:
             raise ValueError("buckets must be positive")
         manifest = bundle.manifest
         self._run_bucket = run_bucket
         self._first_runs = first_runs
         self._canary = bundle.canary
-        self._tolerance = manifest.precision.canary_tolerance
+        self._tolerance = (
+            manifest.precision.canary_tolerance if canary_tolerance is None else canary_tolerance
+        )
         self._size = manifest.preprocessing.size
         self.note = note
         self.buckets: tuple[int, ...] = tuple(sorted(set(buckets)))
@@ -53,7 +58,7 @@ class BucketedEncoder:
             preprocessing=manifest.preprocessing,
             logit_scale=manifest.logit_scale,
             logit_bias=manifest.logit_bias,
-            precision=manifest.precision.value,
+            precision=precision or manifest.precision.value,
             provider=provider,
         )
 

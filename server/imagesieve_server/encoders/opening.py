@@ -1,4 +1,5 @@
-"""Which row encoders serve a bundle here: on a GPU with bound buffers, else on the CPU; how many.
+"""Which row encoders serve a bundle here: on a GPU with bound buffers, else on the CPU by one of
+two libraries; how many.
 
 Knows the choice and what follows from it; refuses to know what drives them.
 """
@@ -15,6 +16,8 @@ from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.cuda import CUDA_BUCKETS, BoundImageEncoder
 from imagesieve_server.encoders.cuda_session import CUDA
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS, OnnxImageEncoder
+from imagesieve_server.encoders.openvino import OPENVINO, OpenVinoImageEncoder
+from imagesieve_server.encoders.openvino import library as openvino_library
 from imagesieve_server.encoders.pinned_memory import cuda_pins
 from imagesieve_server.encoders.runtime import (
     Provider,
@@ -47,13 +50,13 @@ class Serving:
 
 
 def open_encoders(bundle: Bundle, options: ServingOptions) -> Serving:
-    """Open the sessions. Raises MissingExtra or BundleError.
+    """Open the sessions. Raises MissingExtra, ConfigError or BundleError.
 
     ``auto`` takes the CPU where CUDA is not installed or does not start, and the note says why.
     """
     runtime = options.runtime
     note = ""
-    wants_cuda = runtime.provider is not Provider.CPU
+    wants_cuda = runtime.provider in (Provider.CUDA, Provider.AUTO)
     if wants_cuda and (runtime.provider is Provider.CUDA or has_cuda()):
         try:
             return _on_cuda(bundle, options)
@@ -61,13 +64,27 @@ def open_encoders(bundle: Bundle, options: ServingOptions) -> Serving:
             if runtime.provider is Provider.CUDA:
                 raise
             note = why_not_cuda(problem)
-    cpu = dataclasses.replace(runtime, provider=Provider.CPU)
+        runtime = dataclasses.replace(runtime, provider=Provider.CPU)
     buckets = buckets_up_to(options.max_batch) or DEFAULT_BUCKETS
     encoders = [
-        OnnxImageEncoder(bundle=bundle, options=cpu, buckets=buckets)
-        for _ in range(options.sessions or 1)
+        open_encoder(bundle, runtime, buckets=buckets) for _ in range(options.sessions or 1)
     ]
     return Serving(encoders=encoders, one_device=False, note=note)
+
+
+def open_encoder(
+    bundle: Bundle, runtime: RuntimeOptions, *, buckets: tuple[int, ...] = DEFAULT_BUCKETS
+) -> BucketedEncoder:
+    """One encoder for work that is not serving. Raises as ``open_encoders``."""
+    if runtime.provider is Provider.OPENVINO:
+        return OpenVinoImageEncoder(bundle=bundle, options=runtime, buckets=buckets)
+    return OnnxImageEncoder(bundle=bundle, options=runtime, buckets=buckets)
+
+
+def library_of(provider: str) -> str:
+    """The name and version of what computes for an encoder's provider."""
+    version = (openvino_library() if provider == OPENVINO else library()).__version__
+    return f"{provider} {version}"
 
 
 def has_cuda() -> bool:

@@ -42,6 +42,7 @@ class Provider(enum.StrEnum):
     AUTO = "auto"  # CUDA where it is there and works, else CPU
     CUDA = "cuda"
     CPU = "cpu"
+    OPENVINO = "openvino"  # the CPU in bfloat16, by another library; never chosen by AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +84,14 @@ def refuse_two_runtimes(installed: Collection[str] | None = None) -> None:
 def open_session(model: Path, *, options: RuntimeOptions) -> Opened:
     """Open a graph on the provider asked for.
 
-    Raises MissingExtra where the library or the provider asked for is not installed, and
-    BundleError where the library refuses the graph.
+    OpenVINO is none of its providers: what has no other way there runs on the CPU. Raises
+    MissingExtra where the library or the provider asked for is not installed, and BundleError
+    where the library refuses the graph.
     """
     ort = library()
     available = CUDA in ort.get_available_providers()
-    if options.provider is Provider.CPU or (options.provider is Provider.AUTO and not available):
+    on_cpu = options.provider in (Provider.CPU, Provider.OPENVINO)
+    if on_cpu or (options.provider is Provider.AUTO and not available):
         return Opened(session=_cpu_session(ort, model, options), provider=CPU, note="")
     if not available:
         raise MissingExtra(

@@ -12,8 +12,9 @@ from imagesieve_server.commands.bench.graph_cost import GraphCost, cost_of
 from imagesieve_server.commands.bench.matmul_peak import MatmulPeak
 from imagesieve_server.commands.bench.parts import open_crew
 from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.encoders.cuda_session import CUDA
 from imagesieve_server.encoders.manifest import Precision
-from imagesieve_server.encoders.runtime import CPU, Provider, RuntimeOptions
+from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 
 NAME = "encoder"
 _COUNTED_ROWS = 16  # of the run on the CPU that counts a view's arithmetic
@@ -25,7 +26,7 @@ def measure(bench: Bench) -> list[Ratio]:
     bundles = [bench.bundle, *([bench.baseline] if bench.baseline else [])]
     encoders = [open_crew(bench, bundle) for bundle in bundles]
     model = bench.settings.model
-    on_gpu = encoders[0].spec.provider != CPU
+    on_gpu = encoders[0].spec.provider == CUDA
     peak = MatmulPeak(
         options=RuntimeOptions(
             provider=Provider(model.provider), threads=model.threads, spinning=model.spinning
@@ -45,7 +46,7 @@ def measure(bench: Bench) -> list[Ratio]:
         _to_peak(bench, bundle, encoder, found, peaks)
         for bundle, encoder, found in zip(bundles, encoders, rates, strict=True)
     ]
-    return ratios + ([_to_baseline(bundles, rates)] if bench.baseline else [])
+    return ratios + ([_to_baseline(encoders, rates)] if bench.baseline else [])
 
 
 def _to_peak(
@@ -58,11 +59,11 @@ def _to_peak(
     batch = max(encoder.buckets)
     threads = bench.settings.model.threads
     cost = cost_of(bundle, batch=min(batch, _COUNTED_ROWS), threads=threads, folder=bench.folder)
-    on_gpu = encoder.spec.provider != CPU
-    precision = bundle.manifest.precision
+    on_gpu = encoder.spec.provider == CUDA
+    precision = encoder.spec.precision
     return Ratio(
         measure=NAME,
-        title=f"encoder in {precision.value} ÷ matrix product in {'fp16' if on_gpu else 'fp32'}",
+        title=f"encoder in {precision} ÷ matrix product in {'fp16' if on_gpu else 'fp32'}",
         over=Series(
             what=f"encoder, batches of {batch}",
             unit="GFLOP/s",
@@ -83,25 +84,25 @@ def _to_peak(
     )
 
 
-def _aim(precision: Precision, cost: GraphCost, *, on_gpu: bool) -> Aim | None:
-    if on_gpu and precision is Precision.FP16:
+def _aim(precision: str, cost: GraphCost, *, on_gpu: bool) -> Aim | None:
+    if on_gpu and precision == Precision.FP16:
         return Aim(at_least=0.60 if cost.flop >= _LARGE_FLOP else 0.45)
-    if not on_gpu and precision is Precision.FP32:
+    if not on_gpu and precision == Precision.FP32:
         return Aim(at_least=0.80)
     return None  # int8 beats a product in fp32, and should
 
 
-def _to_baseline(bundles: list[Bundle], rates: list[list[float]]) -> Ratio:
+def _to_baseline(encoders: list[Crew], rates: list[list[float]]) -> Ratio:
     """The first bundle ÷ the second."""
-    measured, base = (bundle.manifest.precision for bundle in bundles)
+    measured, base = (encoder.spec.precision for encoder in encoders)
     over, under = (
-        Series(what=f"in {precision.value}", unit="views/s", values=tuple(found))
+        Series(what=f"in {precision}", unit="views/s", values=tuple(found))
         for precision, found in zip((measured, base), rates, strict=True)
     )
     compares = (measured, base) == (Precision.INT8, Precision.FP32)
     return Ratio(
         measure=NAME,
-        title=f"encoder in {measured.value} ÷ in {base.value}",
+        title=f"encoder in {measured} ÷ in {base}",
         over=over,
         under=under,
         aim=Aim(at_least=2.5) if compares else None,

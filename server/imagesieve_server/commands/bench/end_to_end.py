@@ -19,7 +19,7 @@ from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
 from imagesieve_server.commands.bench.parts import decoder_pool, open_crew, server_of
 from imagesieve_server.commands.bench.pictures import SMALL, SQUARE, Pictures
 from imagesieve_server.core.views import Coverage, ViewPlan
-from imagesieve_server.encoders.runtime import CPU
+from imagesieve_server.encoders.cuda_session import CUDA
 
 NAME = "end-to-end"
 SHAPES = ((SQUARE, Coverage.CENTRE), (SMALL, Coverage.CENTRE), (SMALL, Coverage.TILES))
@@ -62,7 +62,7 @@ def measure(bench: Bench) -> list[Ratio]:
                     f"  round {number + 1}: {shape.title}: encoder {alone:.1f}, decoder "
                     f"{one.decoder:.1f}, served {one.served.views_per_s:.1f} views/s"
                 )
-    shared = encoder.spec.provider == CPU
+    shared = encoder.spec.provider != CUDA
     return [
         ratio
         for shape, rounds in zip(shapes, found, strict=True)

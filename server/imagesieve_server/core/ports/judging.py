@@ -32,8 +32,8 @@ class EncoderSpec:
     preprocessing: Preprocessing
     logit_scale: float  # λ, already exponentiated
     logit_bias: float
-    precision: str  # fp32 | fp16 | int8
-    provider: str  # the ONNX Runtime provider in use, for example CPUExecutionProvider
+    precision: str  # what it computes in: fp32 | fp16 | bf16 | int8
+    provider: str  # where it runs, for example CPUExecutionProvider
 
 
 class Place(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagesieve_server.core.errors import LabelsError
 from imagesieve_server.core.policy import Vectors
 from imagesieve_server.core.views import Pixels, ViewPlan
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.offline.compile_policy import ensemble
 from imagesieve_server.offline.diagnosis.attributes import AttributeGap, attribute_gaps
 from imagesieve_server.offline.diagnosis.composition import Composition, composition
@@ -56,7 +56,7 @@ def diagnose(
     labelled: LabelledSet,
     *,
     images: Path,
-    encoder: OnnxImageEncoder,
+    encoder: BucketedEncoder,
     encode_texts: Callable[[Sequence[str]], Vectors],
     reference: LabelledSet | None,
     resampling: Resampling,
@@ -119,7 +119,7 @@ def _look_again(
     targets: Sequence[Target],
     labelled: LabelledSet,
     images: Path,
-    encoder: OnnxImageEncoder,
+    encoder: BucketedEncoder,
     plan: ViewPlan,
 ) -> Views:
     """The pixels of the targets' views, decoded once more; embeddings alone were kept."""
@@ -144,7 +144,7 @@ def _look_again(
 async def _decode(
     pictures: Mapping[int, Picture],
     wanted: Mapping[int, set[int]],
-    encoder: OnnxImageEncoder,
+    encoder: BucketedEncoder,
     plan: ViewPlan,
 ) -> Views:
     pool = decoder_pool(encoder.spec.preprocessing, plan)

@@ -29,7 +29,7 @@ from imagesieve_server.core.views import (
     Preprocessing,
     ViewPlan,
 )
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.metrics.recorder import PrometheusMetrics
@@ -60,7 +60,7 @@ class Report:
 class Looker:
     """Explains files with one open encoder."""
 
-    def __init__(self, *, encoder: OnnxImageEncoder, limits: Limits, frame_key: bytes) -> None:
+    def __init__(self, *, encoder: BucketedEncoder, limits: Limits, frame_key: bytes) -> None:
         """``frame_key`` is the server's secret of the frame choice; it decides ties only."""
         self._encoder = encoder
         self._limits = limits

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from imagesieve_server.core.errors import BundleError, EncoderUnavailable, MissingExtra
+from imagesieve_server.core.errors import BundleError, ConfigError, EncoderUnavailable, MissingExtra
 from imagesieve_server.core.views import Pixels
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
+from imagesieve_server.encoders.opening import open_encoder
 from imagesieve_server.encoders.runtime import RuntimeOptions
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.extras import need
@@ -67,7 +67,7 @@ def _checked(name: str, check: Callable[[], str]) -> Check:
         return Check(name=name, outcome=Outcome.PASSED, detail=check())
     except MissingExtra as problem:
         return Check(name=name, outcome=Outcome.NOT_DONE, detail=problem.message)
-    except (BundleError, EncoderUnavailable) as problem:
+    except (BundleError, ConfigError, EncoderUnavailable) as problem:
         facts = "".join(f", {key} {value}" for key, value in problem.metadata.items())
         return Check(name=name, outcome=Outcome.FAILED, detail=problem.message + facts)
 
@@ -93,13 +93,13 @@ def refuse_dynamic_quantisation(proto: Any, name: str) -> None:
 
 
 def _canary(bundle: Bundle, options: RuntimeOptions, buckets: tuple[int, ...]) -> str:
-    encoder = OnnxImageEncoder(bundle=bundle, options=options, buckets=buckets)
+    encoder = open_encoder(bundle, options, buckets=buckets)
     encoder.check_canary()
     return f"{len(bundle.canary.pixels)} pictures on {encoder.spec.provider}"
 
 
 def _batches(bundle: Bundle, options: RuntimeOptions, buckets: tuple[int, ...]) -> str:
-    encoder = OnnxImageEncoder(bundle=bundle, options=options, buckets=buckets)
+    encoder = open_encoder(bundle, options, buckets=buckets)
     report = invariance.measure_invariance(
         encoder.run,
         pictures=_variants(bundle.canary.pixels),

@@ -46,7 +46,7 @@ class Seeing:
     coverage: str
     max_views: int
     decoder: str  # build
-    runtime: str  # provider and version of ONNX Runtime
+    runtime: str  # provider, and version of its library
 
 
 class EmbeddingCache:

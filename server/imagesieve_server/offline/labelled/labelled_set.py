@@ -17,9 +17,10 @@ from imagesieve_server.core.errors import LabelsError, PolicyError
 from imagesieve_server.core.policy import Category, Policy
 from imagesieve_server.core.scoring import Doubles, logits_of
 from imagesieve_server.core.views import Embeddings, View, ViewPlan
+from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
-from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, library
+from imagesieve_server.encoders.opening import library_of, open_encoder
+from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.images.build import decoder_build
 from imagesieve_server.offline.labelled.cache import EmbeddingCache, Seeing
 from imagesieve_server.offline.labelled.encoding import Encoded, encode_pictures
@@ -104,15 +105,13 @@ def load_labelled(
     """
     file = read_labels(labels, categories=categories)
     pictures = find_pictures(file, images)
-    encoder = OnnxImageEncoder(
-        bundle=bundle, options=RuntimeOptions(provider=provider), buckets=_BUCKETS
-    )
+    encoder = open_encoder(bundle, RuntimeOptions(provider=provider), buckets=_BUCKETS)
     seeing = Seeing(
         model=bundle.fingerprint,
         coverage=plan.coverage.value,
         max_views=plan.max_views,
         decoder=decoder_build(),
-        runtime=f"{encoder.spec.provider} {library().__version__}",
+        runtime=library_of(encoder.spec.provider),
     )
     store = EmbeddingCache(cache, seeing) if cache is not None else None
     seen, notes = _see(pictures, encoder=encoder, plan=plan, store=store, progress=progress)
@@ -122,7 +121,7 @@ def load_labelled(
 def _see(
     pictures: Sequence[Picture],
     *,
-    encoder: OnnxImageEncoder,
+    encoder: BucketedEncoder,
     plan: ViewPlan,
     store: EmbeddingCache | None,
     progress: Progress,
