@@ -151,6 +151,10 @@ bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decodin
 bench-long: $(VENV)/.base ## Growth of a server's memory over N mixed requests (100000 for the aim)
 	@$(PY) -m imagesieve_server bench --only growth --requests $(N)
 
+.PHONY: bench-pipeline
+bench-pipeline: $(VENV)/.base ## Processor time an image of the pipeline alone, decoder, encoder and gRPC left out
+	@$(PY) tests/benchmarks/pipeline_cost.py
+
 bench-policy-diff: $(VENV)/.all ## policy diff over N views: seconds, memory, a plain numpy program beside it
 	@PYTHONPATH=tests $(PY) tests/benchmarks/policy_diff.py --n $(N) --seed $(SEED)
 

@@ -22,7 +22,7 @@ from imagesieve_server.core.policy import (
     Threshold,
     Thresholds,
 )
-from imagesieve_server.core.scoring import score_image, sigmoid
+from imagesieve_server.core.scoring import logits_of, score_image, sigmoid
 from imagesieve_server.core.verdict import Band, CategoryScore
 from imagesieve_server.core.views import View, ViewKind
 
@@ -193,6 +193,26 @@ def test_adding_a_view_never_lowers_score_probability_or_band(
         assert all_views.probability is not None
         assert all_views.probability >= fewer.probability - 1e-9
         assert order.index(all_views.band) >= order.index(fewer.band)
+
+
+@settings(max_examples=60, deadline=None)
+@given(vectors, vectors, vectors, vectors, st.sampled_from(Method), st.sampled_from(Pooling))
+def test_an_images_numbers_are_those_of_its_views_to_the_last_bit(
+    p: list[np.ndarray],
+    n: list[np.ndarray],
+    c: list[np.ndarray],
+    v: list[np.ndarray],
+    method: Method,
+    how: Pooling,
+) -> None:
+    """What is explained, calibrated and compared elsewhere is what the server answers."""
+    probe = Probe(weights=p[0] * 9, bias=-1.0) if method is Method.PROBE else None
+    rule = category(group(*p), counter_prompts=group(*c), method=method, pooling=how, probe=probe)
+    rules = policy([rule], group(*n))
+    scores, logits = logits_of(rules, rule, np.stack(v).astype(np.float64))
+    found = score(rules, *v)
+    assert (found.score, found.log_odds) == (scores.max(), logits.max())
+    assert logits[found.view] == logits.max()
 
 
 def test_categories_are_independent() -> None:

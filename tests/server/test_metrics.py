@@ -331,6 +331,9 @@ def test_bands_of_a_version_no_longer_in_force_go_and_the_others_stay(
     assert bands("v1") == 1
     metrics.policies([colour_policy(version="v2")])
     assert (bands("v1"), bands("v2")) == (None, 0)
+    metrics.policies([colour_policy(version="v1")])
+    metrics.category_score(**score, policy_version="v1")
+    assert bands("v1") == 1, "a version that comes back is counted where it is seen"
 
 
 def test_a_category_says_whether_it_is_enforced(metrics: PrometheusMetrics) -> None:

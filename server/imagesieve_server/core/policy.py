@@ -105,6 +105,11 @@ class PromptGroup:
 
     texts: tuple[str, ...]
     vectors: Vectors
+    # The same in float64, made once: every image is compared with them.
+    doubles: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "doubles", self.vectors.astype(np.float64))
 
     def __len__(self) -> int:
         return len(self.texts)

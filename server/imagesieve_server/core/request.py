@@ -33,8 +33,6 @@ class ModerationRequest:
         are the same request. Each part is length-prefixed: no two part lists collide.
         """
         parts = [sha256, policy, self.surface, str(self.dry_run), *sorted(set(self.categories))]
-        digest = hashlib.sha256()
-        for part in parts:
-            raw = part.encode()
-            digest.update(len(raw).to_bytes(4, "big") + raw)
-        return digest.hexdigest()
+        raw = [part.encode() for part in parts]
+        text = b"".join(len(part).to_bytes(4, "big") + part for part in raw)
+        return hashlib.sha256(text).hexdigest()

@@ -18,7 +18,7 @@ neutral ones. An empty C drops its term. (e^{λc} overflows float32 from c = 0.8
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ class Scored:
 def pool(found: Doubles, *, pooling: Pooling, logit_scale: float) -> Doubles:
     """Pool the cosines [V, n] of a group of n ≥ 1 prompts to m [V]."""
     if pooling is Pooling.MAX:
-        return np.asarray(found.max(axis=1), dtype=np.float64)
+        return np.asarray(np.maximum.reduce(found, axis=1), dtype=np.float64)
     scaled = logit_scale * found
     peak = scaled.max(axis=1, keepdims=True)
     mean = np.exp(scaled - peak).mean(axis=1)
@@ -86,10 +86,12 @@ def score_image(
     rows, vectors = sound_rows(embeddings)
     if not len(rows):
         return Scored(scores=(), valid=False)
-    neutral = _pooled(policy, policy.neutral, vectors, Pooling.MAX)
-    scores = tuple(
-        _score_category(policy, category, vectors, neutral, rows, views) for category in categories
-    )
+    neutral = {
+        pooling: _pooled(policy, policy.neutral, vectors, pooling)
+        for pooling in {Pooling.MAX, *(category.pooling for category in categories)}
+    }
+    seen = _Seen(vectors=vectors, neutral=neutral, rows=rows.tolist(), views=views)
+    scores = tuple(_score_category(policy, category, seen) for category in categories)
     finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
     return Scored(scores=scores, valid=len(rows) == len(views) and finite)
 
@@ -97,15 +99,20 @@ def score_image(
 def sound_rows(embeddings: Embeddings) -> tuple[npt.NDArray[np.intp], Doubles]:
     """The numbers [R] and float64 vectors [R, D] of the rows that are finite unit vectors."""
     vectors = embeddings.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        lengths = np.linalg.norm(vectors, axis=1)
-    sound = np.isfinite(lengths) & (np.abs(lengths - 1.0) <= UNIT_TOLERANCE)
-    rows = np.flatnonzero(sound)
+    lengths = np.sqrt(np.add.reduce(vectors * vectors, axis=1))  # float32's square fits in
+    rows = np.flatnonzero(np.abs(lengths - 1.0) <= UNIT_TOLERANCE)  # neither NaN nor infinity is
     return rows, vectors[rows]
 
 
-def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Doubles, Doubles]:
-    """The category's (score, log-odds) of each view vector [V, D], each [V]."""
+def logits_of(
+    policy: Policy,
+    category: Category,
+    vectors: Doubles,
+    neutral: Mapping[Pooling, Doubles] | None = None,
+) -> tuple[Doubles, Doubles]:
+    """The category's (score, log-odds) of each view vector [V, D], each [V].
+
+    ``neutral``: the neutral prompts pooled each way, where that was done before."""
     if category.method is Method.PROBE:
         if category.probe is None:
             raise ValueError(f"category {category.id!r} has method probe but no probe")
@@ -117,7 +124,12 @@ def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Dou
     if category.method is Method.SIGMOID:
         logits = policy.logit_scale * m_p + policy.logit_bias
         return sigmoid(logits), logits
-    against = policy.logit_scale * _pooled(policy, policy.neutral, vectors, category.pooling)
+    m_n = (
+        _pooled(policy, policy.neutral, vectors, category.pooling)
+        if neutral is None
+        else neutral[category.pooling]
+    )
+    against = policy.logit_scale * m_n
     if len(category.counter_prompts):
         m_c = _pooled(policy, category.counter_prompts, vectors, category.pooling)
         against = np.logaddexp(against, policy.logit_scale * m_c)
@@ -127,7 +139,7 @@ def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Dou
 
 def cosines(group: PromptGroup, vectors: Doubles) -> Doubles:
     """c(p) of each view vector [V, D] and each of the group's n ≥ 1 prompts: [V, n]."""
-    return np.asarray(vectors @ group.vectors.astype(np.float64).T, dtype=np.float64)
+    return np.asarray(vectors @ group.doubles.T, dtype=np.float64)
 
 
 def _pooled(policy: Policy, group: PromptGroup, vectors: Doubles, pooling: Pooling) -> Doubles:
@@ -153,37 +165,45 @@ def _margin(category: Category, logit: float, review: Threshold | None) -> float
     return logit - limit
 
 
-def _score_category(
-    policy: Policy,
-    category: Category,
-    vectors: Doubles,
-    neutral: Doubles,
-    rows: npt.NDArray[np.intp],
-    views: Sequence[View],
-) -> CategoryScore:
-    scores, logits = logits_of(policy, category, vectors)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """The sound views of one image."""
+
+    vectors: Doubles  # [R, D]
+    neutral: Mapping[Pooling, Doubles]  # of each way of pooling that is asked for, [R]
+    rows: Sequence[int]  # their numbers among all views
+    views: Sequence[View]  # all
+
+
+def _score_category(policy: Policy, category: Category, seen: _Seen) -> CategoryScore:
+    by_view, log_odds = logits_of(policy, category, seen.vectors, seen.neutral)
+    scores, logits = by_view.tolist(), log_odds.tolist()
     bands: list[tuple[Band, Threshold | None, Threshold | None]] = []
-    for position, row in enumerate(rows):
-        view = views[row]
-        first = bool(row == 0) or (view.kind is ViewKind.FRAME and view.frame == 0)
+    for row, score, logit in zip(seen.rows, scores, logits, strict=True):
+        view = seen.views[row]
+        first = row == 0 or (view.kind is ViewKind.FRAME and view.frame == 0)
         limits = category.thresholds_for(view.kind, first=first)
-        band = _band(
-            float(scores[position]), float(logits[position]), limits.review_at, limits.block_at
-        )
+        band = _band(score, logit, limits.review_at, limits.block_at)
         bands.append((band, limits.review_at, limits.block_at))
-    worst = max(range(len(rows)), key=lambda i: (_BAND_ORDER[bands[i][0]], logits[i]))
+    worst = max(range(len(bands)), key=lambda i: (_BAND_ORDER[bands[i][0]], logits[i]))
     band, review_at, block_at = bands[worst]
+    highest = _highest(logits)
     return CategoryScore(
         category=category.id,
-        score=float(scores.max()),
-        log_odds=float(logits.max()),
-        neutral_score=float(neutral[worst]),
+        score=_highest(scores),
+        log_odds=highest,
+        neutral_score=float(seen.neutral[Pooling.MAX][worst]),
         threshold=review_at,
         block_threshold=block_at,
-        margin=_margin(category, float(logits[worst]), review_at),
+        margin=_margin(category, logits[worst], review_at),
         band=band,
-        view=int(rows[worst]),
+        view=seen.rows[worst],
         severity=category.severity,
         mode=category.mode,
-        probability=probability(category.calibration, float(logits.max())),
+        probability=probability(category.calibration, highest),
     )
+
+
+def _highest(values: Sequence[float]) -> float:
+    """NaN where one of them is."""
+    return math.nan if any(map(math.isnan, values)) else max(values)

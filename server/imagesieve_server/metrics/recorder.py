@@ -23,6 +23,7 @@ from imagesieve_server.core.webhook_port import Figures
 from imagesieve_server.core.webhook_rules import Result
 from imagesieve_server.metrics import catalogue
 from imagesieve_server.metrics.catalogue import Kind, Series
+from imagesieve_server.metrics.children import Children
 
 
 class PrometheusMetrics:
@@ -41,6 +42,9 @@ class PrometheusMetrics:
         self._counters: dict[Series, Counter] = {}
         self._gauges: dict[Series, Gauge] = {}
         self._histograms: dict[Series, Histogram] = {}
+        self._counting = Children(self._counters)
+        self._showing = Children(self._gauges)
+        self._measuring = Children(self._histograms)
         for series in catalogue.ALL_SERIES:
             self._register(series)
         ProcessCollector(registry=registry)
@@ -65,15 +69,15 @@ class PrometheusMetrics:
     # --- the edge (grpc_api) ----------------------------------------------------------
 
     def rpc_started(self, *, kind: str, service: str, method: str) -> None:
-        self._counters[catalogue.RPC_STARTED].labels(kind, service, method).inc()
-        self._gauges[catalogue.RPC_IN_FLIGHT].labels(service, method).inc()
+        self._counting.of(catalogue.RPC_STARTED, kind, service, method).inc()
+        self._showing.of(catalogue.RPC_IN_FLIGHT, service, method).inc()
 
     def rpc_handled(
         self, *, kind: str, service: str, method: str, code: str, seconds: float
     ) -> None:
-        self._gauges[catalogue.RPC_IN_FLIGHT].labels(service, method).dec()
-        self._counters[catalogue.RPC_HANDLED].labels(kind, service, method, code).inc()
-        self._histograms[catalogue.RPC_SECONDS].labels(kind, service, method).observe(seconds)
+        self._showing.of(catalogue.RPC_IN_FLIGHT, service, method).dec()
+        self._counting.of(catalogue.RPC_HANDLED, kind, service, method, code).inc()
+        self._measuring.of(catalogue.RPC_SECONDS, kind, service, method).observe(seconds)
 
     def call_refused(self, reason: str) -> None:
         self._counters[catalogue.CALLS_REFUSED].labels(reason).inc()
@@ -111,7 +115,7 @@ class PrometheusMetrics:
     # --- the core's Metrics port ------------------------------------------------------
 
     def stage_seconds(self, stage: str, seconds: float) -> None:
-        self._histograms[catalogue.STAGE_SECONDS].labels(stage).observe(seconds)
+        self._measuring.of(catalogue.STAGE_SECONDS, stage).observe(seconds)
 
     def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
         self._histograms[catalogue.BATCH_ROWS].observe(rows)
@@ -147,7 +151,7 @@ class PrometheusMetrics:
         self._histograms[catalogue.IMAGE_VIEWS].observe(views)
 
     def content_cache(self, result: str) -> None:
-        self._counters[catalogue.CONTENT_CACHE].labels(result).inc()
+        self._counting.of(catalogue.CONTENT_CACHE, result).inc()
 
     def content_cache_size(self, size_bytes: int) -> None:
         self._gauges[catalogue.CONTENT_CACHE_BYTES].set(size_bytes)
@@ -157,16 +161,14 @@ class PrometheusMetrics:
 
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         label = "true" if degraded else "false"
-        self._counters[catalogue.VERDICTS].labels(policy, verdict, label).inc()
+        self._counting.of(catalogue.VERDICTS, policy, verdict, label).inc()
 
     def category_score(
         self, *, policy: str, policy_version: str, category: str, log_odds: float, band: str
     ) -> None:
-        self._counters[catalogue.CATEGORY_BANDS].labels(
-            policy, policy_version, category, band
-        ).inc()
+        self._counting.of(catalogue.CATEGORY_BANDS, policy, policy_version, category, band).inc()
         if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
-            self._histograms[catalogue.CATEGORY_LOG_ODDS].labels(policy, category).observe(log_odds)
+            self._measuring.of(catalogue.CATEGORY_LOG_ODDS, policy, category).observe(log_odds)
 
     def spike(self, kind: str) -> None:
         self._counters[catalogue.SPIKES].labels(kind).inc()
@@ -219,6 +221,7 @@ class PrometheusMetrics:
         for labels in known:
             if labels[:2] not in in_force:
                 counter.remove(*labels)
+        self._counting.forget()
 
     def policy_reload(self, *, ok: bool) -> None:
         self._counters[catalogue.POLICY_RELOADS].labels("ok" if ok else "failed").inc()

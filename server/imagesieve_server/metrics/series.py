@@ -14,9 +14,9 @@ class Kind(enum.StrEnum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
-    """One metric family as it is exported."""
+    """One metric family as it is exported; each is equal to itself only."""
 
     name: str  # as a query writes it; counters end in _total
     kind: Kind
