@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from imagesieve_server.grpc_api.identity import (
     is_loopback,
 )
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
-from imagesieve_server.grpc_api.interceptors import LABELS, MapErrors
+from imagesieve_server.grpc_api.interceptors import LABELS, Layered, MapErrors
 from imagesieve_server.grpc_api.streaming import answers_as_ready
 from imagesieve_server.grpc_api.wrapping import Call
 
@@ -208,9 +209,32 @@ class GoneContext:
 async def test_a_failure_to_send_is_the_callers_leaving_and_no_error(error: Exception) -> None:
     context: Any = GoneContext()
     call = Call(service="s", method="m", kind="unary", request=None, context=context)
+
+    async def failing() -> None:
+        raise error
+
     with pytest.raises(asyncio.CancelledError):
-        async with MapErrors().around(call):
-            raise error
+        await MapErrors().around(call, failing)
+
+
+# --- layers ---
+
+
+async def test_a_method_is_wrapped_once_and_what_does_not_exist_is_not_kept() -> None:
+    """However often it is called; paths that callers make up take no memory."""
+    method = grpc.unary_unary_rpc_method_handler(lambda request, context: None)
+    layered = Layered()
+
+    async def find(details: Any) -> Any:
+        return method if details.method == "/s/Method" else None
+
+    def asked(path: str) -> Any:
+        return layered.intercept_service(find, SimpleNamespace(method=path))  # type: ignore[arg-type]
+
+    assert await asked("/s/Method") is await asked("/s/Method")
+    for number in range(3):
+        assert await asked(f"/s/Other{number}") is None
+    assert len(layered._wrapped) == 1
 
 
 # --- labels ---

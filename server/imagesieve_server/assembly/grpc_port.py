@@ -98,6 +98,7 @@ def build_services(
                 pace=Pace(guess=encoder.rows_per_s),
                 max_views=server.max_in_flight_views,
                 max_bytes=server.max_in_flight_mib * MEBI,
+                tell_after_s=0.05,
             ),
             metrics=metrics,
             draining=draining,

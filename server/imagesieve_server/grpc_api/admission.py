@@ -17,6 +17,7 @@ from typing import Protocol
 
 from imagesieve_server.core.errors import DeadlineUnmeetable, Overloaded
 from imagesieve_server.grpc_api.pace import Pace
+from imagesieve_server.soon import Soon
 
 COME_BACK_S = (0.1, 30.0)
 """Least and most that a refused caller is told to wait, seconds."""
@@ -80,8 +81,11 @@ class Admission:
         max_views: int = 1024,
         max_bytes: int = 512 * 2**20,
         clock: Callable[[], float] = time.monotonic,
+        tell_after_s: float = 0.0,
     ) -> None:
+        """``tell_after_s``: seconds after which changes are told to ``metrics``, together."""
         self._metrics = metrics
+        self._telling = Soon(self._tell, after_s=tell_after_s)
         self._pace = pace
         self._max_views = max_views
         self._max_bytes = max_bytes
@@ -192,6 +196,9 @@ class Admission:
         self._views = self._views + views if self._places else 0.0  # no rounding is left over
         self._bytes += size_bytes
         self._pace.in_flight(self._views)
+        self._telling.wish()
+
+    def _tell(self) -> None:
         self._metrics.in_flight(
             images=len(self._places),
             views=self._views,

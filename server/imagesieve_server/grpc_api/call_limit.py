@@ -6,12 +6,9 @@ of why. It knows a count; that it stands in front of the message is ``wrapping.p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from imagesieve_server.core.errors import Overloaded
 from imagesieve_server.grpc_api.admission import AdmissionMetrics, Shed
-from imagesieve_server.grpc_api.wrapping import Call
+from imagesieve_server.grpc_api.wrapping import Call, Inner
 
 RETRY_AFTER_S = 1.0
 """Told to a caller whose message was not read: nothing is known of what it would cost."""
@@ -31,14 +28,13 @@ class CallLimit:
         # Apart, so that idle streams cannot keep the unary calls out.
         self._calls = {"unary": 0, "stream": 0}
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Hold while the call runs; inside the gate, so that only known callers take a place.
+    async def around(self, call: Call, inner: Inner) -> None:
+        """Run the call; inside the gate, so that only known callers take a place.
 
         Raises Overloaded.
         """
         if call.service != self._service:
-            yield
+            await inner()
             return
         kind = "unary" if call.kind == "unary" else "stream"
         if self._calls[kind] >= self._max_calls:
@@ -48,6 +44,6 @@ class CallLimit:
             )
         self._calls[kind] += 1
         try:
-            yield
+            await inner()
         finally:
             self._calls[kind] -= 1

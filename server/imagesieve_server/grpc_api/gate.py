@@ -22,7 +22,7 @@ from imagesieve_server.grpc_api.identity import (
     unproved,
 )
 from imagesieve_server.grpc_api.roles import ACCESS, Access
-from imagesieve_server.grpc_api.wrapping import Call
+from imagesieve_server.grpc_api.wrapping import Call, Inner
 
 RECHECK_S = 10.0
 """Seconds between looks at whether a stream's caller is still who began it."""
@@ -52,19 +52,16 @@ class Gate:
         self._access = access
         self._recheck_s = recheck_s
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Hold while the call runs, inside whatever translates errors."""
+    async def around(self, call: Call, inner: Inner) -> None:
+        """Run the call, inside whatever translates errors."""
         identity = await self._admit(call)
-        if identity is None:
-            yield
-            return
-        set_present_identity(identity)
-        if call.kind == "unary":
-            yield
+        if identity is not None:
+            set_present_identity(identity)
+        if identity is None or call.kind == "unary":
+            await inner()
             return
         async with self._still_allowed(call):
-            yield
+            await inner()
 
     async def _admit(self, call: Call) -> Identity | None:
         """Who calls; None for a method that asks nobody."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
 import grpc
@@ -20,7 +19,7 @@ from imagesieve_server.core.errors import NotBuilt
 from imagesieve_server.grpc_api.failures import describe
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.status_codes import code_number
-from imagesieve_server.grpc_api.wrapping import Around, Call, wrapped
+from imagesieve_server.grpc_api.wrapping import Around, Call, Inner, wrapped
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +70,19 @@ class Layered(grpc.aio.ServerInterceptor):
 
     def __init__(self, *layers: Around) -> None:
         self._layers = layers
+        self._wrapped: dict[str, Handler] = {}  # by path, of methods that exist
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
+        path = str(handler_call_details.method)
+        if known := self._wrapped.get(path):
+            return known
         handler = await continuation(handler_call_details)
         if handler is None:  # no such method: gRPC answers UNIMPLEMENTED by itself
             return None
-        return wrapped(handler, path=str(handler_call_details.method), layers=self._layers)
+        self._wrapped[path] = wrapped(handler, path=path, layers=self._layers)
+        return self._wrapped[path]
 
 
 class MapErrors:
@@ -88,11 +92,10 @@ class MapErrors:
     then fails to send, which is nobody's error. It counts as the cancellation it is.
     """
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Hold while the call runs."""
+    async def around(self, call: Call, inner: Inner) -> None:
+        """Run the call."""
         try:
-            yield
+            await inner()
         except grpc.aio.AbortError:
             raise  # the method has said itself what the caller gets
         except grpc.aio.InternalError:
@@ -121,16 +124,15 @@ class ObserveCalls:
         self._in_flight = in_flight
         self._clock = clock
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
-        """Hold while the call runs."""
+    async def around(self, call: Call, inner: Inner) -> None:
+        """Run the call."""
         label = {"kind": call.kind, "service": call.service, "method": call.method}
         started = self._clock()
         self._metrics.rpc_started(**label)
         code = grpc.StatusCode.UNKNOWN
         try:
             with self._in_flight.count(call.service):
-                yield
+                await inner()
             code = _present_code(call)
         except grpc.aio.AbortError:
             code = _present_code(call)
@@ -163,7 +165,9 @@ def _cancel_code(call: Call) -> grpc.StatusCode:
 
 def _log(call: Call, code: grpc.StatusCode, seconds: float) -> None:
     """One line per call; never an image, a token or a note."""
-    ours = call.service.startswith("imagesieve.")
+    level = logging.INFO if call.service.startswith("imagesieve.") else logging.DEBUG
+    if not log.isEnabledFor(level):
+        return
     facts = {
         "rpc_service": call.service,
         "rpc_method": call.method,
@@ -178,8 +182,9 @@ def _log(call: Call, code: grpc.StatusCode, seconds: float) -> None:
         facts["verdict"] = verdict_pb2.Verdict.Name(call.response.verdict)
     if code is not grpc.StatusCode.OK:
         facts["rpc_message"] = call.context.details()
-    level = logging.INFO if ours else logging.DEBUG
-    log.log(level, "%s %s", call.method, code.name, extra=facts)
+    # As ``log.log``, but nobody looks for the line of code, which is always this one.
+    args = (call.method, code.name)
+    log.handle(log.makeRecord(log.name, level, __file__, 0, "%s %s", args, None, extra=facts))
 
 
 def _caller(call: Call) -> dict[str, object]:

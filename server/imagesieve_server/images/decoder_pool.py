@@ -36,12 +36,14 @@ from imagesieve_server.images.sniff import ImageFormat
 from imagesieve_server.images.undecodable import undecodable
 from imagesieve_server.images.worker_messages import Setup
 from imagesieve_server.images.worker_process import Death, WorkerDied, WorkerProcess, start_worker
+from imagesieve_server.soon import Soon
 
 _log = logging.getLogger(__name__)
 
 _OUT_OF_TIME: Final = frozenset([Death.TIMED_OUT, Death.CPU])
 _RESTART_PAUSE_S: Final = 1.0  # after a worker that did not start
 _TEND_EVERY_S: Final = 1.0  # between looks at whether the spare still lives
+_TELL_AFTER_S: Final = 0.05  # changes of how many are at work, told together
 _RETRY_AFTER_S: Final = (0.1, 30.0)  # bounds of what a refused caller is told
 
 
@@ -89,6 +91,7 @@ class DecoderPool:
             preview_side=preview_side,
         )
         self._metrics = metrics
+        self._reporting = Soon(self._tell, after_s=_TELL_AFTER_S)
         self._workers = workers + one_for_short
         self._max_views = max_views
         self._formats = formats
@@ -273,6 +276,9 @@ class DecoderPool:
         self._report()
 
     def _report(self) -> None:
+        self._reporting.wish()
+
+    def _tell(self) -> None:
         self._metrics.decode_workers(busy=len(self._queue.at_work), alive=len(self._alive))
 
     def _retry_after_s(self) -> float:

@@ -54,14 +54,15 @@ def _image(message: moderation_pb2.ModerateRequest, max_image_bytes: int) -> byt
             "this release reads images from the request only, not from a location",
             metadata={"field": "uri"},
         )
-    if not message.image:
+    image = message.image  # each access is another copy
+    if not image:
         raise ImageEmpty("the image has no bytes")
-    if len(message.image) > max_image_bytes:
+    if len(image) > max_image_bytes:
         raise ImageTooLarge(
-            f"the image has {len(message.image)} bytes; at most {max_image_bytes} are accepted",
-            metadata={"size_bytes": str(len(message.image)), "limit_bytes": str(max_image_bytes)},
+            f"the image has {len(image)} bytes; at most {max_image_bytes} are accepted",
+            metadata={"size_bytes": str(len(image)), "limit_bytes": str(max_image_bytes)},
         )
-    return message.image
+    return image
 
 
 def check_batch(requests: list[moderation_pb2.ModerateRequest]) -> int:
