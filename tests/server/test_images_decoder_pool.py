@@ -64,6 +64,7 @@ async def running_pool(
     limits: Limits | None = None,
     queue_capacity: int = 64,
     metrics: Metrics | None = None,
+    one_for_short: bool = False,
 ) -> AsyncIterator[DecoderPool]:
     pool = DecoderPool(
         preprocessing=PREPROCESSING,
@@ -71,6 +72,7 @@ async def running_pool(
         limits=limits,
         workers=workers,
         queue_capacity=queue_capacity,
+        one_for_short=one_for_short,
     )
     await pool.start()
     try:
@@ -397,6 +399,24 @@ async def test_a_full_queue_refuses_and_says_when_to_try_again() -> None:
         go_on(pool.worker_pids)
         colours = [(await task).pixels[0, 0, 0].tolist() for task in (first, waiting[1], last)]
     assert colours == [[1, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+async def test_a_short_image_does_not_wait_for_long_ones() -> None:
+    """Two long ones and one worker: the short one goes to the worker that is kept for it."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics, one_for_short=True) as pool:
+        await until(lambda: metrics.alive == 3)  # with the spare
+        stop(pool.worker_pids)
+        long = [asyncio.create_task(decode(pool, slow_png())) for _ in range(2)]
+        await until(lambda: metrics.busy == 1)
+        short = asyncio.create_task(decode(pool, one_colour((4, 5, 6))))
+        await until(lambda: metrics.busy == 2)
+        assert len(pool._queue) == 1
+        assert sorted(job.is_long for job in pool._queue.at_work) == [False, True]
+        go_on(pool.worker_pids)
+        assert (await short).pixels[0, 0, 0].tolist() == [4, 5, 6]
+        assert all(image.views for image in await asyncio.gather(*long))
+    assert not metrics.deaths
 
 
 async def test_callers_who_gave_up_never_take_a_worker() -> None:

@@ -92,7 +92,8 @@ class DecoderPool:
         )
         self._metrics = metrics
         self._reporting = Soon(self._tell, after_s=_TELL_AFTER_S)
-        self._workers = workers + one_for_short
+        self._workers = workers
+        self._one_for_short = one_for_short
         self._max_views = max_views
         self._formats = formats
         self._start_timeout_s = start_timeout_s
@@ -105,7 +106,10 @@ class DecoderPool:
         self._closed = False
 
     async def start(self) -> None:
-        """Start every worker and one spare. Raises StartupError where they do not start."""
+        """Start every worker; the one for short images and a spare follow by themselves.
+
+        Raises StartupError where they do not start.
+        """
         starts = [asyncio.create_task(self._start_one()) for _ in range(self._workers)]
         try:
             workers = await asyncio.gather(*starts)
@@ -115,6 +119,8 @@ class DecoderPool:
             raise StartupError(f"decode workers do not start: {error}") from error
         self._spare = asyncio.create_task(self._start_one())
         self._lanes = [asyncio.create_task(self._lane(worker)) for worker in workers]
+        if self._one_for_short:
+            self._lanes.append(asyncio.create_task(self._lane_later()))
         self._tender = asyncio.create_task(self._tend_spare())
 
     async def close(self) -> None:
@@ -168,6 +174,10 @@ class DecoderPool:
             return await job.answer
         finally:
             late.cancel()
+
+    async def _lane_later(self) -> None:
+        """A lane that nobody waits for at start."""
+        await self._lane(await self._fresh_worker())
 
     async def _lane(self, worker: WorkerProcess) -> None:
         """One image after the other, for ever, in this worker and those that replace it."""
