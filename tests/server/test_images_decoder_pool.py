@@ -407,7 +407,8 @@ async def test_a_short_image_does_not_wait_for_long_ones() -> None:
     async with running_pool(metrics=metrics, one_for_short=True) as pool:
         await until(lambda: metrics.alive == 3)  # with the spare
         stop(pool.worker_pids)
-        long = [asyncio.create_task(decode(pool, slow_png())) for _ in range(2)]
+        large = pictures.black_png(1_200, 1_200)
+        long = [asyncio.create_task(decode(pool, large)) for _ in range(2)]
         await until(lambda: metrics.busy == 1)
         short = asyncio.create_task(decode(pool, one_colour((4, 5, 6))))
         await until(lambda: metrics.busy == 2)

@@ -107,6 +107,36 @@ def test_a_long_image_gives_way_and_a_short_one_does_not() -> None:
     assert behind.run(lambda: b"goes on") == b"goes on"
 
 
+class Unanswered:
+    """The line of a worker that never answers; it keeps how long it was waited for."""
+
+    def __init__(self) -> None:
+        self.waited_s: list[float] = []
+
+    async def ask(self, question: bytes, *, within_s: float) -> bytes:
+        self.waited_s.append(within_s)
+        raise TimeoutError
+
+    async def until_closed(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("is_long", "times"), [(False, 1), (True, 3)])
+async def test_what_gives_way_has_more_time_by_the_clock(is_long: bool, times: int) -> None:
+    """At a third of the weight beside a busy encoder it would be killed for others' work."""
+    stub = stub_worker("sleep 60")
+    stub.line.close()
+    line = Unanswered()
+    stub.line = line  # type: ignore[assignment]
+    with pytest.raises(WorkerDied) as caught:
+        await stub.decode(b"GIF89a", ViewPlan(), is_long=is_long)
+    assert caught.value.death is Death.TIMED_OUT
+    assert line.waited_s == [times * LIMITS.wall_s]
+
+
 def stub_worker(script: str) -> WorkerProcess:
     """A worker that runs this shell script, its control socket at fd 9."""
     ours, theirs = socket.socketpair()

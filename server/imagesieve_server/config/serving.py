@@ -94,7 +94,8 @@ class ImageSettings:
     max_megapixels: int = setting(64, "largest picture decoded, million pixels")
     wall_seconds: float = setting(
         8.0,
-        "time one image may take in a worker, two thirds of it on the processor; "
+        "time one image may take in a worker, two thirds of it on the processor (by the clock "
+        "thrice as much for large ones, which give way to others); "
         "less than callers wait, or they never learn that it was too long",
     )
     undecodable_per_hour: int = setting(

@@ -24,6 +24,11 @@ class Limits:
     frames: int = 3_000  # announced or found in one animation; more is refused
     animation_pixels: int = 128 * MEBI  # sum over frames that are compared; more is cut
     icc_bytes: int = 4 * MEBI  # of an embedded colour profile; a larger one is ignored
-    wall_s: float = 8.0  # seconds by the clock, then the worker is killed
+    wall_s: float = 8.0  # seconds by the clock, then the worker is killed; see ``wall_of``
     cpu_s: float = 16 / 3  # seconds of processor time, then the worker is killed
     memory_bytes: int = 1536 * MEBI  # address space of a worker beyond what an idle one has
+
+    def wall_of(self, is_long: bool) -> float:
+        """Seconds by the clock. A long image gives way to others on the processor: beside busy
+        ones it has a third of their share, and so three times the time."""
+        return self.wall_s * (3 if is_long else 1)

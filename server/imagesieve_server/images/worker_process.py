@@ -117,7 +117,7 @@ class WorkerProcess:
         packed = dump_request(request)
         self.source.memory[: len(data)] = data
         try:
-            return await self.line.ask(packed, within_s=self.setup.limits.wall_s)
+            return await self.line.ask(packed, within_s=self.setup.limits.wall_of(is_long))
         except TimeoutError:
             raise await self._died(Death.TIMED_OUT) from None
         except BadMessage:
