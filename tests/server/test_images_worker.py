@@ -97,7 +97,7 @@ def test_a_long_image_gives_way_and_a_short_one_does_not() -> None:
         return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
 
     behind = worker.Behind()
-    assert int(behind.run(mine)) == int(mine()) + 5
+    assert int(behind.run(mine)) == min(19, int(mine()) + 5)
 
     def broken() -> bytes:
         raise KeyError("no such thing")
