@@ -43,6 +43,7 @@ from imagesieve_server.encoders.runtime import RuntimeOptions
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.preprocess import bundle_view
+from imagesieve_server.images.resample import by_pillow
 from imagesieve_server.policy_files import compiled
 
 ENLARGED = 10  # short side ÷ the model's side
@@ -54,7 +55,7 @@ Transform = Callable[[bytes, Preprocessing], Pixels]
 
 def plain(data: bytes, preprocessing: Preprocessing) -> Pixels:
     with Image.open(io.BytesIO(data)) as image:
-        return bundle_view(image.convert("RGB"), preprocessing)
+        return bundle_view(image.convert("RGB"), preprocessing, resample=by_pillow)
 
 
 def scaled(data: bytes, preprocessing: Preprocessing) -> Pixels:

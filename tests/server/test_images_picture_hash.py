@@ -13,9 +13,15 @@ from PIL import Image, ImageEnhance
 from helpers.pictures import animation, encode, noise, scene
 from imagesieve_server.core.near_duplicates import MATCH_DISTANCE, distance
 from imagesieve_server.core.views import DecodedImage, Preprocessing, ViewPlan
+from imagesieve_server.images import simd
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
-from imagesieve_server.images.picture_hash import hash_of
+from imagesieve_server.images.picture_hash import (
+    exact_square,
+    hash_of,
+    hash_of_square,
+    quick_square,
+)
 
 REFERENCE = [
     ("scene", (64, 64), 1, "9988b275d5808df2daddfb1c5460a4f486c8990dea534d3cf14bb9d700f26f91", 94),
@@ -42,6 +48,18 @@ def test_the_hash_is_the_reference_s(
     found = hash_of({"scene": scene, "noise": noise}[kind](size, seed=seed))
     assert distance(found.bits, bits) <= 4
     assert abs(found.quality - quality) <= 3
+
+
+@pytest.mark.parametrize("size", [(257, 300), (333, 700), (640, 480), (512, 512), (1200, 901)])
+@pytest.mark.parametrize("seed", range(3) if simd.AVAILABLE else ())
+def test_the_quick_hash_is_the_reference_s_but_for_a_few_bits(
+    size: tuple[int, int], seed: int
+) -> None:
+    """Far fewer than the 31 within which two pictures are one."""
+    picture = scene(size, seed=seed)
+    quick, exact = (hash_of_square(way(picture)) for way in (quick_square, exact_square))
+    assert distance(quick.bits, exact.bits) <= 10
+    assert abs(quick.quality - exact.quality) <= 3
 
 
 @pytest.mark.parametrize("size", [(4, 300), (300, 4)])

@@ -103,7 +103,12 @@ def open_again(opened: Opened) -> Image.Image:
 
 
 def _open(data: bytes, format_: ImageFormat) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=[format_.value])
+    image = Image.open(io.BytesIO(data), formats=[format_.value])
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        # Pillow hands a file over in pieces of 64 KiB, and near the end of each libjpeg goes
+        # over to a slower reader.
+        image.decodermaxblock = len(data)
+    return image
 
 
 def pixel_cap(format_: ImageFormat, limits: Limits) -> int:

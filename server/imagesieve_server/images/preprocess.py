@@ -1,8 +1,9 @@
 """The bundle's own transform from an upright RGB picture to the square the encoder sees.
 
-Knows how open_clip resizes and crops, to the bit: the same Pillow filter, the same rounding.
-It refuses to know where pictures come from and what is done with them; mean, standard
-deviation and the division by 255 are inside the encoder's graph.
+Knows how open_clip resizes and crops: the same filter, the same rounding of sides; to the bit by
+``resample.by_pillow``, to a level by what serves. It refuses to know where pictures come from
+and what is done with them; mean, standard deviation and the division by 255 are inside the
+encoder's graph.
 """
 
 from __future__ import annotations
@@ -11,43 +12,43 @@ import numpy as np
 from PIL import Image
 
 from imagesieve_server.core.views import Pixels, Preprocessing
+from imagesieve_server.images.resample import Resample, fastest
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
 
-# Resizing a 65535×1 strip to a short side of 224 px would make 3 Gpx to keep 50 000 of them.
-# Beyond this aspect ratio only the part that the crop keeps is resized; the box is in float32
-# there, so that a value may differ by one level from the full resize.
-_FULL_RESIZE_ASPECT = 16
 
-
-def bundle_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+def bundle_view(
+    image: Image.Image, preprocessing: Preprocessing, *, resample: Resample = fastest
+) -> Pixels:
     """The picture as the bundle's encoder was trained to see it.
 
-    ``image`` is RGB and upright, of any size. Returns uint8 [S, S, 3], the bits that
-    ``open_clip.image_transform`` gives before it scales and normalises. Raises ValueError
-    for another mode or an unknown resize mode.
+    ``image`` is RGB and upright, of any size. Returns uint8 [S, S, 3]; with
+    ``resample.by_pillow`` the bits that ``open_clip.image_transform`` gives before it scales and
+    normalises. Raises ValueError for another mode or an unknown resize mode.
     """
     filter_ = _checked_filter(image, preprocessing)
     if preprocessing.resize == "shortest":
-        return pixels_of(_shortest(image, preprocessing.size, filter_))
+        return pixels_of(_shortest(image, preprocessing.size, filter_, resample))
     if preprocessing.resize == "longest":
-        return pixels_of(_longest(image, preprocessing.size, filter_, preprocessing.fill))
+        return pixels_of(_longest(image, preprocessing, filter_, resample))
     if preprocessing.resize == "squash":
-        return squash_view(image, preprocessing)
+        return squash_view(image, preprocessing, resample=resample)
     raise ValueError(f"unknown resize mode {preprocessing.resize!r}")
 
 
-def squash_view(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+def squash_view(
+    image: Image.Image, preprocessing: Preprocessing, *, resample: Resample = fastest
+) -> Pixels:
     """The whole picture in one square, its aspect ratio lost: uint8 [S, S, 3].
 
     Raises ValueError for a picture that is not RGB.
     """
     filter_ = _checked_filter(image, preprocessing)
     size = (preprocessing.size, preprocessing.size)
-    return pixels_of(image if image.size == size else image.resize(size, filter_))
+    return pixels_of(resample(image, size, filter_, keep=(0, 0, *size)))
 
 
 def crop_box(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int, int, int]:
@@ -71,7 +72,9 @@ def _checked_filter(image: Image.Image, preprocessing: Preprocessing) -> Image.R
         raise ValueError(f"unknown interpolation {preprocessing.interpolation!r}") from None
 
 
-def _shortest(image: Image.Image, size: int, filter_: Image.Resampling) -> Image.Image:
+def _shortest(
+    image: Image.Image, size: int, filter_: Image.Resampling, resample: Resample
+) -> Image.Image:
     """Short side to ``size``, then the centre: torchvision's Resize and CenterCrop."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
@@ -79,23 +82,22 @@ def _shortest(image: Image.Image, size: int, filter_: Image.Resampling) -> Image
     new_width, new_height = (size, new_long) if width <= height else (new_long, size)
     left = round((new_width - size) / 2.0)  # and rounds half to even here
     upper = round((new_height - size) / 2.0)
-    if new_long > _FULL_RESIZE_ASPECT * size:
-        x_scale, y_scale = width / new_width, height / new_height
-        right, lower = min((left + size) * x_scale, width), min((upper + size) * y_scale, height)
-        box = (left * x_scale, upper * y_scale, right, lower)
-        return image.resize((size, size), filter_, box=box)
-    if (width, height) != (new_width, new_height):
-        image = image.resize((new_width, new_height), filter_)
-    return image.crop((left, upper, left + size, upper + size))
+    keep = (left, upper, left + size, upper + size)
+    return resample(image, (new_width, new_height), filter_, keep=keep)
 
 
-def _longest(image: Image.Image, size: int, filter_: Image.Resampling, fill: int) -> Image.Image:
-    """Long side to ``size``, the rest padded: open_clip's ResizeKeepRatio and CenterCropOrPad."""
+def _longest(
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    filter_: Image.Resampling,
+    resample: Resample,
+) -> Image.Image:
+    """Long side to the square's, the rest padded: ResizeKeepRatio and CenterCropOrPad."""
+    size, fill = preprocessing.size, preprocessing.fill
     ratio = max(image.width / size, image.height / size)
     # open_clip fails where a side would round to 0 px; here it stays one.
     new_width, new_height = (max(1, round(side / ratio)) for side in image.size)
-    if image.size != (new_width, new_height):
-        image = image.resize((new_width, new_height), filter_)
+    image = resample(image, (new_width, new_height), filter_, keep=(0, 0, new_width, new_height))
     canvas = Image.new("RGB", (size, size), (fill, fill, fill))
     canvas.paste(image, ((size - new_width) // 2, (size - new_height) // 2))
     return canvas

@@ -18,6 +18,7 @@ from imagesieve_server.commands.bench.pictures import LARGE, MEDIUM, SMALL, Pict
 from imagesieve_server.core.views import Coverage, Preprocessing, ViewPlan
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.preprocess import bundle_view
+from imagesieve_server.images.resample import by_pillow
 
 NAME = "decode"
 AIMS: Mapping[Size, Aim] = {
@@ -64,7 +65,7 @@ def plain_transform(preprocessing: Preprocessing) -> Transform:
 
     def transform(data: bytes) -> object:
         with Image.open(io.BytesIO(data)) as image:
-            pixels = bundle_view(image.convert("RGB"), preprocessing)
+            pixels = bundle_view(image.convert("RGB"), preprocessing, resample=by_pillow)
         scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 

@@ -28,6 +28,7 @@ from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_se
 from imagesieve_server.encoders.text import TextTokenizer
 from imagesieve_server.extras import need
 from imagesieve_server.images.preprocess import bundle_view
+from imagesieve_server.images.resample import by_pillow
 from imagesieve_server.offline.export import invariance, parity
 from imagesieve_server.offline.export.invariance import Embed
 from imagesieve_server.offline.export.load import LoadedModel
@@ -99,8 +100,10 @@ def open_image_graph(path: Path, options: RuntimeOptions) -> Embed:
 
 
 def prepare(pictures: Sequence[Image.Image], loaded: LoadedModel) -> Pixels:
-    """Pictures through the server's own preprocessing: uint8 [N, S, S, 3]."""
-    return np.stack([bundle_view(picture, loaded.preprocessing) for picture in pictures])
+    """Pictures through the server's own preprocessing, its reference: uint8 [N, S, S, 3]."""
+    return np.stack(
+        [bundle_view(picture, loaded.preprocessing, resample=by_pillow) for picture in pictures]
+    )
 
 
 def _prompt_vectors(
