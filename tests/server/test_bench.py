@@ -284,10 +284,20 @@ def test_goodput_counts_answers_after_the_first_deadline_only() -> None:
         _call(1.5, status=shed), _call(2.5, status=shed, took=0.02), _call(3.0, status=late),
     ]  # fmt: skip
     found = overload.summed_up(calls, seconds=2.0, callers_cores=0.5)
+    assert found.lateness_p99_s == 0.0
     assert found.goodput == 1.0
     assert (found.refused, found.late) == (1, 1)
     assert found.refusal_p99_s == 0.02
     assert overload.summed_up([_call(2.5)], seconds=2.0, callers_cores=0).refusal_p99_s is None
+
+
+def test_callers_that_were_late_are_told_from_a_server_that_was() -> None:
+    calls = [
+        load.Call(kind="", since_due_s=1.0, since_sent_s=sent, status=grpc.StatusCode.OK,
+                  ended_at=1.0)
+        for sent in (1.0, 0.9, 0.4)
+    ]  # fmt: skip
+    assert load.lateness_p99_s(calls) == pytest.approx(0.6)
 
 
 def test_what_the_server_needs_is_found_and_torch_is_not_part_of_it() -> None:
@@ -295,6 +305,27 @@ def test_what_the_server_needs_is_found_and_torch_is_not_part_of_it() -> None:
     assert {"imagesieve", "onnxruntime", "numpy", "grpcio", "sqlalchemy"} <= names
     assert not names & {"torch", "pyarrow", "pytest", "scikit-learn"}
     assert growth.installed_bytes() > 50e6
+
+
+def test_some_of_the_mixed_pictures_are_new_every_time_and_none_is_spoilt() -> None:
+    """Else the queue would see forty pictures in all, and what it keeps of each would not show."""
+    pictures = growth.mixed_pictures()
+    supply = growth.Supply(pictures)
+    first, second, third, fourth = ([supply.new() for _ in pictures] for _ in range(4))
+    assert first == third == pictures
+    changed = [a for a, b in zip(second, pictures, strict=True) if a != b]
+    assert len(pictures) / 4 < len(changed) < len(pictures)
+    assert not set(changed) & set(fourth)
+    assert all(a.startswith(b) for a, b in zip(second, pictures, strict=True))
+    for data in second[:-4]:  # the last are broken
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+
+
+def test_memory_is_looked_at_in_parts_that_make_up_the_whole() -> None:
+    assert growth.parts(40, 10) == [4] * 10
+    assert growth.parts(7, 10) == [1] * 7
+    assert sum(growth.parts(100_003, 10)) == 100_003
 
 
 def test_mixed_pictures_hold_every_format_and_broken_ones() -> None:

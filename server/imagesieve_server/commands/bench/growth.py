@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -28,28 +28,41 @@ from imagesieve_server.demo_data import DEMO_IMAGES
 NAME = "growth"
 LONG = 100_000
 """Requests from which on the aim of 20 MB is looked at."""
+_LOOKS = 10
+"""How often memory is looked at on the way: a leak rises steadily, what is bounded levels off."""
+_CACHE_MIB = 1  # full before it counts
 _SUFFIXES = (".jpg", ".png", ".webp", ".gif", ".avif")
+_TAKE_MORE = (b"\xff\xd8\xff", b"\x89PNG")
+"""How files begin whose decoders ignore bytes after the end."""
 
 
 def measure(bench: Bench) -> list[Amount]:
     """Growth over ``bench.effort.requests`` requests, and the size of the installation."""
-    pictures = itertools.cycle(mixed_pictures())
+    supply = Supply(mixed_pictures())
     warm = max(1, bench.effort.requests // 10)
+    resident = []
     with start_server(
-        folder=Path(tempfile.mkdtemp(dir=bench.folder)), IMAGESIEVE__IMAGES__CACHE_MIB="0"
+        folder=Path(tempfile.mkdtemp(dir=bench.folder)),
+        IMAGESIEVE__IMAGES__CACHE_MIB=str(_CACHE_MIB),
     ) as server:
         callers = bench.effort.callers
-        asyncio.run(_send(server.target, pictures, warm, callers=callers))
-        before = resident_bytes(server.process.pid)
-        asyncio.run(_send(server.target, pictures, bench.effort.requests, callers=callers))
-        after = resident_bytes(server.process.pid)
+        asyncio.run(_send(server.target, supply, warm, callers=callers))
+        resident.append(resident_bytes(server.process.pid))
+        for count in parts(bench.effort.requests, _LOOKS):
+            asyncio.run(_send(server.target, supply, count, callers=callers))
+            resident.append(resident_bytes(server.process.pid))
+            bench.say(f"  {(resident[-1] - resident[0]) / 1e6:+.1f} MB")
+    grown = [(size - resident[0]) / 1e6 for size in resident]
     return [
         Amount(
             measure=NAME,
             title=f"growth of resident memory over {bench.effort.requests} requests",
-            of=Series(what="growth", unit="MB", values=((after - before) / 1e6,)),
+            of=Series(what="growth", unit="MB", values=(grown[-1],)),
             aim=Aim(at_most=20) if bench.effort.requests >= LONG else None,
-            beside={"before, MB": before / 1e6},
+            beside={
+                "before, MB": resident[0] / 1e6,
+                "by tenths, MB": " ".join(f"{size:.1f}" for size in grown[1:]),
+            },
         ),
         Amount(
             measure=NAME,
@@ -58,6 +71,29 @@ def measure(bench: Bench) -> list[Amount]:
             aim=Aim(at_most=400),
         ),
     ]
+
+
+def parts(whole: int, count: int) -> list[int]:
+    """``whole`` as up to ``count`` numbers that differ by one at most; none of them 0."""
+    edges = [whole * part // count for part in range(count + 1)]
+    return [high - low for low, high in itertools.pairwise(edges) if high > low]
+
+
+class Supply:
+    """The pictures in turn. JPEGs and PNGs are new to the server every other time: what is kept
+    of bytes that never come again, items of the queue among it, may not stay in memory."""
+
+    def __init__(self, pictures: Sequence[bytes]) -> None:
+        self._pictures = pictures
+        self._sent = itertools.count()
+
+    def new(self) -> bytes:
+        """The next one to send."""
+        number = next(self._sent)
+        turn, place = divmod(number, len(self._pictures))
+        picture = self._pictures[place]
+        is_new = turn % 2 == 1 and picture.startswith(_TAKE_MORE)
+        return picture + f"{number}".encode() if is_new else picture
 
 
 def mixed_pictures() -> list[bytes]:
@@ -69,7 +105,7 @@ def mixed_pictures() -> list[bytes]:
     return whole + cut[:4]
 
 
-async def _send(target: str, pictures: Iterator[bytes], count: int, *, callers: int) -> None:
+async def _send(target: str, supply: Supply, count: int, *, callers: int) -> None:
     """Every request is answered or refused; which does not matter here."""
     left = iter(range(count))
     async with load.channels(target, callers=callers) as found:
@@ -79,7 +115,7 @@ async def _send(target: str, pictures: Iterator[bytes], count: int, *, callers: 
             for _ in left:
                 try:
                     await stubs[number % len(stubs)].Moderate(
-                        load.request_of(next(pictures)), timeout=load.PATIENCE_S
+                        load.request_of(supply.new()), timeout=load.PATIENCE_S
                     )
                 except grpc.aio.AioRpcError:
                     continue

@@ -20,6 +20,7 @@ import grpc
 
 from imagesieve.v1 import moderation_pb2 as pb
 from imagesieve.v1 import moderation_pb2_grpc
+from imagesieve_server.commands.bench.figures import percentile
 from imagesieve_server.core.errors import StartupError
 
 CALLS_PER_CHANNEL = 50  # below the streams that a connection may have
@@ -71,6 +72,11 @@ class Call:
     @property
     def refused(self) -> bool:
         return self.status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+def lateness_p99_s(calls: Sequence[Call]) -> float:
+    """How late the callers themselves were, seconds: the p99 from due to sent."""
+    return percentile([call.since_due_s - call.since_sent_s for call in calls], 0.99)
 
 
 @asynccontextmanager
