@@ -130,21 +130,21 @@ bench-gpu: $(VENV)-gpu/.base ## The same on a GPU: ViT-B-32 and ViT-L-14 in fp16
 	@$(VENV)-gpu/bin/python tests/benchmarks/gpu_set.py
 
 .PHONY: bench-peers bench-flips
-PEERS := $(VENV)-peers
-PURELIB := -c "import sysconfig; print(sysconfig.get_paths()['purelib'])"
 CANDIDATES ?=
+PEER_LIBRARIES := onnxruntime pillow numpy
 
-$(PEERS)/.made: deploy/make-venv.sh $(VENV)/.all
-	@sh deploy/make-venv.sh "$(PEERS)"
-	@$(PEERS)/bin/python -m pip --quiet install --upgrade "pip>=25.1"
-	@$(PEERS)/bin/python -m pip --quiet install "litserve>=0.2.19"
-	@$(PY) $(PURELIB) > "$$($(PEERS)/bin/python $(PURELIB))/imagesieve.pth"
+# LitServe and MLServer need different releases of the same libraries: an environment each.
+$(VENV)-litserve/.made $(VENV)-mlserver/.made: $(VENV)-%/.made: deploy/make-venv.sh tests/benchmarks/peers/constraints-%.txt
+	@sh deploy/make-venv.sh "$(@D)"
+	@$(@D)/bin/python -m pip --disable-pip-version-check --no-input --quiet install \
+	    -c tests/benchmarks/peers/constraints-$*.txt $* $(PEER_LIBRARIES)
 	@touch $@
 
-bench-peers: $(PEERS)/.made ## Ours against grpc.aio with torch and LitServe with ONNX Runtime, in one run
-	@$(PY) tests/benchmarks/peers_rates.py --litserve $(PEERS)/bin/python
+bench-peers: $(VENV)/.all $(VENV)-litserve/.made $(VENV)-mlserver/.made ## Ours against grpc.aio with torch, LitServe and MLServer with ONNX Runtime, in one run (15 minutes)
+	@$(PY) tests/benchmarks/peers_rates.py --litserve $(VENV)-litserve/bin/python \
+	    --mlserver $(VENV)-mlserver/bin/python --json imagesieve-data/bench/reports/peers.json
 
-bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decoding and in other precisions (CANDIDATES=bundles)
+bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decoding and in other precisions (LABELS=, CANDIDATES=bundles)
 	@$(PY) tests/benchmarks/flips.py --labels "$(LABELS)" --n $(N) --seed $(SEED) $(CANDIDATES:%=--candidate %)
 
 .PHONY: bench-long
@@ -245,4 +245,4 @@ finetune-demo: $(VENV)/.all $(ONE_ARTIST)/train.json ## Teach the demo model of 
 	    --cache imagesieve-data/emoji --checkpoint $(ONE_ARTIST)/checkpoint
 
 clean: ## Remove environments and caches
-	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-dry $(VENV)-proto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-dry $(VENV)-proto $(VENV)-litserve $(VENV)-mlserver build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

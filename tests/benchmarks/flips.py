@@ -1,28 +1,36 @@
 """Verdicts that change where decoding is scaled or the encoder is not fp32, at the policy's own
 thresholds, and how far λ·c moved.
 
-    python tests/benchmarks/flips.py --labels scenes/fresh/labels.csv [--n 2000] [--seed 1]
+    python tests/benchmarks/flips.py --labels scenes/fresh/labels.csv [--n 10000] [--seed 1]
         [--candidate BUNDLE ...] [--model BUNDLE --policy FILE.policy.npz] [--json FILE]
 
 The reference is the fp32 bundle behind the plain transform: every pixel decoded, resized, cropped.
 Against it: the same bundle behind our decoder, then each candidate (another precision of the same
-model) behind the plain transform, then each behind our decoder. The pictures of the label file
-are written as JPEGs whose short side is ten times the model's, as uploads are.
+model) behind the plain transform, then each behind our decoder. How the pictures of the label file
+become uploads: ``scene_uploads``. As a control, the fp32 bundle sees the plain transform's values
+one level up, down or as they are, at random: what flips there is near a threshold for any encoder
+and any decoder but the reference itself. Ends with 1 where an aim is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
-import random
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from scene_uploads import Upload, uploads
 
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.scoring import score_image
@@ -46,11 +54,11 @@ from imagesieve_server.images.preprocess import bundle_view
 from imagesieve_server.images.resample import by_pillow
 from imagesieve_server.policy_files import compiled
 
-ENLARGED = 10  # short side ÷ the model's side
-QUALITY = 90
 ROWS = 64  # pictures in memory at once
 AIMS = {"scaled": 0.001, "fp16": 0.0005, "int8": 0.003}  # flipped ÷ pictures
 Transform = Callable[[bytes, Preprocessing], Pixels]
+Found = Mapping[tuple[int, str], Embeddings]
+"""Embeddings by number of the encoder and transform."""
 
 
 def plain(data: bytes, preprocessing: Preprocessing) -> Pixels:
@@ -63,22 +71,10 @@ def scaled(data: bytes, preprocessing: Preprocessing) -> Pixels:
     return decode_image(data, plan=plan, preprocessing=preprocessing, limits=Limits()).pixels[0]
 
 
-def uploads(labels: Path, *, n: int, seed: int, side: int) -> Iterator[bytes]:
-    """``n`` pictures of the label file, drawn at random, as JPEGs."""
-    with labels.open(newline="", encoding="utf-8") as rows:
-        files = [row["file"] for row in csv.DictReader(rows)]
-    for name in random.Random(seed).sample(files, min(n, len(files))):
-        with Image.open(labels.parent / name) as image:
-            rgba = image.convert("RGBA")
-        flat = Image.new("RGBA", rgba.size, "white")
-        flat.alpha_composite(rgba)
-        factor = ENLARGED * side / min(rgba.size)
-        size = (round(rgba.width * factor), round(rgba.height * factor))
-        out = io.BytesIO()
-        flat.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(
-            out, "JPEG", quality=QUALITY
-        )
-        yield out.getvalue()
+def jittered(pixels: Pixels, *, number: int) -> Pixels:
+    """Every value one level of 255 up or down or the same; seeded by the batch's ``number``."""
+    steps = np.random.default_rng(number).integers(-1, 2, pixels.shape, dtype=np.int16)
+    return np.clip(pixels + steps, 0, 255).astype(np.uint8)
 
 
 def verdicts(policy: Policy, embeddings: Embeddings) -> list[Verdict]:
@@ -104,47 +100,80 @@ def prompt_vectors(policy: Policy) -> Embeddings:
 
 
 def compare(
-    name: str, policy: Policy, reference: Embeddings, found: Embeddings, aim: float | None
+    name: str,
+    policy: Policy,
+    reference: Embeddings,
+    found: Embeddings,
+    sent: Sequence[Upload],
+    aim: float | None,
 ) -> dict[str, Any]:
     """One row of the report."""
     before, after = verdicts(policy, reference), verdicts(policy, found)
-    flipped = sum(a is not b for a, b in zip(before, after, strict=True))
-    missed = sum(
-        a is not Verdict.ALLOW and b is Verdict.ALLOW for a, b in zip(before, after, strict=True)
-    )
+    flipped = [number for number in range(len(sent)) if before[number] is not after[number]]
     change = (found.astype(np.float64) - reference) @ prompt_vectors(policy).T.astype(np.float64)
     moved = np.abs(policy.logit_scale * change)
     return {
         "what": name,
-        "pictures": len(reference),
+        "pictures": len(sent),
         "flagged by the reference": sum(v is not Verdict.ALLOW for v in before),
-        "flipped": flipped,
-        "flipped, share": flipped / len(reference),
-        "of these to ALLOW": missed,
+        "flipped": len(flipped),
+        "flipped, share": len(flipped) / len(sent),
+        "of these to ALLOW": sum(after[number] is Verdict.ALLOW for number in flipped),
+        "flipped by short side ÷ the model's": _counted(sent[n].enlarged for n in flipped),
+        "flipped by quality": _counted(sent[n].quality for n in flipped),
         "aim": aim,
         "|Δ(λ·c)| median": float(np.median(moved)),
         "|Δ(λ·c)| p99": float(np.percentile(moved, 99)),
+        "|Δ(λ·c)| greatest": float(moved.max()),
     }
 
 
+def _counted(values: Iterable[int]) -> dict[str, int]:
+    return {str(value): count for value, count in sorted(Counter(values).items())}
+
+
 def embed_all(
-    encoders: Sequence[OnnxImageEncoder], pictures: Iterator[bytes], preprocessing: Preprocessing
-) -> dict[tuple[int, str], Embeddings]:
-    """Embeddings by (number of the encoder, transform), all of the same pictures."""
+    encoders: Sequence[OnnxImageEncoder], pictures: Iterator[Upload], preprocessing: Preprocessing
+) -> tuple[list[Upload], dict[tuple[int, str], Embeddings]]:
+    """What was sent, without its bytes, and embeddings by (number of the encoder, transform)."""
     transforms: dict[str, Transform] = {"plain": plain, "scaled": scaled}
     found: dict[tuple[int, str], list[Embeddings]] = {}
-    while batch := [data for data, _ in zip(pictures, range(ROWS), strict=False)]:
-        for name, transform in transforms.items():
-            pixels = np.stack([transform(data, preprocessing) for data in batch])
-            for number, encoder in enumerate(encoders):
-                found.setdefault((number, name), []).append(encoder.run(pixels))
-    return {key: np.concatenate(parts) for key, parts in found.items()}
+    sent: list[Upload] = []
+    while batch := list(islice(pictures, ROWS)):
+        sent += [replace(upload, data=b"") for upload in batch]
+        seen = {
+            name: np.stack([transform(upload.data, preprocessing) for upload in batch])
+            for name, transform in transforms.items()
+        }
+        for (name, pixels), (number, encoder) in product(seen.items(), enumerate(encoders)):
+            found.setdefault((number, name), []).append(encoder.run(pixels))
+        control = encoders[0].run(jittered(seen["plain"], number=len(sent)))
+        found.setdefault((0, "jittered"), []).append(control)
+        print(f"{len(sent)} pictures", file=sys.stderr, flush=True)
+    return sent, {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def rows_of(
+    policy: Policy, precisions: Sequence[str], sent: Sequence[Upload], found: Found
+) -> Iterator[dict[str, Any]]:
+    """The control, scaled decoding, then each candidate behind either transform."""
+    reference = found[0, "plain"]
+    name = "control: fp32, values jittered by one level"
+    yield compare(name, policy, reference, found[0, "jittered"], sent, None)
+    for number, precision in enumerate(precisions):
+        if number:
+            aim = AIMS.get(precision)
+            name = f"{precision}, every pixel decoded"
+            yield compare(name, policy, reference, found[number, "plain"], sent, aim)
+        name = f"{precision}, scaled decoding"
+        aim = None if number else AIMS["scaled"]
+        yield compare(name, policy, reference, found[number, "scaled"], sent, aim)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=Path, default=DEMO_BUNDLE)
     parser.add_argument("--policy", type=Path, default=DEMO_POLICIES / "demo.policy.npz")
@@ -156,32 +185,25 @@ def main() -> int:
     encoders = [OnnxImageEncoder(bundle=bundle, options=RuntimeOptions()) for bundle in bundles]
     preprocessing = bundles[0].manifest.preprocessing
     pictures = uploads(args.labels, n=args.n, seed=args.seed, side=preprocessing.size)
-    found = embed_all(encoders, pictures, preprocessing)
-    reference = found[0, "plain"]
-    rows = [
-        compare("scaled decoding", policy, reference, found[0, "scaled"], AIMS["scaled"]),
-        *(
-            compare(
-                f"{bundle.manifest.precision.value}, {transform} decoding",
-                policy,
-                reference,
-                found[number, transform],
-                AIMS.get(bundle.manifest.precision.value) if transform == "plain" else None,
-            )
-            for number, bundle in enumerate(bundles[1:], start=1)
-            for transform in ("plain", "scaled")
-        ),
-    ]
+    sent, found = embed_all(encoders, pictures, preprocessing)
+    precisions = [bundle.manifest.precision.value for bundle in bundles]
+    rows = list(rows_of(policy, precisions, sent, found))
     for row in rows:
-        aim = f"; aim ≤ {row['aim']:.2%}" if row["aim"] else ""
-        print(
-            f"{row['what']}: {row['flipped']} of {row['pictures']} verdicts flipped "
-            f"({row['flipped, share']:.2%}{aim}), {row['of these to ALLOW']} to ALLOW; "
-            f"|Δ(λ·c)| median {row['|Δ(λ·c)| median']:.4f}, p99 {row['|Δ(λ·c)| p99']:.4f}"
-        )
+        print(_line(row))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    return 0
+    missed = [row for row in rows if row["aim"] is not None and row["flipped, share"] > row["aim"]]
+    return 1 if missed else 0
+
+
+def _line(row: dict[str, Any]) -> str:
+    aim = f"; aim ≤ {row['aim']:.2%}" if row["aim"] else ""
+    return (
+        f"{row['what']}: {row['flipped']} of {row['pictures']} verdicts flipped "
+        f"({row['flipped, share']:.2%}{aim}), {row['of these to ALLOW']} to ALLOW; |Δ(λ·c)| median "
+        f"{row['|Δ(λ·c)| median']:.4f}, p99 {row['|Δ(λ·c)| p99']:.4f}, "
+        f"greatest {row['|Δ(λ·c)| greatest']:.4f}"
+    )
 
 
 if __name__ == "__main__":

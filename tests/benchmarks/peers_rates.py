@@ -1,267 +1,194 @@
-"""Ours ÷ the best peer: the same box and JPEGs, in one run, 32 callers, one view each.
+"""Ours ÷ the best peer: the same box, graphs and JPEGs, in one run, 32 callers, one view each.
 
-    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 6] [--litserve PYTHON]
-        [--arch ViT-B-32] [--json FILE]
+    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 5] [--litserve PYTHON]
+        [--mlserver PYTHON] [--arch ViT-B-32] [--case NAME ...] [--workers N --threads N]
+        [--json FILE]
 
-Peers: grpc.aio with open_clip in torch; LitServe with ONNX Runtime on our fp32 and int8 graphs,
-where --litserve names a Python that has it. All servers are started once; whoever is not measured
-is stopped (SIGSTOP), so that it takes no processor, and the turn changes each round. The weights
-are random, the torch peer's those of another seed: they cost the same.
+Peers: grpc.aio with open_clip in torch; LitServe and MLServer with ONNX Runtime on our fp32 and
+int8 graphs, where a Python that has them is named. All servers are started once; whoever is not
+measured is stopped (SIGSTOP), so that it takes no processor, and the turn changes each round.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import http.client
 import itertools
-import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bundles import ARCH, exported
-from peers.plain_torch import METHOD
+from peer_calls import CALLERS
+from peer_servers import Contender, Cores, litserve_peer, mlserver_peer, our_server, torch_peer
 
-from imagesieve_server.commands.bench import load, report
+from imagesieve_server.commands.bench import figures, load, report
 from imagesieve_server.commands.bench.effort import Bench, Effort
-from imagesieve_server.commands.bench.figures import Aim, Figure, Ratio, Series
-from imagesieve_server.commands.bench.parts import server_of
-from imagesieve_server.commands.bench.pictures import LARGE, SMALL, Pictures
-from imagesieve_server.commands.bench.process_cost import family
+from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
+from imagesieve_server.commands.bench.pictures import LARGE, SMALL, Pictures, Size
 from imagesieve_server.config import Settings
 from imagesieve_server.encoders.bundle import load_bundle
 
-CALLERS = 32
-HERE = Path(__file__).parent / "peers"
-START_S = 180.0
+WARM_CALLERS, WARM_S = 8, 0.5  # a batch, before the time counts
 
 
-@dataclass(frozen=True)
-class Contender:
-    name: str
-    pid: int
-    rate: Callable[[Pictures, float], float]  # pictures, seconds → images/s
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is sent, who takes part, and what ours ÷ the best peer of a precision should reach."""
 
-    def signal(self, number: int) -> None:
-        for pid in family(self.pid):
-            os.kill(pid, number)
+    size: Size
+    precisions: tuple[str, ...]  # who takes part
+    aims: Mapping[tuple[str, str], float]  # (ours, the peers')
 
 
-def grpc_rate(target: str, *, peer: bool) -> Callable[[Pictures, float], float]:
-    """Ours through its service, the torch peer through its one method."""
+CASES = {
+    "0.3 MP": Case(
+        size=SMALL,
+        precisions=("fp32", "int8"),
+        aims={("fp32", "fp32"): 1.08, ("int8", "int8"): 1.25, ("int8", "fp32"): 2.5},
+    ),
+    "12 MP": Case(size=LARGE, precisions=("int8",), aims={("int8", "int8"): 2.5}),
+}
 
-    async def of_peer(pictures: Pictures, seconds: float) -> float:
-        async with load.channels(target, callers=CALLERS) as found:
-            calls = [channel.unary_unary(METHOD) for channel in found]
-
-            async def one(number: int) -> int:
-                await calls[number % len(calls)](pictures.new(), timeout=load.PATIENCE_S)
-                return 1
-
-            await load.repeat(one, callers=CALLERS, seconds=1.0)
-            return (await load.repeat(one, callers=CALLERS, seconds=seconds)).images_per_s
-
-    async def of_ours(pictures: Pictures, seconds: float) -> float:
-        answered = await load.closed_loop(
-            target, pictures.new, callers=CALLERS, seconds=seconds, warm_s=1.0
-        )
-        assert answered.views == answered.images, "one view each, as the peers"
-        return answered.images_per_s
-
-    run = of_peer if peer else of_ours
-    return lambda pictures, seconds: asyncio.run(run(pictures, seconds))
+Rates = dict[Contender, list[load.Answered]]
 
 
-def http_rate(port: int) -> Callable[[Pictures, float], float]:
-    """LitServe, over connections that stay open."""
-
-    async def run(pictures: Pictures, seconds: float) -> float:
-        loop = asyncio.get_running_loop()
-        connections = [
-            http.client.HTTPConnection("127.0.0.1", port, timeout=120) for _ in range(CALLERS)
-        ]
-        with ThreadPoolExecutor(max_workers=CALLERS) as threads:
-
-            async def one(number: int) -> int:
-                await loop.run_in_executor(threads, _post, connections[number], pictures.new())
-                return 1
-
-            await load.repeat(one, callers=CALLERS, seconds=1.0)
-            found = await load.repeat(one, callers=CALLERS, seconds=seconds)
-        return found.images_per_s
-
-    return lambda pictures, seconds: asyncio.run(run(pictures, seconds))
+async def answered(contender: Contender, pictures: Pictures, seconds: float) -> load.Answered:
+    """What 32 callers got of one contender."""
+    async with contender.calls(pictures) as one:
+        await load.repeat(one, callers=WARM_CALLERS, seconds=WARM_S)
+        return await load.repeat(one, callers=CALLERS, seconds=seconds)
 
 
-def _post(connection: http.client.HTTPConnection, picture: bytes) -> None:
-    body = json.dumps({"image": base64.b64encode(picture).decode()})
-    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    if answer.status != 200:
-        raise RuntimeError(f"a peer answered {answer.status}: {answer.read()[:200]!r}")
-    answer.read()
+def race(case: Case, contenders: Sequence[Contender], *, rounds: int, seconds: float) -> Rates:
+    """Every contender in each round; all stand still but the one whose turn it is."""
+    pictures = Pictures(case.size, different=3)
+    found: Rates = {contender: [] for contender in contenders}
+    for number in range(rounds):
+        turn = number % len(contenders)
+        for contender in itertools.chain(contenders[turn:], contenders[:turn]):
+            contender.signal(signal.SIGCONT)
+            one = asyncio.run(answered(contender, pictures, seconds))
+            contender.signal(signal.SIGSTOP)
+            found[contender].append(one)
+            print(f"{case.size.name} {contender.name}: {one.images_per_s:.1f} images/s, callers "
+                  f"{one.callers_cpu_s / one.images * 1000:.2f} ms each",
+                  file=sys.stderr, flush=True)  # fmt: skip
+    return found
 
 
-@contextmanager
-def torch_peer(arch: str) -> Iterator[Contender]:
-    with subprocess.Popen(
-        [sys.executable, str(HERE / "plain_torch.py"), arch], stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        try:
-            yield Contender(
-                "grpc.aio + open_clip in torch, fp32",
-                process.pid,
-                grpc_rate(f"127.0.0.1:{port}", peer=True),
+def ratios(case: Case, found: Rates) -> Iterator[Ratio]:
+    """Each of ours ÷ the best peer of a precision: as answered, and without the callers' time."""
+    for ours, precision in itertools.product(found, case.precisions):
+        rivals = [peer for peer in found if not peer.ours and peer.precision == precision]
+        if not ours.ours or not rivals:
+            continue
+        aim = case.aims.get((ours.precision, precision))
+        for rated, said in ((_as_answered, ""), (_callers_out, ", callers' time taken out")):
+            of_peers = [_series(peer.name, found[peer], rated) for peer in rivals]
+            yield Ratio(
+                measure="peers",
+                title=f"{case.size.name}: {ours.name} ÷ the best peer in {precision}{said}",
+                over=_series(ours.name, found[ours], rated),
+                under=max(of_peers, key=lambda series: series.median),
+                aim=Aim(at_least=aim) if aim else None,
+                beside={series.what: series.median for series in of_peers},
             )
-        finally:
-            process.kill()
 
 
-@contextmanager
-def litserve_peer(python: str, name: str, bundle: Path) -> Iterator[Contender]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    side = str(load_bundle(bundle).manifest.preprocessing.size)
-    model = str((bundle / "image_encoder.onnx").absolute())
-    process = subprocess.Popen(
-        [python, str(HERE / "litserve_onnx.py"), model, side, str(port)],
-        start_new_session=True,
+def _series(
+    name: str, found: Sequence[load.Answered], rated: Callable[[load.Answered], float]
+) -> Series:
+    return Series(what=name, unit="images/s", values=tuple(rated(one) for one in found))
+
+
+def _as_answered(one: load.Answered) -> float:
+    return one.images_per_s
+
+
+def _callers_out(one: load.Answered) -> float:
+    return figures.without_callers(
+        one.images_per_s,
+        callers_cpu_s=one.callers_cpu_s,
+        wall_s=one.wall_s,
+        cores=len(os.sched_getaffinity(0)),
     )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health", process)
-        yield Contender(f"LitServe + ONNX Runtime, {name}", process.pid, http_rate(port))
-    finally:
-        with_children = family(process.pid)
-        for pid in with_children:
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with opener.open(url, timeout=5) as page:
-                if page.status == 200:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("LitServe did not start")
-
-
-def race(contenders: list[Contender], *, rounds: int, seconds: float) -> dict[str, list[Series]]:
-    """Images/s of every contender by size, one value a round."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for contender in contenders:
-        contender.signal(signal.SIGSTOP)
-    for size in (SMALL, LARGE):
-        pictures = Pictures(size, different=3)
-        rates = found.setdefault(size.name, {contender.name: [] for contender in contenders})
-        for number in range(rounds):
-            turn = number % len(contenders)
-            for contender in contenders[turn:] + contenders[:turn]:
-                contender.signal(signal.SIGCONT)
-                rates[contender.name].append(contender.rate(pictures, seconds))
-                contender.signal(signal.SIGSTOP)
-                print(f"{size.name} {contender.name}: {rates[contender.name][-1]:.1f} images/s",
-                      file=sys.stderr, flush=True)  # fmt: skip
-    for contender in contenders:
-        contender.signal(signal.SIGCONT)  # or it could not end
-    return {
-        size: [Series(what=name, unit="images/s", values=tuple(v)) for name, v in rates.items()]
-        for size, rates in found.items()
-    }
-
-
-def ratios(found: dict[str, list[Series]]) -> list[Figure]:
-    """Each of ours ÷ the best peer of a precision."""
-    figures: list[Figure] = []
-    aims = {
-        (SMALL.name, "fp32", "fp32"): 1.08,
-        (SMALL.name, "int8", "int8"): 1.25,
-        (SMALL.name, "int8", "fp32"): 2.5,
-        (LARGE.name, "int8", "int8"): 2.5,
-    }
-    for size, series in found.items():
-        ours = [one for one in series if one.what.startswith("ours")]
-        peers = [one for one in series if one not in ours]
-        for one, precision in itertools.product(ours, ("fp32", "int8")):
-            rivals = [peer for peer in peers if peer.what.endswith(precision)]
-            if not rivals:
-                continue
-            best = max(rivals, key=lambda peer: peer.median)
-            mine = one.what.rpartition(" ")[2]
-            aim = aims.get((size, mine, precision))
-            figures.append(
-                Ratio(
-                    measure="peers",
-                    title=f"{size}: {one.what} ÷ the best peer in {precision}",
-                    over=one,
-                    under=best,
-                    aim=Aim(at_least=aim) if aim else None,
-                    beside={peer.what: peer.median for peer in rivals},
-                )
-            )
-    return figures
+def servers(args: argparse.Namespace, folder: Path) -> Iterator[AbstractContextManager[Contender]]:
+    """Every contender, not yet started."""
+    cores = Cores(workers=args.workers, threads=args.threads)
+    yield torch_peer(args.arch)
+    for precision, given in (("fp32", args.fp32), ("int8", args.int8)):
+        bundle = given or exported(precision, arch=args.arch)
+        effort = Effort(rounds=args.rounds, seconds=args.seconds, callers=CALLERS)
+        yield our_server(
+            Bench(effort=effort, folder=folder, settings=Settings(), bundle=load_bundle(bundle))
+        )
+        if args.litserve:
+            yield litserve_peer(args.litserve, bundle, cores)
+        if args.mlserver:
+            yield mlserver_peer(args.mlserver, bundle, cores)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--arch", default=ARCH)
-    parser.add_argument("--litserve", metavar="PYTHON")
-    parser.add_argument("--fp32", type=Path, help="bundle (default: exported)")
-    parser.add_argument("--int8", type=Path)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    bundles = {
-        "fp32": args.fp32 or exported("fp32", arch=args.arch),
-        "int8": args.int8 or exported("int8", arch=args.arch),
-    }
+    args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
+    started = time.monotonic()
+    found: list[Ratio] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        contenders = [stack.enter_context(torch_peer(args.arch))]
-        for name, path in bundles.items():
-            bench = Bench(
-                effort=Effort(rounds=args.rounds, seconds=args.seconds, callers=CALLERS),
-                folder=folder,
-                settings=Settings(),
-                bundle=load_bundle(path),
-            )
-            server = stack.enter_context(server_of(bench))
-            rate = grpc_rate(server.target, peer=False)
-            contenders.append(Contender(f"ours, {name}", server.process.pid, rate))
-            if args.litserve:
-                contenders.append(stack.enter_context(litserve_peer(args.litserve, name, path)))
-        found = race(contenders, rounds=args.rounds, seconds=args.seconds)
-    left_out = {} if args.litserve else {"LitServe": "no --litserve: not installed"}
-    done = report.Report(about=report.facts(), figures=ratios(found), failed=left_out)
+        contenders: list[Contender] = []
+        for server in servers(args, folder):
+            contenders.append(stack.enter_context(server))
+            contenders[-1].signal(signal.SIGSTOP)
+            stack.callback(contenders[-1].signal, signal.SIGCONT)  # or it could not end
+        for case in (CASES[name] for name in args.case or CASES):
+            racing = [one for one in contenders if one.precision in case.precisions]
+            rates = race(case, racing, rounds=args.rounds, seconds=args.seconds)
+            found += ratios(case, rates)
+    left_out = {
+        name: "no Python was named that has it"
+        for name, python in (("LitServe", args.litserve), ("MLServer", args.mlserver))
+        if not python
+    }
+    about = report.facts() | {
+        "peers": {"workers": args.workers, "threads": args.threads, "callers": CALLERS},
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }
+    done = report.Report(about=about, figures=found, failed=left_out)
     for line in report.lines(done):
         print(line)
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(report.as_json(done))
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--rounds", type=int, default=5)
+    add("--seconds", type=float, default=5.0)
+    add("--arch", default=ARCH)
+    add("--case", action="append", choices=tuple(CASES), help="default: all")
+    add("--litserve", metavar="PYTHON", help="a Python that has it")
+    add("--mlserver", metavar="PYTHON", help="a Python that has it")
+    cores = len(os.sched_getaffinity(0))
+    add("--workers", type=int, default=cores, help="of each peer with ONNX Runtime")
+    add("--threads", type=int, default=1, help="of each of these workers")
+    add("--fp32", type=Path, help="bundle (default: exported)")
+    add("--int8", type=Path)
+    add("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

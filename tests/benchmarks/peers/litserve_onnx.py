@@ -1,43 +1,39 @@
-"""A peer: LitServe with ONNX Runtime, batches of eight, as its documentation shows.
+"""A peer: LitServe with ONNX Runtime on our graph, dynamic batches, several workers.
 
-    python litserve_onnx.py MODEL.onnx SIDE PORT
+    python litserve_onnx.py MODEL.onnx SIDE PORT WORKERS THREADS
 
-Takes {"image": base64 of a JPEG} at /predict, answers {"embedding": […]}. It runs the same graph
-as we do, with the same seeded weights; pictures are decoded and resized by Pillow in the server's
-decoding step, which LitServe runs in the worker, in several threads for a batch.
+Takes {"image": base64 of a JPEG} at /predict, as its documentation shows for pictures, answers
+{"embedding": […]}. LitServe decodes a batch's requests one after the other; so that every core
+decodes, requests are decoded where the batch is made, by as many threads as the session has.
 """
 
 import base64
-import io
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import litserve as ls
 import numpy as np
-from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pictures import pixels_of, session_of
 
 
 class Encoder(ls.LitAPI):
     def setup(self, device: str) -> None:
-        import onnxruntime
-
-        self._session = onnxruntime.InferenceSession(
-            os.environ["PEER_MODEL"], providers=["CPUExecutionProvider"]
-        )
+        threads = int(os.environ["PEER_THREADS"])
+        self._session = session_of(os.environ["PEER_MODEL"], threads)
         self._side = int(os.environ["PEER_SIDE"])
+        self._decoders = ThreadPoolExecutor(max_workers=threads)
 
     def decode_request(self, request) -> Any:  # LitServe takes an annotation for a schema
-        with Image.open(io.BytesIO(base64.b64decode(request["image"]))) as image:
-            rgb = image.convert("RGB")
-        side, factor = self._side, self._side / min(rgb.size)
-        size = tuple(max(side, int(n * factor)) for n in rgb.size)
-        resized = rgb.resize(size, Image.Resampling.BICUBIC)
-        left, upper = (size[0] - side) // 2, (size[1] - side) // 2
-        return np.asarray(resized.crop((left, upper, left + side, upper + side)))
+        return base64.b64decode(request["image"])
 
     def batch(self, inputs: list[Any]) -> Any:
-        return np.stack(inputs)
+        return np.stack(list(self._decoders.map(lambda data: pixels_of(data, self._side), inputs)))
 
     def predict(self, pixels: Any) -> Any:
         return self._session.run(["embeddings"], {"pixels": pixels})[0]
@@ -50,8 +46,10 @@ class Encoder(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    model, side, port = sys.argv[1:]
-    os.environ.update(PEER_MODEL=model, PEER_SIDE=side)
+    model, side, port, workers, threads = sys.argv[1:]
+    os.environ.update(PEER_MODEL=model, PEER_SIDE=side, PEER_THREADS=threads)
     api = Encoder(max_batch_size=8, batch_timeout=0.02)
-    server = ls.LitServer(api, accelerator="cpu", timeout=120)
+    server = ls.LitServer(
+        api, accelerator="cpu", workers_per_device=int(workers), timeout=120, fast_queue=True
+    )
     server.run(host="127.0.0.1", port=int(port), generate_client_file=False, log_level="error")
