@@ -52,8 +52,8 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICE
         with contextlib.suppress(OSError):  # where a sandbox forbids it, all are equal
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICE
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness, _NICEST))
 
 
