@@ -13,7 +13,7 @@ PARALLEL ?= -n auto --dist loadfile
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
-        bench bench-policy-diff bench-flood bench-queue bench-evidence bench-overview kills \
+        bench bench-policy-diff bench-flood bench-queue bench-evidence bench-front-ends bench-overview kills \
         kills-postgres kills-bucket machine machine-postgres \
         power-cuts overload audit-recall kappa-coverage fuzz mutation train-demo probe-curve finetune-demo clean
 
@@ -166,6 +166,9 @@ bench-flood: $(VENV)/.base ## N flags of three crowds on SQLite, with and withou
 
 bench-queue: $(VENV)/.all ## Enqueues and claims a second on SQLite and PostgreSQL, and in a long queue
 	@$(PY) tests/benchmarks/queue_rates.py
+
+bench-front-ends: $(VENV)/.base ## Processor time of N views through an encoder in another process and in this one
+	@$(PY) tests/benchmarks/remote_encoder.py --n $(N)
 
 bench-evidence: $(VENV)/.all ## Putting and getting N pictures in a folder and in a bucket on this machine
 	@$(PY) tests/benchmarks/evidence_rates.py --n $(N) --seed $(SEED)

@@ -50,9 +50,12 @@ def _bounded(value: Any) -> Any:
     return str(value)[:_MAX_TEXT]
 
 
-def set_up(*, level: str, style: str, stream: TextIO = sys.stderr) -> None:
-    """Send the root logger to ``stream``; ``style`` is "json" or "text"."""
+def set_up(*, level: str, style: str, stream: TextIO = sys.stderr, process: str = "") -> None:
+    """Send the root logger to ``stream``; ``style`` is "json" or "text". ``process`` names one of
+    several that share a log, in the field ``part`` where a record has none."""
     handler = logging.StreamHandler(stream)
+    if process:
+        handler.addFilter(lambda record: _name_part(record, process))
     if style == "json":
         handler.setFormatter(JsonFormatter())
     else:
@@ -61,3 +64,8 @@ def set_up(*, level: str, style: str, stream: TextIO = sys.stderr) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("alembic").setLevel("WARNING")  # says only that it looked
+
+
+def _name_part(record: logging.LogRecord, process: str) -> bool:
+    record.part = getattr(record, "part", process)
+    return True

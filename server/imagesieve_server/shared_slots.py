@@ -18,6 +18,8 @@ from typing import Final
 
 # By number, since fcntl has the names on Linux only.
 _ADD_SEALS: Final = 1033
+_GET_SEALS: Final = 1034
+_SEAL_SHRINK: Final = 0x2
 _SEAL_SIZE: Final = 0x1 | 0x2 | 0x4  # no further seals, no shrinking, no growing
 
 
@@ -56,3 +58,12 @@ def attach_slot(fd: int) -> Slot:
     """The slot behind an inherited file descriptor."""
     size = os.fstat(fd).st_size
     return Slot(fd=fd, size=size, memory=mmap.mmap(fd, size))
+
+
+def has_fixed_size(fd: int) -> bool:
+    """Whether nobody can shrink the file: reading beyond its end would be a SIGBUS. False for
+    what is no anonymous file, and where the system has none."""
+    try:
+        return fcntl.fcntl(fd, _GET_SEALS) & _SEAL_SHRINK != 0
+    except OSError:
+        return False

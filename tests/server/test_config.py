@@ -99,6 +99,17 @@ def test_a_database_that_servers_share_needs_what_they_share(tmp_path: Path) -> 
         load(tmp_path, SHARED + "database_connections = 0\n")
 
 
+def test_several_front_ends_need_a_database_that_processes_share(tmp_path: Path) -> None:
+    shared = SHARED.replace("[server]", "[server]\nfront_ends = 3")
+    assert load(tmp_path, shared).server.front_ends == 3
+    with pytest.raises(ConfigError, match=r"server\.front_ends: several processes cannot share"):
+        load(tmp_path, "[server]\nfront_ends = 2\n")
+    with pytest.raises(ConfigError, match=r"server\.front_ends: must be more than 0"):
+        load(tmp_path, "[server]\nfront_ends = 0\n")
+    with pytest.raises(ConfigError, match=r"queue\.evidence_shared: servers that share"):
+        load(tmp_path, shared.replace("true", "false"))
+
+
 @pytest.mark.parametrize(
     "url",
     [

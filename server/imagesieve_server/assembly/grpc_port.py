@@ -11,7 +11,6 @@ from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError
 from imagesieve_server.core.ports import ReviewQuality
-from imagesieve_server.encoders.batcher import Batcher
 from imagesieve_server.grpc_api.admission import Admission
 from imagesieve_server.grpc_api.caller_authenticator import CallersAuthenticator
 from imagesieve_server.grpc_api.callers import kept_callers
@@ -30,10 +29,12 @@ from imagesieve_server.images.limits import MEBI
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.pipeline import Pipeline
 from imagesieve_server.policy_files.reload import PolicyFolder
+from imagesieve_server.shared_encoder.service import PacedEncoder
 
 
-def server_options(settings: Settings) -> ServerOptions:
-    """The gRPC port's options; waits of a drain are shared out of one budget."""
+def server_options(settings: Settings, *, shared_port: bool = False) -> ServerOptions:
+    """The gRPC port's options; waits of a drain are shared out of one budget. Others may listen
+    on a ``shared_port`` as well."""
     server = settings.server
     wait = min(5.0, server.drain_seconds / 4)
     tls = None
@@ -51,6 +52,7 @@ def server_options(settings: Settings) -> ServerOptions:
         )
     return ServerOptions(
         address=server.address,
+        shared_port=shared_port,
         tls=tls,
         watch_s=server.watch_seconds,
         insecure=server.insecure,
@@ -80,7 +82,7 @@ def build_authenticator(
 
 def build_services(
     settings: Settings,
-    encoder: Batcher,
+    encoder: PacedEncoder,
     pipeline: Pipeline,
     policies: PolicyFolder,
     review: ReviewService,

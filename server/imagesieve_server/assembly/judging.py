@@ -13,6 +13,7 @@ from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.content_cache import ContentCache
+from imagesieve_server.core.ports import Encoder
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_POLICIES
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import load_bundle
@@ -84,7 +85,7 @@ def build_content_cache(settings: Settings, metrics: PrometheusMetrics) -> Conte
 
 
 def build_policies(
-    settings: Settings, encoder: Batcher, metrics: PrometheusMetrics
+    settings: Settings, encoder: Encoder, metrics: PrometheusMetrics
 ) -> PolicyFolder:
     """The policies in force, loaded. Raises StartupError."""
     policies = PolicyFolder(
@@ -120,7 +121,7 @@ def build_audit(
 
 async def build_decoder(
     settings: Settings,
-    encoder: Batcher,
+    encoder: Encoder,
     secret: ServerSecret,
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,

@@ -23,22 +23,21 @@ from imagesieve_server.assembly.judging import (
     build_audit,
     build_content_cache,
     build_decoder,
-    build_encoder,
     build_policies,
 )
+from imagesieve_server.assembly.shared_encoder import BehindEncoder, the_encoder
 from imagesieve_server.assembly.webhooks import start_webhooks
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
 from imagesieve_server.content_cache import ContentCache
 from imagesieve_server.core.errors import StoreUnavailable
-from imagesieve_server.core.ports import EmbeddingStore, Onlooker
-from imagesieve_server.encoders.batcher import Batcher
+from imagesieve_server.core.ports import EmbeddingStore, Encoder, Onlooker
 from imagesieve_server.encoders.runtime import refuse_two_runtimes
 from imagesieve_server.flood_watch import FloodWatch, SpikeLimits
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.review_service import ReviewService
-from imagesieve_server.grpc_api.server import GrpcServer, check_listening
+from imagesieve_server.grpc_api.server import GrpcServer, ServerOptions, check_listening
 from imagesieve_server.metrics.disk import watch_disks
 from imagesieve_server.metrics.http import MetricsServer
 from imagesieve_server.metrics.recorder import PrometheusMetrics
@@ -70,23 +69,25 @@ class Running:
     console_port: int | None  # of the reviewers' pages; None where they are turned off
     bundle: str  # the model's name
     policies: tuple[str, ...]
+    registry: CollectorRegistry  # of this process's series
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Start a server and stop it on leaving. Raises StartupError subclasses."""
-    refuse_two_runtimes()
-    options = server_options(settings)
-    check_listening(options)  # a refused address should not cost a warm-up first
+async def running(
+    settings: Settings, *, where: BehindEncoder | None = None
+) -> AsyncIterator[Running]:
+    """A server, or a front end of one, until it is left. Raises StartupError subclasses."""
+    options = _checked_options(settings, shared_port=where is not None)
     secret = load_secret(settings.server.secret_file)
     version = metadata.version("imagesieve")
     metrics = PrometheusMetrics(registry=CollectorRegistry(), version=version)
     async with contextlib.AsyncExitStack() as stack:
         authenticator = build_authenticator(settings, metrics, stack)
         content = build_content_cache(settings, metrics)
-        encoder = await build_encoder(settings, metrics, stack, on_down=content.clear)
+        encoder = await the_encoder(settings, where, metrics, stack, on_down=content.clear)
         policies = build_policies(settings, encoder, metrics)
-        queue = await _queue(settings, metrics, stack)
+        leading = where is None or where.leading
+        queue = await _queue(settings, metrics, stack, leading=leading)
         onlookers = await build_onlookers(settings, policies, encoder.spec, metrics, stack)
         pipeline = await _pipeline(
             settings, secret, encoder, policies, queue, content, onlookers.all, metrics, stack
@@ -105,11 +106,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             metrics=metrics,
             draining=draining,
         )
-        _look_after(settings, policies, queue, metrics, stack)
+        _look_after(settings, policies, queue, metrics, stack, leading=leading)
         metrics_port = _metrics_port(settings, metrics, stack)
         await start_webhooks(settings, queue, metrics, stack)
-        figures = QueueFigures(calls=queue.calls)
-        pages = ReviewReads(queue=queue, groups=groups, figures=figures, quality=quality)
+        pages = _pages(queue, groups, quality)
         console_port = await start_console(settings, pages, policies, metrics, stack)
         port = await server.start()
         stack.push_async_callback(server.stop)
@@ -119,7 +119,21 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             console_port=console_port,
             bundle=encoder.spec.name,
             policies=tuple(policy.name for policy in policies.all()),
+            registry=metrics.registry,
         )
+
+
+def _checked_options(settings: Settings, *, shared_port: bool) -> ServerOptions:
+    """What can be refused before anything is warmed up. Raises StartupError subclasses."""
+    refuse_two_runtimes()
+    options = server_options(settings, shared_port=shared_port)
+    check_listening(options)
+    return options
+
+
+def _pages(queue: QueueWriter, groups: QueueGroups, quality: QueueQuality) -> ReviewReads:
+    figures = QueueFigures(calls=queue.calls)
+    return ReviewReads(queue=queue, groups=groups, figures=figures, quality=quality)
 
 
 def _groups(queue: QueueWriter, stack: contextlib.AsyncExitStack) -> QueueGroups:
@@ -143,7 +157,7 @@ def _review(
 async def _pipeline(
     settings: Settings,
     secret: ServerSecret,
-    encoder: Batcher,
+    encoder: Encoder,
     policies: PolicyFolder,
     queue: QueueWriter,
     content: ContentCache,
@@ -182,13 +196,18 @@ def _floods(
 
 
 async def _queue(
-    settings: Settings, metrics: PrometheusMetrics, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+    *,
+    leading: bool,
 ) -> QueueWriter:
     queue = await asyncio.to_thread(open_queue, settings.queue, metrics)
     stack.push_async_callback(queue.close)
     run_until_closed(stack, hear_decisions(settings.queue, queue.wake))
     run_until_closed(stack, learn_requests(settings.queue, queue))
-    run_until_closed(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
+    if leading:
+        run_until_closed(stack, run_upkeep(queue, keep=keep_of(settings.queue)))
     return queue
 
 
@@ -219,10 +238,13 @@ def _look_after(
     queue: QueueWriter,
     metrics: PrometheusMetrics,
     stack: contextlib.AsyncExitStack,
+    *,
+    leading: bool,
 ) -> None:
     run_until_closed(stack, policies.watch(every_s=settings.policies.watch_seconds))
-    run_until_closed(stack, _sweep_leases(queue))
-    run_until_closed(stack, watch_disks(_folders(settings), metrics=metrics))
+    if leading:
+        run_until_closed(stack, _sweep_leases(queue))
+        run_until_closed(stack, watch_disks(_folders(settings), metrics=metrics))
 
 
 async def _sweep_leases(queue: QueueWriter) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from imagesieve_server.core.errors import StartupError
 
-START_LIMIT_S = 90.0
+START_LIMIT_S = 240.0
 SERVER = "imagesieve_server"
 """The module that is run with ``serve``."""
 _STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")

@@ -37,11 +37,13 @@ def _run(args: argparse.Namespace) -> int:
 async def serve(settings: Settings) -> None:
     """Run until a signal arrives."""
     from imagesieve_server.assembly import running
+    from imagesieve_server.processes.supervisor import supervised
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as server:
+    several = settings.server.front_ends > 1
+    async with supervised(settings) if several else running(settings) as server:
         host = parse_address(settings.server.address, setting="server.address")[0]
         print(
             f"imagesieve-server: gRPC on {host}:{server.port}, "

@@ -26,7 +26,7 @@ _MORE_THAN_0 = (
     ("policies", "watch_seconds"), ("server", "watch_seconds"),
     ("embeddings", "max_mib"), ("embeddings", "flush_seconds"), ("embeddings", "file_views"),
     ("embeddings", "queue_views"),
-    ("queue", "database_connections"), ("flood", "window_seconds"),
+    ("queue", "database_connections"), ("flood", "window_seconds"), ("server", "front_ends"),
 )  # fmt: skip
 
 
@@ -39,6 +39,11 @@ def check(settings: Settings) -> None:
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         raise ConfigError("server.tls_cert and server.tls_key belong together")
     check_queue(settings)
+    if settings.server.front_ends > 1 and not settings.queue.is_postgres:
+        raise ConfigError(
+            "server.front_ends: several processes cannot share an SQLite file; name a "
+            "postgresql:// URL in queue.database, or leave it at 1"
+        )
     if settings.server.tls_client_ca and not settings.server.tls_cert:
         raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key")
     parse_address(settings.server.address, setting="server.address")

@@ -36,6 +36,11 @@ class ServerSettings:
         512, "unary calls at work at once, and as many streams; more are shed unread"
     )
     drain_seconds: float = setting(20.0, "time given to calls in flight when stopping")
+    front_ends: int = setting(
+        1,
+        "processes that answer calls; more than 1 needs PostgreSQL, and the encoder then has a "
+        "process of its own",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

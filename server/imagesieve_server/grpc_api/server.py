@@ -62,6 +62,7 @@ class ServerOptions:
     """How the server listens."""
 
     address: str = "127.0.0.1:50051"  # host:port, [v6]:port or unix:path; port 0: a free one
+    shared_port: bool = False  # other processes of this server listen on the port as well
     tls: TlsFiles | None = None
     watch_s: float = 2.0  # between looks at the files of ``tls``
     insecure: bool = False  # listen beyond loopback without TLS
@@ -188,7 +189,8 @@ class GrpcServer:
                 # callers see a bare CANCELLED. Ours wait, and are refused with a reason.
                 ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
                 ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
-                ("grpc.so_reuseport", 0),  # a taken port is an error, not half of the calls
+                # A taken port is an error, not half of the calls, but for front ends of one server.
+                ("grpc.so_reuseport", int(options.shared_port)),
             ],
             maximum_concurrent_rpcs=options.max_concurrent_rpcs,
         )

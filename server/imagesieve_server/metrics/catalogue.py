@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from imagesieve_server.core.errors import UndecodableDetail
 from imagesieve_server.core.review import OPEN
+from imagesieve_server.metrics.process_series import PROCESS_RESTARTS as PROCESS_RESTARTS
 from imagesieve_server.metrics.series import Kind as Kind
 from imagesieve_server.metrics.series import Series as Series
 from imagesieve_server.metrics.series import counter, gauge, histogram
@@ -318,25 +319,17 @@ FIXED_LABELS: tuple[tuple[Series, tuple[str, ...]], ...] = (
     (SPIKES, ("group", "uploader", "tenant")),
     (STORE_ERRORS, ("submit", "record", "evidence", "answer_of", "stats")),
     (REVIEW_ITEMS, tuple(OPEN)),
-    (
-        REVIEW_QUALITY,
-        (
-            "agreed",
-            "differed",
-            "golden_right",
-            "golden_wrong",
-            "golden_passed",
-            "upheld",
-            "overturned",
-        ),
-    ),
+    (REVIEW_QUALITY, (
+        "agreed", "differed", "golden_right", "golden_wrong", "golden_passed", "upheld",
+        "overturned",
+    )),
     (CONSOLE_LOGINS, ("ok", "failed", "limited")),
     (CONSOLE_REVEALS, ("asked", "shown")),
     (SHADOW_RELOADS, ("ok", "failed")),
     (SHADOW_MISSED, ("queue", "views", "error")),
     (EMBEDDINGS_DROPPED, ("queue", "room", "error")),
     (EMBEDDING_ERRORS, ("see", "write", "erase", "tidy")),
-)
+)  # fmt: skip
 """Values of the only label that exist from the start: no rate is seen in a counter whose first
 sample is 1, so an alert needs the zero before the first failure."""
 

@@ -1,0 +1,102 @@
+"""Builds both ends of an encoder that several front ends share: its process, and the way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from prometheus_client import CollectorRegistry
+
+from imagesieve_server.assembly.judging import build_encoder
+from imagesieve_server.background import run_until_closed
+from imagesieve_server.config import Settings
+from imagesieve_server.encoders.runtime import refuse_two_runtimes
+from imagesieve_server.metrics.recorder import PrometheusMetrics
+from imagesieve_server.shared_encoder.meeting import connect_through
+from imagesieve_server.shared_encoder.remote import RemoteEncoder, RemoteOptions
+from imagesieve_server.shared_encoder.service import EncoderService, PacedEncoder
+
+_LEAST_SILENCE_S = 10.0  # the encoder process speaks each second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BehindEncoder:
+    """Where a front end stands among the processes of its server."""
+
+    door: int  # file descriptor of the way to the encoder process
+    leading: bool  # does what one process does for all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderServing:
+    """An encoder process that answers."""
+
+    bundle: str  # the model's name
+    registry: CollectorRegistry
+
+
+@contextlib.asynccontextmanager
+async def encoder_process(
+    settings: Settings, *, listening: socket.socket, on_broken: Callable[[], None]
+) -> AsyncIterator[EncoderServing]:
+    """Serve the encoder on a listening socket. ``on_broken`` is called where that ends by itself.
+
+    Raises StartupError subclasses."""
+    refuse_two_runtimes()
+    metrics = PrometheusMetrics(
+        registry=CollectorRegistry(), version=metadata.version("imagesieve")
+    )
+    services: list[EncoderService] = []
+
+    def tell() -> None:
+        for service in services:
+            service.tell_state()
+
+    async with contextlib.AsyncExitStack() as stack:
+        encoder = await build_encoder(settings, metrics, stack, on_down=tell)
+        service = EncoderService(encoder=encoder, listening=listening)
+        services.append(service)
+        stack.push_async_callback(service.close)
+        run_until_closed(stack, _run(service, on_broken))
+        yield EncoderServing(bundle=encoder.spec.name, registry=metrics.registry)
+
+
+async def _run(service: EncoderService, on_broken: Callable[[], None]) -> None:
+    try:
+        await service.run()
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        on_broken()
+        raise
+
+
+async def the_encoder(
+    settings: Settings,
+    where: BehindEncoder | None,
+    metrics: PrometheusMetrics,
+    stack: contextlib.AsyncExitStack,
+    *,
+    on_down: Callable[[], None],
+) -> PacedEncoder:
+    """The encoder of this process (``where`` is None), or the one that it shares. Raises
+    StartupError."""
+    if where is None:
+        return await build_encoder(settings, metrics, stack, on_down=on_down)
+    door = where.door
+    remote = RemoteEncoder(
+        connect=lambda: connect_through(door),
+        metrics=metrics,
+        options=RemoteOptions(
+            capacity=settings.server.max_in_flight_views,
+            silent_s=max(_LEAST_SILENCE_S, settings.model.hang_seconds),
+        ),
+        on_down=on_down,
+    )
+    stack.push_async_callback(remote.close)
+    await remote.start()
+    return remote

@@ -1,0 +1,222 @@
+"""Keeps a server of several processes running: one encoder process, N front ends.
+
+Order of start: the encoder process, then, once it is warm, the front ends; all of them listen on
+one port. What ends unasked is started again, later each time. Stopping: the front ends drain
+together, then the encoder process goes. It serves nothing but metrics, and looks at no picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter
+
+from imagesieve_server.addresses import parse_address
+from imagesieve_server.config import Settings
+from imagesieve_server.core.errors import ConfigError, StartupError
+from imagesieve_server.encoders.runtime import refuse_two_runtimes
+from imagesieve_server.metrics.http import MetricsServer
+from imagesieve_server.metrics.process_series import PROCESS_RESTARTS
+from imagesieve_server.processes.one_process import OneProcess, start_process
+from imagesieve_server.processes.orders import Orders, Part
+from imagesieve_server.processes.port import SharedPort
+from imagesieve_server.processes.reports import Ready
+from imagesieve_server.processes.scraping import ProcessSeries
+from imagesieve_server.processes.shares import of_front_end
+from imagesieve_server.shared_encoder.meeting import open_meeting_point
+
+log = logging.getLogger(__name__)
+
+_END_S = 15.0  # for what remains after a drain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How a supervisor waits; seconds."""
+
+    first_pause_s: float = 0.5  # before a process is started again; doubled each time
+    longest_pause_s: float = 30.0
+    settled_s: float = 60.0  # what lived so long starts with the first pause again
+    ask_every_s: float = 5.0
+    silent_s: float = 60.0  # what does not answer for so long is killed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server that answers."""
+
+    port: int  # of gRPC
+    metrics_port: int | None  # of /metrics; None where it is turned off
+    console_port: int | None
+    bundle: str
+    policies: tuple[str, ...]
+    pids: Callable[[], Mapping[str, int]]  # of the processes at work, by name
+
+
+@contextlib.asynccontextmanager
+async def supervised(settings: Settings) -> AsyncIterator[Running]:
+    """Start all processes and stop them on leaving. Raises StartupError subclasses."""
+    if sys.platform != "linux":
+        raise ConfigError("server.front_ends: several front ends need Linux")
+    refuse_two_runtimes()
+    async with contextlib.AsyncExitStack() as stack:
+        port = stack.enter_context(contextlib.closing(SharedPort(settings.server.address)))
+        meeting = stack.enter_context(contextlib.closing(open_meeting_point()))
+        registry = CollectorRegistry()
+        family = Supervisor(
+            drain_s=settings.server.drain_seconds, registry=registry, patience=Patience()
+        )
+        stack.push_async_callback(family.stop)
+        await family.start(Orders(
+            part=Part.ENCODER,
+            name="encoder",
+            meeting=meeting.listening.fileno(),
+            settings=settings,
+        ))  # fmt: skip
+        fronts = await family.start(*(
+            _front_end(settings, number, port.address, meeting.door)
+            for number in range(settings.server.front_ends)
+        ))  # fmt: skip
+        metrics_port = _metrics_port(settings, family, registry, stack)
+        yield Running(
+            port=port.port,
+            metrics_port=metrics_port,
+            console_port=fronts[0].console_port,
+            bundle=fronts[0].bundle,
+            policies=fronts[0].policies,
+            pids=lambda: {name: process.pid for name, process in family.processes.items()},
+        )
+
+
+def _front_end(settings: Settings, number: int, address: str, door: int) -> Orders:
+    leading = number == 0
+    return Orders(
+        part=Part.LEADER if leading else Part.FRONT_END,
+        name=f"front-{number + 1}",
+        meeting=door,
+        settings=of_front_end(settings, address=address, leading=leading),
+    )
+
+
+def _metrics_port(
+    settings: Settings,
+    family: Supervisor,
+    registry: CollectorRegistry,
+    stack: contextlib.AsyncExitStack,
+) -> int | None:
+    if not settings.metrics.address:
+        return None
+    registry.register(ProcessSeries(read=family.metrics, loop=asyncio.get_running_loop()))
+    host, port = parse_address(settings.metrics.address, setting="metrics.address")
+    server = MetricsServer(registry=registry, host=host, port=port)
+    # In a thread: a reading of the series in hand is answered by this loop.
+    stack.push_async_callback(asyncio.to_thread, server.stop)
+    return server.port
+
+
+class Supervisor:
+    """The processes and who keeps each of them."""
+
+    def __init__(
+        self,
+        *,
+        drain_s: float,
+        registry: CollectorRegistry,
+        patience: Patience,
+        start: Callable[[Orders], Awaitable[OneProcess]] = start_process,
+    ) -> None:
+        self.processes: dict[str, OneProcess] = {}  # at work
+        self._drain_s = drain_s
+        self._patience = patience
+        self._start_process = start
+        series = PROCESS_RESTARTS
+        self._restarts = Counter(series.name, series.help, series.labels, registry=registry)
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def start(self, *orders: Orders) -> list[Ready]:
+        """Start these and keep them. Raises StartupError where one cannot start."""
+        found = await asyncio.gather(*(self._start(each) for each in orders))
+        for each in orders:
+            self._restarts.labels(each.name)
+            self._keepers.append(asyncio.create_task(self._keep(each)))
+        return found
+
+    async def stop(self) -> None:
+        """Drain the front ends, then end what is left."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        encoder = self.processes.pop("encoder", None)
+        fronts = list(self.processes.values())
+        for front in fronts:
+            front.drain()
+        ends = [asyncio.create_task(front.ended()) for front in fronts]
+        if ends:
+            await asyncio.wait(ends, timeout=self._drain_s + _END_S)
+        await asyncio.gather(*(front.end(within_s=1.0) for front in fronts))
+        if encoder is not None:
+            await encoder.end(within_s=_END_S)
+
+    async def metrics(self) -> dict[str, str]:
+        """The series of every process that is at work, by its name."""
+        asked = dict(self.processes)
+        texts = await asyncio.gather(*(process.talk.metrics() for process in asked.values()))
+        return dict(zip(asked, texts, strict=True))
+
+    async def _start(self, orders: Orders) -> Ready:
+        try:
+            process = await self._start_process(orders)
+        except OSError as problem:
+            raise StartupError(f"a process cannot be started: {problem.strerror}") from problem
+        try:
+            ready = await process.talk.first_word(orders.name)
+        except BaseException:
+            await process.end(within_s=1.0)
+            raise
+        self.processes[orders.name] = process
+        log.info("started", extra={"part": orders.name, "pid": process.pid})
+        return ready
+
+    async def _keep(self, orders: Orders) -> None:
+        """Start it again whenever it ends."""
+        patience = self._patience
+        pause = patience.first_pause_s
+        while True:
+            began = time.monotonic()
+            if process := self.processes.get(orders.name):
+                code = await self._until_ended(process)
+                del self.processes[orders.name]
+                process.talk.close()
+                log.error("a process ended", extra={"part": orders.name, "exit_code": code})
+                self._restarts.labels(orders.name).inc()
+            if time.monotonic() - began > patience.settled_s:
+                pause = patience.first_pause_s
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, patience.longest_pause_s)
+            try:
+                await self._start(orders)
+            except StartupError as problem:
+                extra = {"part": orders.name, "problem": problem.message}
+                log.error("a process does not start", extra=extra)
+
+    async def _until_ended(self, process: OneProcess) -> int:
+        """Wait for its end; one that does not answer is killed."""
+        ended = asyncio.create_task(process.ended())
+        try:
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=self._patience.ask_every_s)
+                try:
+                    async with asyncio.timeout(self._patience.silent_s):
+                        await process.talk.alive()
+                except TimeoutError:
+                    log.error("a process does not answer", extra={"part": process.name})
+                    process.kill()
+            return ended.result()
+        finally:
+            ended.cancel()
