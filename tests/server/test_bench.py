@@ -28,6 +28,7 @@ from imagesieve_server.commands.bench import (
     overload,
     process_cost,
     report,
+    threads,
 )
 from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.decoding import plain_transform
@@ -334,6 +335,17 @@ def test_mixed_pictures_hold_every_format_and_broken_ones() -> None:
     assert len(formats - {None}) == 5
     broken = [data for data in pictures if any(w != data and w.startswith(data) for w in pictures)]
     assert len(broken) == 4
+
+
+def test_ways_of_threads_are_settings_a_server_takes() -> None:
+    for cores, expected in ((1, 2), (4, 3)):
+        found = threads.ways(cores)
+        assert len(found) == expected
+        for environment in found.values():
+            model = load_settings(None, environment).model
+            assert model.sessions * max(model.threads, 1) in (1, cores)
+    (last,) = list(threads.ways(4).values())[2:]
+    assert load_settings(None, last).model.threads == 1
 
 
 @pytest.fixture(scope="module")

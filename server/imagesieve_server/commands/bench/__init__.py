@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "end-to-end", "encoder", "decode", "call-cost", "tails", "overload", "first-calls",
-    "duplicates", "growth",
+    "duplicates", "growth", "threads",
 )  # fmt: skip
 """Every measure, in the order in which they run."""
 
@@ -109,11 +109,12 @@ def _measures() -> Mapping[str, Measure]:
         growth,
         overload,
         tails,
+        threads,
     )
 
     modules = (
         end_to_end, encoder_speed, decoding, call_cost, tails, overload, first_calls,
-        duplicates, growth,
+        duplicates, growth, threads,
     )  # fmt: skip
     return {module.NAME: module.measure for module in modules}
 
