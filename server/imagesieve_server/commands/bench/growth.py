@@ -1,7 +1,8 @@
 """Memory that a server takes for itself in the long run, and what is installed on the disk.
 
 Mixed requests to the demo's server: the demo's pictures in all formats with their flags, and
-broken ones. The first tenth fills pools and caches and does not count.
+broken ones. A quarter as many come first: they fill pools, caches and the window of
+remembered answers (the last 10 000 that are ALLOW), and do not count.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _TAKE_MORE = (b"\xff\xd8\xff", b"\x89PNG")
 def measure(bench: Bench) -> list[Amount]:
     """Growth over ``bench.effort.requests`` requests, and the size of the installation."""
     supply = Supply(mixed_pictures())
-    warm = max(1, bench.effort.requests // 10)
+    warm = max(1, bench.effort.requests // 4)
     resident = []
     with start_server(
         folder=Path(tempfile.mkdtemp(dir=bench.folder)),
