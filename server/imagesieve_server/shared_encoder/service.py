@@ -196,6 +196,8 @@ class _Connection(asyncio.Protocol):
             kind, number = Told.CANCELLED, 0.0
         elif problem := work.exception():
             kind, number = _failure(problem)
+            if kind is Told.UNAVAILABLE:
+                self.tell_state()  # before the caller hears: a repeat must find the encoder down
         else:
             kind, number = Told.DONE, 0.0
             self._rows.embeddings[rows] = work.result()
