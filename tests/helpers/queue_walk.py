@@ -349,6 +349,7 @@ class Walk:
         for place in self.places:
             if place.restart is not None:
                 place.desk.store = place.restart()
+                place.desk.store.goldens = self._golden  # which no store keeps
 
     def pass_time(self, by: float) -> None:
         self.clock.advance(by)
