@@ -14,7 +14,6 @@ from imagesieve_server.core.views import Background, Preprocessing, PreviewPlan,
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.preview import preview_image
-from imagesieve_server.images.worker_messages import BadMessage, load_shown
 from imagesieve_server.testing import RecordingMetrics
 
 LIMITS = Limits()
@@ -81,18 +80,3 @@ async def test_the_pool_makes_previews_and_views() -> None:
             await pool.preview(data[:-50], plan=PreviewPlan(), deadline=deadline)
     finally:
         await pool.close()
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"generation": 1, "width": 0, "height": 1}',
-        b'{"generation": 1, "width": 11, "height": 1}',
-        b'{"generation": 2, "width": 1, "height": 1}',
-        b'{"generation": 1, "width": 1, "height": 1, "frame": 0, "info": {}}',
-        b"[]",
-    ],
-)
-def test_what_a_worker_says_of_a_preview_is_checked(line: bytes) -> None:
-    with pytest.raises(BadMessage):
-        load_shown(line, generation=1, side=10)
