@@ -104,8 +104,8 @@ class Clock:
         return self.now
 
 
-def job(expected_s: float) -> Job:
-    return Job(data=b"", plan=ViewPlan(), deadline=math.inf, expected_s=expected_s)
+def job(expected_s: float, *, data: bytes = b"") -> Job:
+    return Job(data=data, plan=ViewPlan(), deadline=math.inf, expected_s=expected_s)
 
 
 def filled(clock: Clock, *expected: float, long_at_once: int | None = 2) -> JobQueue:
@@ -170,6 +170,47 @@ async def test_on_a_slow_machine_short_ones_stay_short() -> None:
     clock.now += 20 * LONG_S  # twenty times what is expected, three times what is usual
     queue.put(job(2 * LONG_S), retry_after_s=1)
     assert queue.next()
+
+
+async def test_images_that_lie_do_not_raise_what_is_allowed_to_the_next() -> None:
+    """Each takes a little less than what would give it away."""
+    clock = Clock()
+    long, short = 2 * LONG_S, LONG_S / 2
+    queue = filled(clock)
+    taking = 7 * LONG_S
+    for _ in range(30):
+        queue.put(job(short), retry_after_s=1)
+        one = queue.next()
+        assert one
+        clock.now += taking
+        queue.give_back(one)
+        taking = min(1.5 * taking, 5.0)
+    for _ in range(2):
+        queue.put(job(short), retry_after_s=1)
+    assert taken(queue) == [short, short]
+    clock.now += 100 * LONG_S
+    queue.put(job(long), retry_after_s=1)
+    assert queue.next() is None
+
+
+async def test_an_image_that_nobody_waits_for_is_not_kept_until_its_turn() -> None:
+    """Its bytes are no more counted as admitted; a film's turn may be more than a minute away."""
+    queue = filled(Clock(), 2 * LONG_S, 2 * LONG_S, 2 * LONG_S)
+    at_work = [queue.next(), queue.next()]
+    gone, late, waiting = (job(8.0, data=b"a film") for _ in range(3))
+    for one in (gone, late, waiting):
+        queue.put(one, retry_after_s=1)
+    gone.answer.cancel()
+    late.fail(TimeoutError())
+    await asyncio.sleep(0)
+    assert [one.data for one in (gone, late, waiting)] == [b"", b"", b"a film"]
+    late.answer.exception()
+    (busy, _) = at_work
+    assert busy
+    busy.data = b"still needed"
+    busy.answer.cancel()
+    await asyncio.sleep(0)
+    assert busy.data == b"still needed"
 
 
 async def test_whoever_waits_for_work_is_woken_by_it() -> None:

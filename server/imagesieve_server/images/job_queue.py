@@ -26,6 +26,7 @@ PATIENCE: Final = 10.0
 LONG_S: Final = 0.012
 """Expected seconds above which an image is a long one: a JPEG of about two megapixels."""
 _OVERRUN: Final = 8.0  # times what short ones lately took: then it is a long one that lied
+_SLOWEST: Final = 10.0  # times LONG_S: no machine's short ones take longer than that
 _SMOOTHING: Final = 0.1  # weight of the newest image in what images lately took
 
 
@@ -112,6 +113,7 @@ class JobQueue:
         if len(self) >= self._capacity:
             raise Overloaded("too many images wait to be decoded", retry_after_s=retry_after_s)
         due = self._clock() + self._patience * job.expected_s
+        job.answer.add_done_callback(lambda _: self._forget(job))
         heapq.heappush(self._long if job.is_long else self._short, (due, next(self._numbers), job))
         while self._idle:
             taker = self._idle.popleft()
@@ -148,9 +150,16 @@ class JobQueue:
         if not job.is_long and seconds < self._overrun_s:
             self._short_s += _SMOOTHING * (seconds - self._short_s)
 
+    def _forget(self, job: Job) -> None:
+        """Nobody waits any more. Its turn may be a minute away, and its bytes count no more as
+        admitted: they must not be kept until then."""
+        if job not in self._at_work:
+            job.data = b""
+
     @property
     def _overrun_s(self) -> float:
-        return _OVERRUN * max(self._short_s, LONG_S)
+        # Bounded, or images that lie would raise what is allowed to those that follow.
+        return _OVERRUN * min(max(self._short_s, LONG_S), _SLOWEST * LONG_S)
 
     def _long_may_go(self) -> bool:
         if self._long_at_once is None or len(self._at_work) < self._long_at_once:
