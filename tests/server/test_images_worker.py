@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import socket
@@ -23,6 +24,7 @@ from imagesieve_server.images.worker_messages import Done, Failed, Request, Setu
 from imagesieve_server.images.worker_packing import (
     LENGTH_BYTES,
     REQUEST_BYTES,
+    BadMessage,
     answer_bytes,
     dump_request,
     load_answer,
@@ -216,3 +218,21 @@ async def test_a_word_before_the_question_is_no_answer_to_it() -> None:
     while not stub.line._found:
         await asyncio.sleep(0.005)
     assert await died_as(stub) is Death.PROTOCOL
+
+
+async def test_a_worker_that_never_stops_talking_blocks_and_does_not_busy_the_server() -> None:
+    """What it says stays in the socket until the worker is killed, and its end is still heard."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    line, said = WorkerLine(ours), 0
+    for _ in range(2_000):
+        with contextlib.suppress(BlockingIOError):
+            said += theirs.send(bytes(4096))
+        await asyncio.sleep(0)
+    assert said < 2_000_000  # of eight; the socket's own buffers hold a quarter of one
+    with pytest.raises(BadMessage):
+        await line.ask(b"an image", within_s=20)
+    theirs.close()
+    await asyncio.wait_for(line.until_closed(), 20)
+    line.close()

@@ -33,6 +33,7 @@ class WorkerLine:
         self._loop = asyncio.get_running_loop()
         self._found = b""  # of the present answer
         self._answer: asyncio.Future[bytes] | None = None  # while one is waited for
+        self._ending = False  # only its end is waited for
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._readable)
 
@@ -61,6 +62,9 @@ class WorkerLine:
 
     async def until_closed(self) -> None:
         """Return when the other end is closed; what is still said is thrown away."""
+        self._ending = True
+        if not self._closed.done():
+            self._loop.add_reader(self._control.fileno(), self._readable)
         await asyncio.shield(self._closed)
 
     def close(self) -> None:
@@ -78,8 +82,12 @@ class WorkerLine:
         if not said:
             self._end()
             return
-        if len(self._found) <= ANSWER_MAX:  # beyond that, only its end is of interest
-            self._found += said
+        if self._ending:
+            return
+        self._found += said
+        if len(self._found) > ANSWER_MAX + LENGTH_BYTES:
+            # No answer: it may block now, and not keep the loop awake until it is killed.
+            self._loop.remove_reader(self._control.fileno())
         if self._answer is None or self._answer.done():
             return
         try:
