@@ -154,6 +154,16 @@ async def test_the_pool_gives_the_same_bits_as_decoding_here(format_: str) -> No
     assert len(here.views) == 4
 
 
+async def test_no_library_starts_threads_of_its_own_in_a_worker() -> None:
+    """They would fight over cores, count as memory and keep the ordinary priority. A worker has
+    two: for short images and for long ones."""
+    data = pictures.encode(pictures.scene((2600, 2000)), "PNG")
+    async with running_pool() as pool:
+        await decode(pool, data)
+        tasks = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pool.worker_pids]
+    assert max(tasks) == 2
+
+
 async def test_good_images_beside_bad_ones() -> None:
     """Cut, lying and damaged files fail alone; every good one is answered with its own pixels."""
     good = [pictures.encode(pictures.noise((40, 40), seed=seed), "PNG") for seed in range(12)]

@@ -42,6 +42,21 @@ def test_the_fast_way_differs_by_a_level_in_few_values(
 
 
 @fast
+@pytest.mark.parametrize("size", [(3000, 2400), (65_535, 90), (65_535, 1)])
+def test_pictures_that_are_not_one_block_of_memory(
+    way: resample.Resample, size: tuple[int, int]
+) -> None:
+    """Pillow keeps rows in blocks of 16 MiB: each row is found where it is."""
+    patches = pictures.noise((size[0] // 9, max(1, size[1] // 9)), seed=7)
+    image = patches.resize(size, Image.Resampling.BILINEAR)
+    settings = Preprocessing(size=64)
+    reference = levels(image, settings, resample.by_pillow).astype(int)
+    apart = np.abs(levels(image, settings, way) - reference)
+    assert apart.max() <= 2
+    assert apart.mean() <= 0.05
+
+
+@fast
 def test_only_what_is_kept_is_the_same_as_cutting_it_out(way: resample.Resample) -> None:
     """The filter reaches beyond what is kept, into pixels that are there."""
     image = pictures.scene((640, 481), seed=5)
