@@ -70,6 +70,15 @@ async def test_nobody_starves() -> None:
     assert large.done_at > large.at + LARGE.work_s
 
 
+async def test_a_film_is_passed_for_two_seconds_at_most() -> None:
+    """By its cost alone it would be due half a minute later, when its caller has gone."""
+    small = stream({SMALL: 1.0}, load=1.5, seconds=60, cores=2, seed=1)
+    film = Upload(kind=FILM, at=1.0)
+    decode_all([*small, film], OURS)
+    later = min(upload.done_at for upload in small if upload.at > film.at + 2.0)
+    assert film.done_at < later + 5 * FILM.work_s
+
+
 async def test_one_tenants_flood_of_large_images_does_not_starve_anothers_small_ones() -> None:
     """Half as much again as the machine can do; the other tenant sends little."""
     flood = stream({LARGE: 1.0}, load=1.5, seconds=20, cores=2, seed=1, tenant="flood")

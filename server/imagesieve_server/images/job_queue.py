@@ -23,6 +23,9 @@ from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan, Vie
 
 PATIENCE: Final = 10.0
 """So many times its expected cost after it came an image is due."""
+_PASSED_S: Final = 2.0
+"""And no later than this after it came: a film of seconds must be done before its caller has gone,
+however many small images come."""
 LONG_S: Final = 0.012
 """Expected seconds above which an image is a long one: a JPEG of about two megapixels."""
 _OVERRUN: Final = 8.0  # times what short ones lately took: then it is a long one that lied
@@ -112,7 +115,7 @@ class JobQueue:
             self._short, self._long = _living(self._short), _living(self._long)
         if len(self) >= self._capacity:
             raise Overloaded("too many images wait to be decoded", retry_after_s=retry_after_s)
-        due = self._clock() + self._patience * job.expected_s
+        due = self._clock() + min(self._patience * job.expected_s, _PASSED_S)
         job.answer.add_done_callback(lambda _: self._forget(job))
         heapq.heappush(self._long if job.is_long else self._short, (due, next(self._numbers), job))
         while self._idle:
