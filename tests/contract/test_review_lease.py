@@ -106,6 +106,17 @@ def test_a_claim_id_is_of_one_reviewer(desk: Desk) -> None:
         desk.claim(claim_id="mine", reviewer="ben")
 
 
+def test_a_claim_id_is_of_one_named_item(desk: Desk) -> None:
+    """Who asks for one item is not given another because of an earlier claim."""
+    first, second = desk.keep("r1").item_id, desk.keep("r2").item_id
+    desk.lease(claim_id="mine", item_id=first)
+    with pytest.raises(InvalidRequest, match="claim_id"):
+        desk.claim(claim_id="mine", item_id=second)
+    assert desk.lease(claim_id="mine", item_id=first).item.item_id == first
+    assert desk.lease(claim_id="mine").item.item_id == first
+    assert desk.lease(claim_id="other", item_id=second).item.item_id == second
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -30,6 +30,8 @@ async def test_a_lead_takes_an_item_out_of_its_turn() -> None:
         second = await waiting(rig, "r-2", ppm((250, 2, 2)))
         assert await claimed(rig, "lead-lea", "c-1", item_id=second) == second
         assert await claimed(rig, "lead-lea", "c-1", item_id=second) == second, "repeated"
+        refusal = await refused(claimed(rig, "lead-lea", "c-1", item_id=first))
+        assert refusal.code is Code.INVALID_ARGUMENT, "not another item than was asked for"
         assert await claimed(rig, "lead-lea", "c-2", item_id=second) == "", "it is taken"
         assert await claimed(rig, "lead-lea", "c-3", item_id="other") == ""
         assert await claimed(rig, "lead-lea", "c-4", item_id=first, tier=2) == "", "it is in tier 1"

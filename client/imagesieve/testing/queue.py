@@ -80,6 +80,10 @@ class FakeQueue:
     ) -> Lease | None:
         repeated = self._leases.get(self._claims.get(claim_id, ""))
         if repeated is not None:
+            if item_id not in ("", repeated.item.item_id):
+                raise InvalidRequest(
+                    "claim_id: belongs to a claim of another item", metadata={"field": "claim_id"}
+                )
             return repeated
         for item in self._items.values():
             wanted = not categories or item.category in categories

@@ -78,6 +78,8 @@ class _Claims:
             return self._next(request)
         if living.reviewer != request.reviewer:
             raise InvalidRequest("claim_id", "belongs to another reviewer's claim")
+        if request.item_id not in ("", living.item_id):
+            raise InvalidRequest("claim_id", "belongs to a claim of another item")
         row = moves.require_item(self._tx, self._tenant, living.item_id)
         if row.token != living.token:
             raise Overtaken("the lease ended at the same moment; try again")
