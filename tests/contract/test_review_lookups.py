@@ -43,13 +43,15 @@ class Gated(RuledStore):
         self.may.set()
         self.entered = threading.Event()
         self.groups: list[list[str]] = []
+        self.hangs = ""  # the only one that still waits
         self.down = False
         self.pages = 0
 
     def answers_of(self, asked: Sequence[Asked]) -> list[Recorded | RequestIdReused | None]:
         self.groups.append([one.request_id for one in asked])
         self.entered.set()
-        assert self.may.wait(60.0)
+        if not self.hangs or self.hangs in self.groups[-1]:
+            assert self.may.wait(60.0)
         if self.down:
             raise StoreUnavailable("down")
         return super().answers_of(asked)
@@ -66,10 +68,15 @@ def digest_of(content: str) -> str:
 
 
 class Bench:
-    def __init__(self, store: RuledStore) -> None:
+    def __init__(self, store: RuledStore, **options: Any) -> None:
         self.store = Gated(inner=store)
         self.metrics = Counted()
-        self.writer = QueueWriter(store=self.store, evidence=MemoryEvidence(), metrics=self.metrics)
+        self.writer = QueueWriter(
+            store=self.store,
+            evidence=MemoryEvidence(),
+            metrics=self.metrics,
+            **options,
+        )
 
     async def keep(self, request_id: str, content: str = "picture", **fields: Any) -> Recorded:
         return await self.writer.submit(make_flag(request_id, content, **fields), content.encode())
@@ -161,6 +168,37 @@ async def test_a_store_that_is_down_is_told_to_each_and_then_goes_on(bench: Benc
     assert await bench.ask("again") is None
 
 
+async def test_a_read_that_hangs_holds_up_nobody_once_its_callers_have_gone(
+    store: RuledStore,
+) -> None:
+    """Where the store has several threads, another one is free."""
+    bench = Bench(store, store_threads=2)
+    try:
+        hangs, waits = await bench.first_and_then("waits")
+        bench.store.hangs = "first"
+        hangs.cancel()
+        assert await asyncio.wait_for(waits, 20.0) is None
+        assert bench.store.groups == [["first"], ["waits"]]
+    finally:
+        bench.store.may.set()
+        await bench.writer.close()
+
+
+async def test_a_read_that_nobody_waits_for_is_taken_back(bench: Bench) -> None:
+    """A store that hangs is not left with a heap of them."""
+    (hangs,) = await bench.first_and_then()
+    for name in ("a", "b"):
+        hangs.cancel()
+        hangs = bench.ask(name)
+        while bench.writer.waiting != 1:  # with the turns, then with the store's thread
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    bench.store.may.set()
+    assert await hangs is None
+    assert bench.store.groups == [["first"], ["b"]]
+
+
 async def test_a_closed_queue_says_so(bench: Bench) -> None:
     await bench.writer.close()
     with pytest.raises(StoreUnavailable):
@@ -186,6 +224,17 @@ async def test_the_store_is_not_asked_for_a_request_that_is_certainly_new(
     found = await bench.ask("r11")
     assert found is not None
     assert found.item_id == kept.item_id
+
+
+async def test_nothing_is_certain_where_several_servers_keep_requests(store: RuledStore) -> None:
+    bench = Bench(store, several_servers=True)
+    try:
+        await bench.writer.learn_requests()
+        bench.store.record([make_flag("r1", "picture")])  # by another server
+        assert await bench.ask("r1") is not None
+        assert bench.store.pages == 0
+    finally:
+        await bench.writer.close()
 
 
 async def test_what_is_kept_while_it_learns_is_known(bench: Bench) -> None:

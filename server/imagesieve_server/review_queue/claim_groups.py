@@ -35,7 +35,7 @@ class ClaimGroups:
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
         """Raises RequestError, StoreUnavailable. Who is cancelled before the turn leaves no claim;
-        afterwards the claim stands, and can be repeated."""
+        afterwards the claim may stand, and can be repeated."""
         async with self._calls.bounded("claim"):
             answer = await self._turns.take(request)
         if isinstance(answer, RequestError):

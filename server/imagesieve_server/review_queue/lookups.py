@@ -30,12 +30,13 @@ Found = Recorded | RequestIdReused | None
 
 
 class Lookups:
-    """Belongs to one event loop. ``calls`` bounds how long anybody waits."""
+    """Belongs to one event loop. ``calls`` bounds how long anybody waits. ``several_servers``:
+    others keep requests, too, so that nothing is certain without a look."""
 
-    def __init__(self, *, calls: StoreCalls) -> None:
+    def __init__(self, *, calls: StoreCalls, several_servers: bool) -> None:
         self._calls = calls
         self._turns = Turns(serve=self._read, max_group=MAX_GROUP)
-        self._known = KnownRequests()
+        self._known = None if several_servers else KnownRequests()
 
     @property
     def waiting(self) -> int:
@@ -45,7 +46,7 @@ class Lookups:
     async def answer_of(self, request: Asked) -> Recorded | None:
         """What is kept of it, None where it is not known. Raises RequestIdReused,
         StoreUnavailable."""
-        if self._known.rules_out(request.tenant, request.request_id):
+        if self._known is not None and self._known.rules_out(request.tenant, request.request_id):
             return None
         async with self._calls.bounded("answer_of"):
             found = await self._turns.take(request)
@@ -55,12 +56,15 @@ class Lookups:
 
     def about_to_keep(self, tenant: str, request_id: str) -> None:
         """Say so before the store can have it."""
-        self._known.add(tenant, request_id)
+        if self._known is not None:
+            self._known.add(tenant, request_id)
 
     async def learn(self) -> None:
         """Read which requests are kept; from the end on the store is not asked for new ones.
 
-        Only where no other server writes to the store."""
+        Nothing is read where several servers write to the store."""
+        if self._known is None:
+            return
         name = ("", "")
         while True:
             try:

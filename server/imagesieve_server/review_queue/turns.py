@@ -1,8 +1,9 @@
 """Taking turns: while some are served, those that come wait and are served together then.
 
 One transaction for all who wait costs less than one for each, and nobody waits where nobody is
-served. Those that come within one step of the event loop share a turn from the start. Knows an
-event loop, and nothing of what is asked.
+served. Those that come within one step of the event loop share a turn from the start. A group that
+all have left is not waited for: one that hangs holds up nobody but those in it. Knows an event
+loop, and nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ class Turn(Generic[Asked, Answer]):
         """Whether it is answered, or its caller has gone."""
         return self._future.done()
 
+    async def ended(self) -> None:
+        """Wait until it is over."""
+        if not self.over:  # most are answered together
+            await asyncio.wait([self._future])
+
     def answer(self, answer: Answer) -> None:
         if not self._future.done():
             self._future.set_result(answer)
@@ -43,7 +49,8 @@ class Turns(Generic[Asked, Answer]):
     """Belongs to one event loop.
 
     ``serve`` answers or fails every turn of the group that it is given, at most ``max_group`` of
-    them, and raises nothing. Nothing here bounds how long anybody waits.
+    them, and raises nothing; it is cancelled where all of them have gone. Nothing here bounds how
+    long anybody waits.
     """
 
     def __init__(
@@ -72,7 +79,10 @@ class Turns(Generic[Asked, Answer]):
 
     async def _take_turns(self) -> None:
         while group := self._next_group():
-            await self._serve(group)
+            serving = asyncio.ensure_future(self._serve(group))
+            for turn in group:
+                await turn.ended()
+            serving.cancel()  # unless it has ended: nobody hears of it any more
         self._serving = None
 
     def _next_group(self) -> list[Turn[Asked, Answer]]:

@@ -48,7 +48,8 @@ class QueueWriter:
 
     ``patience_s`` bounds every call, seconds: a disk that hangs is StoreUnavailable, too.
     ``idle_s`` is how often a watch looks at the store although nobody told it to, seconds.
-    ``several_servers``: others may remove what this one is about to refer to.
+    ``several_servers``: others may remove what this one is about to refer to, and keep requests
+    that this one has not seen.
     All methods belong to one event loop. ``metrics`` is called from several threads.
     """
 
@@ -82,7 +83,7 @@ class QueueWriter:
             patience_s=patience_s,
         )
         self._claims = ClaimGroups(calls=self.calls)
-        self._lookups = Lookups(calls=self.calls)
+        self._lookups = Lookups(calls=self.calls, several_servers=several_servers)
         self._removal = Removal(calls=self.calls, evidence=evidence, gate=self._gate)
 
     @property
@@ -136,9 +137,7 @@ class QueueWriter:
         )
 
     async def learn_requests(self) -> None:
-        """Read which requests are kept; from the end on the store is not asked for new ones.
-
-        Only where no other server writes to the store."""
+        """See ``Lookups.learn``."""
         await self._lookups.learn()
 
     async def claim(self, request: ClaimRequest) -> Lease | None:
