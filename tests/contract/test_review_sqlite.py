@@ -79,6 +79,17 @@ def test_a_second_server_in_this_process_is_refused(sqlite: RuledStore, sqlite_p
         migrate_sqlite(path=sqlite_path)
 
 
+def test_a_second_server_is_refused_by_whatever_name_it_finds_the_file(
+    sqlite: RuledStore, sqlite_path: Path, tmp_path: Path
+) -> None:
+    """The one that has it knows what was kept; another would keep what it does not know."""
+    link = tmp_path / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(sqlite_path)
+    with pytest.raises(StoreNotUsable, match="another imagesieve-server"):
+        open_sqlite(path=link, clock=time.time)
+
+
 def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
     path = tmp_path / "queue.db.lock"
     code = (

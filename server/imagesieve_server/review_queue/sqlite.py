@@ -182,7 +182,8 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
+    real = path.resolve()  # one file has one lock, by whatever link it is found
+    return real.with_name(real.name + ".lock")
 
 
 def _said(problem: SQLAlchemyError) -> str:
