@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from imagesieve_server.core.views import Preprocessing
 from imagesieve_server.offline.export import lean_layers
+from imagesieve_server.offline.export.image_graph import export_image_graph
 from imagesieve_server.offline.export.quantise import quantise_int8
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
@@ -99,6 +102,31 @@ def test_a_mask_is_refused_rather_than_forgotten() -> None:
     x = torch.rand(1, 3, 16)
     with pytest.raises(NotImplementedError, match="masks"):
         tower[0](x, x, x, attn_mask=torch.zeros(3, 3))
+
+
+def operators_of_a_small_vit(tmp_path: Path, *, half: bool) -> Counter[str]:
+    """Of the image graph alone: no text, no parity, no measuring."""
+    import open_clip
+
+    from helpers import small_models
+
+    config = {"model_cfg": small_models.CONFIGS["vit"], "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    model = open_clip.create_model(f"local-dir:{tmp_path}", load_weights=False).eval()
+    side = small_models.CONFIGS["vit"]["vision_cfg"]["image_size"]
+    preprocessing = Preprocessing(size=side, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.5))
+    graph = export_image_graph(model, preprocessing, half=half).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def test_a_vits_graph_has_little_beside_its_products(tmp_path: Path) -> None:
+    """Every linear layer is a product with its bias; attention moves nothing about."""
+    counts = operators_of_a_small_vit(tmp_path, half=False)
+    layers = counts["Attention"]
+    assert layers == 3
+    assert counts["Gemm"] == 6 * layers + 1  # queries, keys, values, out, two of the MLP; patches
+    assert counts["Transpose"] <= 5  # of the patches, none in a block
+    assert counts["Mul"] <= 2  # the class token and the length, no normalisation of pixels
 
 
 def test_bytes_are_quantised_without_loss_whatever_was_calibrated_on() -> None:
