@@ -129,6 +129,14 @@ def test_a_vits_graph_has_little_beside_its_products(tmp_path: Path) -> None:
     assert counts["Mul"] <= 2  # the class token and the length, no normalisation of pixels
 
 
+def test_in_fp16_the_patch_product_alone_is_lean(tmp_path: Path) -> None:
+    counts = operators_of_a_small_vit(tmp_path, half=True)
+    layers = counts["Attention"]
+    assert (layers, counts["Conv"]) == (3, 0)
+    assert counts["Gemm"] == layers + 1  # torch's own attention ends in one; the patches
+    assert counts["MatMul"] >= 3 * layers  # queries with keys and values; two of the MLP
+
+
 def test_bytes_are_quantised_without_loss_whatever_was_calibrated_on() -> None:
     """Calibrated on grey pictures: black and white must still not be cut off."""
     chance = np.random.default_rng(0)
