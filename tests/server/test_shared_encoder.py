@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -37,7 +38,7 @@ from imagesieve_server.shared_encoder.meeting import (
 )
 from imagesieve_server.shared_encoder.records import Ask, Asked, AskReader, BadRecord, Tell, Told
 from imagesieve_server.shared_encoder.records import TellReader as Reader
-from imagesieve_server.shared_encoder.remote import RemoteEncoder
+from imagesieve_server.shared_encoder.remote import RemoteEncoder, RemoteOptions
 from imagesieve_server.shared_encoder.rows import FreeRows, Shape, attach_rows, create_rows
 from imagesieve_server.shared_encoder.service import EncoderService
 from imagesieve_server.shared_slots import create_slot
@@ -457,6 +458,50 @@ async def test_what_an_encoder_process_must_not_say_ends_the_connection(said: by
             await second
         assert await is_cut(accepted)
     point.close()
+
+
+async def test_connections_that_are_ended_at_once_are_not_made_without_a_pause() -> None:
+    """An encoder process that cannot take the rows must not cost its machine a core."""
+    made = []
+    point = open_meeting_point()
+    point.listening.setblocking(False)
+
+    async def end_each() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            accepted, _ = await loop.sock_accept(point.listening)
+            with contextlib.closing(accepted):
+                made.append(1)
+                await say_spec(accepted, FirstPixel(size=SIDE).spec)
+                await loop.sock_recv(accepted, 64)
+
+    ending = asyncio.create_task(end_each())
+    remote = RemoteEncoder(
+        connect=lambda: connect_through(point.door),
+        metrics=Health(),
+        options=RemoteOptions(capacity=CAPACITY, retry_s=600.0),
+    )
+    starting = asyncio.create_task(remote.start())
+    await until(lambda: bool(made))
+    await asyncio.sleep(0.3)
+    starting.cancel()
+    await remote.close()
+    ending.cancel()
+    await asyncio.gather(ending, starting, return_exceptions=True)
+    point.close()
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "said", [b"null\n", b"[]\n", b'"spec"\n', b"{}\n", b"\xff\n", b"x" * 99_999]
+)
+async def test_a_first_word_that_is_no_model_is_refused(said: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(ours), contextlib.closing(theirs):
+        theirs.sendall(said)
+        ours.setblocking(False)
+        with pytest.raises(BadRecord):
+            await hear_spec(ours)
 
 
 async def test_another_model_is_not_believed() -> None:

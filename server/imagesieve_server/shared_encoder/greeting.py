@@ -48,7 +48,7 @@ async def hear_spec(connection: socket.socket) -> EncoderSpec:
             raise BadRecord("a first word without end")
     try:
         return _spec(json.loads(line))
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise BadRecord("not a model's description") from problem
 
 

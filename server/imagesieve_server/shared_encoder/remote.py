@@ -121,11 +121,12 @@ class RemoteEncoder:
                 self._link = await self._open()
             except (OSError, BadRecord) as problem:
                 log.warning("no encoder process", extra={"problem": str(problem)})
-                await asyncio.sleep(self._options.retry_s)
-                continue
-            await self._until_gone(self._link)
-            self._link = None
-            self._set_health(False)
+            else:
+                await self._until_gone(self._link)
+                self._link = None
+                self._set_health(False)
+            # After a connection as well: one that ends at once would be made again at once.
+            await asyncio.sleep(self._options.retry_s)
 
     async def _open(self) -> Link:
         """A connection with rows of its own. Raises OSError, BadRecord."""
