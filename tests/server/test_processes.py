@@ -22,13 +22,13 @@ from imagesieve_server.commands import serve
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError, StartupError
 from imagesieve_server.metrics.http import MetricsServer
-from imagesieve_server.processes.one_process import start_process
+from imagesieve_server.processes.one_process import OneProcess, start_process
 from imagesieve_server.processes.orders import Orders, Part, load_orders
 from imagesieve_server.processes.port import SharedPort
 from imagesieve_server.processes.reports import ChildTalk, Ready, answer_supervisor, say_ready
 from imagesieve_server.processes.scraping import ProcessSeries, side_by_side
 from imagesieve_server.processes.shares import of_front_end
-from imagesieve_server.processes.supervisor import Patience, Supervisor
+from imagesieve_server.processes.supervisor import Patience, Supervisor, supervised
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -153,6 +153,11 @@ def test_series_stand_side_by_side_with_their_process() -> None:
     assert "unused" not in {family.name for family in merged}
 
 
+def test_no_process_speaks_for_another() -> None:
+    (family,) = side_by_side({"front-1": '# TYPE up gauge\nup{process="encoder"} 1\n'})
+    assert [sample.labels for sample in family.samples] == [{"process": "front-1"}]
+
+
 async def test_prometheus_reads_them_at_one_port() -> None:
     async def read() -> dict[str, str]:
         return {"front-1": exposition(1), "front-2": exposition(2)}
@@ -230,22 +235,26 @@ while line := lines.readline():
 
 
 @contextlib.asynccontextmanager
-async def kept(stand_in: StandIn) -> AsyncIterator[tuple[Supervisor, CollectorRegistry]]:
+async def kept(
+    stand_in: StandIn, *, ask_every_s: float = 0.02, silent_s: float = 1.0
+) -> AsyncIterator[tuple[Supervisor, CollectorRegistry]]:
     registry = CollectorRegistry()
     family = Supervisor(
         drain_s=20.0,
         registry=registry,
-        patience=Patience(first_pause_s=0.01, ask_every_s=0.02, silent_s=1.0),
+        patience=Patience(first_pause_s=0.01, ask_every_s=ask_every_s, silent_s=silent_s),
         start=lambda orders: start_process(orders, command=(sys.executable, "-c", stand_in.code)),
     )
-    null = os.open(os.devnull, os.O_RDONLY)
-    orders = Orders(part=Part.FRONT_END, name="front-1", meeting=null, settings=SETTINGS)
     try:
-        await family.start(orders)
+        await family.start(order("front-1"))
         yield family, registry
     finally:
         await family.stop()
-        os.close(null)
+
+
+def order(name: str) -> Orders:
+    """What stand-ins do not look at; standard error is a descriptor that is always there."""
+    return Orders(part=Part.FRONT_END, name=name, meeting=2, settings=SETTINGS)
 
 
 async def restarted(family: Supervisor, pid: int) -> int:
@@ -295,6 +304,76 @@ async def test_a_drain_waits_for_those_that_finish() -> None:
     async with kept(StandIn(before=slow)) as (family, _):
         process = family.processes["front-1"]
     assert await process.ended() == 7
+
+
+GARBAGE = [
+    pytest.param("control.sendall(b'none\\n')", id="no number"),
+    pytest.param("control.sendall(b'-1\\n')", id="less than nothing"),
+    pytest.param("control.sendall(b'9' * 18 + b'\\n')", id="more than there can be"),
+    pytest.param("control.sendall(b'9' * 600_000)", id="a line without end"),
+]
+
+
+@pytest.mark.parametrize("answer", GARBAGE)
+async def test_what_answers_with_garbage_is_killed(answer: str) -> None:
+    stand_in = StandIn(answer=answer)
+    async with kept(stand_in, silent_s=600.0) as (family, _):
+        pid = family.processes["front-1"].pid
+        stand_in.answer = StandIn().answer
+        await restarted(family, pid)
+
+
+async def test_what_begins_with_garbage_is_tried_again() -> None:
+    stand_in = StandIn()
+    async with kept(stand_in) as (family, _):
+        pid = family.processes["front-1"].pid
+        stand_in.before = "control.sendall(b'what?\\n'); sys.exit(1)"
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while "front-1" in family.processes:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        stand_in.before = ""
+        await restarted(family, pid)
+
+
+async def test_a_silent_process_does_not_hide_the_series_of_the_others() -> None:
+    stand_in = StandIn(answer="control.sendall(b'4\\nup 1')")
+    async with kept(stand_in, ask_every_s=600.0) as (family, _):
+        stand_in.answer = "pass"
+        await family.start(order("front-2"))
+        async with asyncio.timeout(60):
+            assert await family.metrics() == {"front-1": "up 1", "front-2": ""}
+
+
+async def test_where_one_cannot_start_none_is_left() -> None:
+    """The other is not ready yet, or becomes ready while the first one's failure is told."""
+    pids: list[int] = []
+
+    async def start(orders: Orders) -> OneProcess:
+        before = "time.sleep(600)" if orders.name == "slow" else "sys.exit(1)"
+        code = StandIn(before=before).code
+        process = await start_process(orders, command=(sys.executable, "-c", code))
+        pids.append(process.pid)
+        return process
+
+    family = Supervisor(drain_s=1.0, registry=CollectorRegistry(), patience=Patience(), start=start)
+    with pytest.raises(StartupError, match="bad ended before"):
+        await family.start(order("slow"), order("bad"))
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_signal_ends_a_start() -> None:
+    """A front end waits for its encoder for as long as that takes; nobody may wait with it."""
+    stop = asyncio.Event()
+    stop.set()
+    settings = replace(of(2), server=replace(of(2).server, address="127.0.0.1:0"))
+    with pytest.raises(StartupError, match="told to stop"):
+        async with supervised(settings, stop=stop):
+            pass
 
 
 async def test_a_child_says_why_it_cannot_start() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagesieve_server import config, log_setup
 from imagesieve_server.addresses import parse_address
 from imagesieve_server.config import Settings
+
+if TYPE_CHECKING:
+    from imagesieve_server.assembly import Running
+    from imagesieve_server.processes.supervisor import Running as SeveralRunning
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,14 +41,10 @@ def _run(args: argparse.Namespace) -> int:
 
 async def serve(settings: Settings) -> None:
     """Run until a signal arrives."""
-    from imagesieve_server.assembly import running
-    from imagesieve_server.processes.supervisor import supervised
-
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    several = settings.server.front_ends > 1
-    async with supervised(settings) if several else running(settings) as server:
+    async with _server(settings, stop) as server:
         host = parse_address(settings.server.address, setting="server.address")[0]
         print(
             f"imagesieve-server: gRPC on {host}:{server.port}, "
@@ -54,3 +55,15 @@ async def serve(settings: Settings) -> None:
             flush=True,
         )
         await stop.wait()
+
+
+def _server(
+    settings: Settings, stop: asyncio.Event
+) -> contextlib.AbstractAsyncContextManager[Running | SeveralRunning]:
+    if settings.server.front_ends > 1:
+        from imagesieve_server.processes.supervisor import supervised
+
+        return supervised(settings, stop=stop)
+    from imagesieve_server.assembly import running
+
+    return running(settings)

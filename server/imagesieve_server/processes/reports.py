@@ -16,8 +16,13 @@ from typing import Any, Final
 from imagesieve_server.core.errors import StartupError
 
 LINE_MAX: Final = 256 * 1024
+_ANSWER_MAX: Final = 64 * 1024 * 1024  # bytes
 _METRICS: Final = b"metrics\n"
 _ALIVE: Final = b"alive\n"
+
+
+class BrokenTalk(Exception):
+    """A child said what is no answer. Nothing it says later can be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +71,28 @@ class ChildTalk:
             line = await self._reader.readline()
         except ConnectionError:
             line = b""
+        except ValueError as problem:  # a line without end
+            raise StartupError(f"the process {name} said what cannot be read") from problem
         if not line:
             raise StartupError(f"the process {name} ended before it was ready")
-        raw: dict[str, Any] = json.loads(line)
-        if "problem" in raw:
-            raise StartupError(raw["problem"])
-        raw["ready"]["policies"] = tuple(raw["ready"]["policies"])
-        return Ready(**raw["ready"])
+        try:
+            word: dict[str, Any] = json.loads(line)
+            ready = word.get("ready")
+            found = (
+                None if ready is None else Ready(**ready | {"policies": tuple(ready["policies"])})
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as problem:
+            raise StartupError(f"the process {name} said what cannot be read") from problem
+        if found is None:
+            raise StartupError(str(word.get("problem")))
+        return found
 
     async def metrics(self) -> str:
-        """The child's series, as Prometheus reads them; "" where it has gone."""
-        return (await self._ask(_METRICS)).decode()
+        """The child's series, as Prometheus reads them; "" where it has gone. Raises BrokenTalk."""
+        return (await self._ask(_METRICS)).decode(errors="replace")
 
     async def alive(self) -> None:
-        """Returns once the child has answered, or has gone."""
+        """Returns once the child has answered, or has gone. Raises BrokenTalk."""
         await self._ask(_ALIVE)
 
     def close(self) -> None:
@@ -94,6 +107,11 @@ class ChildTalk:
         async with self._turn:
             try:
                 self._writer.write(line)
-                return await self._reader.readexactly(int(await self._reader.readline() or b"0"))
+                size = int(await self._reader.readline() or b"0")
+                if not 0 <= size <= _ANSWER_MAX:
+                    raise BrokenTalk(f"an answer of {size} bytes")
+                return await self._reader.readexactly(size)
             except (ConnectionError, asyncio.IncompleteReadError):
                 return b""
+            except ValueError as problem:
+                raise BrokenTalk("an answer without a size") from problem

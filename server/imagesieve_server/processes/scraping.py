@@ -64,7 +64,7 @@ def side_by_side(expositions: Mapping[str, str]) -> list[Metric]:
 
 
 def _named(sample: Sample, process: str) -> Sample:
-    return sample._replace(labels={PROCESS: process, **sample.labels})
+    return sample._replace(labels={**sample.labels, PROCESS: process})
 
 
 async def _awaited(read: Awaitable[Mapping[str, str]]) -> Mapping[str, str]:

@@ -12,8 +12,9 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -26,7 +27,7 @@ from imagesieve_server.metrics.process_series import PROCESS_RESTARTS
 from imagesieve_server.processes.one_process import OneProcess, start_process
 from imagesieve_server.processes.orders import Orders, Part
 from imagesieve_server.processes.port import SharedPort
-from imagesieve_server.processes.reports import Ready
+from imagesieve_server.processes.reports import BrokenTalk, Ready
 from imagesieve_server.processes.scraping import ProcessSeries
 from imagesieve_server.processes.shares import of_front_end
 from imagesieve_server.shared_encoder.meeting import open_meeting_point
@@ -45,6 +46,7 @@ class Patience:
     settled_s: float = 60.0  # what lived so long starts with the first pause again
     ask_every_s: float = 5.0
     silent_s: float = 60.0  # what does not answer for so long is killed
+    series_s: float = 4.0  # below SCRAPE_S: who is slower has no series in a reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def supervised(settings: Settings) -> AsyncIterator[Running]:
-    """Start all processes and stop them on leaving. Raises StartupError subclasses."""
+async def supervised(settings: Settings, *, stop: asyncio.Event) -> AsyncIterator[Running]:
+    """Start all processes and stop them on leaving. Raises StartupError, also where ``stop`` comes
+    before all are ready: a front end waits for its encoder without end."""
     if sys.platform != "linux":
         raise ConfigError("server.front_ends: several front ends need Linux")
     refuse_two_runtimes()
@@ -73,16 +76,16 @@ async def supervised(settings: Settings) -> AsyncIterator[Running]:
             drain_s=settings.server.drain_seconds, registry=registry, patience=Patience()
         )
         stack.push_async_callback(family.stop)
-        await family.start(Orders(
+        await _unless_stopped(stop, family.start(Orders(
             part=Part.ENCODER,
             name="encoder",
             meeting=meeting.listening.fileno(),
             settings=settings,
-        ))  # fmt: skip
-        fronts = await family.start(*(
+        )))  # fmt: skip
+        fronts = await _unless_stopped(stop, family.start(*(
             _front_end(settings, number, port.address, meeting.door)
             for number in range(settings.server.front_ends)
-        ))  # fmt: skip
+        )))  # fmt: skip
         metrics_port = _metrics_port(settings, family, registry, stack)
         yield Running(
             port=port.port,
@@ -92,6 +95,21 @@ async def supervised(settings: Settings) -> AsyncIterator[Running]:
             policies=fronts[0].policies,
             pids=lambda: {name: process.pid for name, process in family.processes.items()},
         )
+
+
+async def _unless_stopped(
+    stop: asyncio.Event, starting: Coroutine[Any, Any, list[Ready]]
+) -> list[Ready]:
+    work, told = asyncio.create_task(starting), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        told.cancel()
+        work.cancel()  # where it is not done
+        await asyncio.gather(work, return_exceptions=True)
+    if work.cancelled():
+        raise StartupError("told to stop before the server was ready")
+    return work.result()
 
 
 def _front_end(settings: Settings, number: int, address: str, door: int) -> Orders:
@@ -141,7 +159,14 @@ class Supervisor:
 
     async def start(self, *orders: Orders) -> list[Ready]:
         """Start these and keep them. Raises StartupError where one cannot start."""
-        found = await asyncio.gather(*(self._start(each) for each in orders))
+        starts = [asyncio.create_task(self._start(each)) for each in orders]
+        try:
+            found = await asyncio.gather(*starts)
+        except BaseException:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+            raise
         for each in orders:
             self._restarts.labels(each.name)
             self._keepers.append(asyncio.create_task(self._keep(each)))
@@ -164,10 +189,17 @@ class Supervisor:
             await encoder.end(within_s=_END_S)
 
     async def metrics(self) -> dict[str, str]:
-        """The series of every process that is at work, by its name."""
+        """The series of every process that is at work, by its name; "" where it is silent."""
         asked = dict(self.processes)
-        texts = await asyncio.gather(*(process.talk.metrics() for process in asked.values()))
+        texts = await asyncio.gather(*(self._series(process) for process in asked.values()))
         return dict(zip(asked, texts, strict=True))
+
+    async def _series(self, process: OneProcess) -> str:
+        try:
+            async with asyncio.timeout(self._patience.series_s):
+                return await process.talk.metrics()
+        except (TimeoutError, BrokenTalk):
+            return ""  # its keeper finds out
 
     async def _start(self, orders: Orders) -> Ready:
         try:
@@ -214,8 +246,9 @@ class Supervisor:
                 try:
                     async with asyncio.timeout(self._patience.silent_s):
                         await process.talk.alive()
-                except TimeoutError:
-                    log.error("a process does not answer", extra={"part": process.name})
+                except (TimeoutError, BrokenTalk) as problem:
+                    extra = {"part": process.name, "problem": str(problem)}
+                    log.error("a process does not answer", extra=extra)
                     process.kill()
             return ended.result()
         finally:
