@@ -99,11 +99,14 @@ async def until(condition: Callable[[], object], *, seconds: float = 20.0) -> No
 
 
 def alive(pid: int) -> bool:
-    """True for a process that is neither gone nor a zombie."""
+    """True for a process of which some thread is neither gone nor a zombie: until the last one is,
+    nobody can reap it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        states = [(at / "stat").read_text().rsplit(")", 1)[1].split()[0] for at in threads]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return Path(f"/proc/{pid}/task").exists()
+    return any(state != "Z" for state in states)
 
 
 def limits_of(pid: int) -> dict[str, str]:
