@@ -16,6 +16,8 @@ from bundles import ARCH, FOLDER, exported
 
 BOTH = ("end-to-end", "encoder")
 """Measures that depend on the encoder's precision."""
+ONCE = ("decode", "call-cost", "tails", "overload", "first-calls", "duplicates")
+"""The others. Growth and threads take minutes of their own: `make bench-long`, `--only threads`."""
 
 
 def main() -> int:
@@ -29,7 +31,7 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     fp32, int8 = (exported(precision, arch=args.arch) for precision in ("fp32", "int8"))
     code = 0
-    for bundle, measures in ((fp32, args.only), (int8, args.only or BOTH)):
+    for bundle, measures in ((fp32, args.only or BOTH + ONCE), (int8, args.only or BOTH)):
         command = [
             sys.executable, "-m", "imagesieve_server", "bench", "--model", str(bundle),
             "--rounds", str(args.rounds), "--seconds", str(args.seconds),
