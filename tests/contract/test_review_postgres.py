@@ -517,6 +517,39 @@ def test_an_evidence_folder_of_another_database_is_refused(
     assert [path.name for path in (tmp_path / "one").iterdir()] == [".database"]
 
 
+class OverwrittenMark:
+    """An evidence store that looks before it writes, so that the later of two writers wins."""
+
+    shown = "bucket s3://b"
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def mark(self) -> str | None:
+        return self.written[-1] if self.written else None
+
+    def made_mark(self) -> str:
+        self.written.append(f"mark {len(self.written)}")
+        return self.written[-1]
+
+
+def test_of_servers_that_start_at_once_one_makes_the_mark(
+    desk: Desk,
+    other: RuledStore,
+    threads: ThreadPoolExecutor,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+) -> None:
+    evidence = OverwrittenMark()
+    postgres_server.run(postgres_url, "DELETE FROM secret WHERE name = 'evidence' RETURNING name")
+    slow = Halfway(threads, desk.store, lambda tx: require_same_evidence(tx, evidence))
+    fast = threads.submit(other.transact, lambda tx: require_same_evidence(tx, evidence))
+    wait_until_blocked(postgres_server, postgres_url, fast)
+    slow.commit()
+    fast.result(60.0)
+    assert evidence.written == ["mark 0"]
+
+
 def test_the_hot_queries_are_served_by_indexes(
     postgres_server: PostgresServer, clock: ManualClock
 ) -> None:

@@ -144,7 +144,7 @@ class BucketEvidence:
             raise self._not_marked(problem) from problem
 
     def made_mark(self) -> str:
-        """The mark, made where it is missing, by one server of all. Raises StoreNotUsable."""
+        """The mark, made where it is missing. Raises StoreNotUsable."""
         try:
             self._bucket.create(f"{self._prefix}{_MARK}", secrets.token_hex(16).encode())
         except (BucketTrouble, NoObject) as problem:
