@@ -35,6 +35,7 @@ class OnnxImageEncoder(BucketedEncoder):
             buckets=buckets,
             provider=opened.provider,
             run_bucket=self._run_padded,
+            first_runs=0,  # a CPU's first run is as its later ones, but for the pages it touches
             note=opened.note,
         )
 

@@ -23,6 +23,7 @@ from imagesieve_server.encoders.cuda_session import (
     provider_options,
     refuse_misplaced,
 )
+from imagesieve_server.encoders.freed_memory import give_back_freed
 
 CPU = "CPUExecutionProvider"
 
@@ -146,6 +147,9 @@ def _cpu_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
     # All levels but the last, which crashes the process on float16 graphs (1.31.1) and makes
     # nothing faster here.
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_LAYOUT
+    # A pattern is one more block of memory as large as what the first run took, allocated by the
+    # second: nothing is faster by it here, and every bucket would have to be run twice to be warm.
+    settings.enable_mem_pattern = False
     return _create(ort, model, settings, [CPU])
 
 
@@ -166,10 +170,12 @@ def _cuda_session(ort: Any, model: Path, options: RuntimeOptions) -> Any:
 def _create(ort: Any, model: Path, settings: Any, providers: list[Any]) -> Any:
     try:
         # Else the library answers a failure of the provider by a session on the CPU.
-        return ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
     except Exception as problem:  # the library raises a class of its own for each kind of failure
         text = str(problem)
         cause = cuda_failure(text) or (text.splitlines() or [""])[0][:300]
         raise BundleError(
             f"{model.name}: ONNX Runtime refuses this graph here", metadata={"cause": cause}
         ) from problem
+    give_back_freed()
+    return session
