@@ -45,13 +45,13 @@ class MatmulPeak:
         # numpy's BLAS takes every core, which compares only where the encoder does, too.
         self._numpy_too = not self._on_gpu and options.threads == 0
 
-    def flop_per_s(self, seconds: float) -> float:
-        """The better library's rate; ``seconds`` for both together."""
+    def flop_per_s(self, seconds: float) -> tuple[float, ...]:
+        """Each library's rate; ``seconds`` for all together."""
         ways: list[Callable[[], object]] = [self._run]
         if self._numpy_too:
             ways.append(lambda: self._a @ self._b)
-        rates = [calls_per_s(way, seconds / len(ways)) for way in ways]
-        return max(rates) * 2.0 * self._side**3
+        flop = 2.0 * self._side**3
+        return tuple(calls_per_s(way, seconds / len(ways)) * flop for way in ways)
 
 
 def calls_per_s(work: Callable[[], object], seconds: float) -> float:
