@@ -304,29 +304,6 @@ async def test_each_stage_is_timed_and_the_verdict_counted(bench: Bench) -> None
     assert len(bench.metrics.named("category_score")) == len(bench.policies.get("").categories)
 
 
-def test_recent_answers_are_bounded() -> None:
-    recent = RecentAnswers(capacity=2)
-    answers = [
-        Answer(
-            request_id=f"r-{i}",
-            sha256="",
-            judgement=None,  # type: ignore[arg-type]
-            policy="",
-            policy_version="",
-            model_version="",
-        )
-        for i in range(3)
-    ]
-    for answer in answers:
-        recent.remember(tenant="t", request_digest="d", answer=answer)
-    found = [
-        recent.find(tenant="t", request_id=f"r-{i}", request_digest="d") is not None
-        for i in range(3)
-    ]
-    assert found == [False, True, True]
-    assert recent.find(tenant="other", request_id="r-2", request_digest="d") is None
-
-
 # --- the quota of undecodable files ---
 
 
