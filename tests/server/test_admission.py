@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from imagesieve_server.core.errors import DeadlineUnmeetable, Overloaded
-from imagesieve_server.grpc_api.admission import COME_BACK_S, Admission, Place
+from imagesieve_server.grpc_api.admission import COME_BACK_S, SURE, Admission, Place
 from imagesieve_server.grpc_api.pace import BUSY_VIEWS, Pace
 from imagesieve_server.testing import RecordingMetrics
 
@@ -133,10 +133,32 @@ def test_what_cannot_be_done_by_its_deadline_is_refused_at_once() -> None:
     desk = Desk(pace=2.0)
     desk.hold(images=3)
     with pytest.raises(DeadlineUnmeetable) as caught:
-        desk.try_one(deadline=desk.clock.now + 1.9)  # 4 views at 2 a second
-    desk.try_one(deadline=desk.clock.now + 2.1)
+        desk.try_one(deadline=desk.clock.now + 1.9 / SURE)  # 4 views at 2 a second
+    desk.try_one(deadline=desk.clock.now + 2.1 / SURE)
     assert caught.value.retry_after_s == pytest.approx(0.5)
     assert desk.metrics.named("images_shed") == [{"images": 1, "reason": "time"}]
+
+
+def test_the_time_until_a_deadline_is_not_filled_to_the_brim() -> None:
+    """Whoever is let in at the bound itself is late by chance, and the work for it is lost."""
+    desk = Desk(pace=2.0)
+    desk.hold(images=3)
+    with pytest.raises(DeadlineUnmeetable):
+        desk.try_one(deadline=desk.clock.now + 2.2)
+
+
+def test_before_a_call_is_read_it_is_refused_as_its_image_would_be_and_takes_no_room() -> None:
+    desk = Desk(pace=2.0, max_views=4)
+    desk.admission.check_unread(deadline=desk.clock.now + 0.01)  # idle: anything is tried
+    desk.hold(images=3)
+    with pytest.raises(DeadlineUnmeetable):
+        desk.admission.check_unread(deadline=desk.clock.now + 1.9)
+    desk.admission.check_unread(deadline=LATE)
+    assert desk.last["views"] == 3
+    desk.hold()
+    with pytest.raises(Overloaded):
+        desk.admission.check_unread(deadline=LATE)
+    assert [one["reason"] for one in desk.metrics.named("images_shed")] == ["time", "room"]
 
 
 def test_an_idle_server_tries_whatever_its_estimate_says() -> None:
@@ -191,16 +213,39 @@ def test_the_pace_is_measured_under_a_backlog_only() -> None:
     pace = Pace(guess=100.0, clock=clock)
     pace.in_flight(1)
     clock.now += 60
-    pace.finished(1, ahead=0, seconds=60)
+    pace.finished(1, seconds=60)
     assert pace.views_per_s == 100.0
     for _ in range(100):
         pace.in_flight(BUSY_VIEWS)
         clock.now += 0.5
-        pace.finished(10, ahead=BUSY_VIEWS, seconds=1.0)
+        pace.finished(10, seconds=1.0)
     assert pace.views_per_s == pytest.approx(20, rel=0.01)
     pace.in_flight(0)
     clock.now += 60
     assert pace.views_per_s == pytest.approx(20, rel=0.01)
+
+
+def test_a_slow_server_is_measured_with_the_few_views_that_keep_it_busy() -> None:
+    """With deadlines of seconds it never has more of them, and a pace that is too high would stay
+    so: more is let in than can be done in time."""
+    clock = Clock()
+    pace = Pace(guess=40.0, clock=clock)
+    for _ in range(40):
+        pace.in_flight(6)
+        clock.now += 0.5
+        for _ in range(5):
+            pace.finished(1, seconds=1.0)
+    assert pace.views_per_s == pytest.approx(10, rel=0.05)
+
+
+def test_those_who_went_before_prove_nothing_without_a_backlog() -> None:
+    """They may have been all but done when this one came."""
+    desk = Desk(pace=10.0, max_views=100)
+    desk.hold()[0].take_views(1)
+    with desk.admission.admit(images=1, size_bytes=1, deadline=LATE) as places:
+        places[0].take_views(1)
+        desk.clock.now += 0.1
+    assert desk.pace.views_per_s == pytest.approx(10.0)
 
 
 def test_a_backlog_that_stands_still_lowers_the_pace_before_anything_is_finished() -> None:

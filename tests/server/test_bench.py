@@ -3,11 +3,13 @@ asserted of a run is that figures are there and make sense, never how fast a mac
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ import pytest
 from PIL import Image
 
 from helpers.tiny_bundle import write_tiny_bundle
+from imagesieve.v1 import moderation_pb2
 from imagesieve_server.commands import bench, main
 from imagesieve_server.commands.bench import (
+    caller,
     figures,
     graph_cost,
     growth,
@@ -30,6 +34,7 @@ from imagesieve_server.commands.bench import (
     report,
     threads,
 )
+from imagesieve_server.commands.bench.callers_apart import kept_to, shares_of
 from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.decoding import plain_transform
 from imagesieve_server.commands.bench.duplicates import Repeating
@@ -271,25 +276,64 @@ def test_exactly_the_share_of_repeats_is_sent() -> None:
     assert len({none.new() for _ in range(100)}) == 100
 
 
-def _call(
-    ended_at: float, *, took: float = 0.1, status: grpc.StatusCode = grpc.StatusCode.OK
-) -> load.Call:
-    return load.Call(kind="", since_due_s=took, since_sent_s=took, status=status, ended_at=ended_at)
+def test_a_rate_counts_whole_batches_in_whole_times() -> None:
+    """A window that cut them would count a batch of sixteen or not by chance."""
+    clumps = [0.9, 0.91, 2.0, 2.01, 3.1, 3.11, 4.2, 4.21]
+    assert caller.rate_of(clumps, first=1.0, last=4.0) == pytest.approx(4 / (3.11 - 0.91))
+    assert caller.rate_of(clumps, first=0.5, last=2.5) == pytest.approx(4 / 2.01)
+    assert caller.rate_of(clumps, first=4.5, last=9.0) == 0.0
 
 
-def test_goodput_counts_answers_after_the_first_deadline_only() -> None:
-    """Until then a server fills its queue, and whatever it does looks good."""
-    shed, late = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
-    calls = [
-        _call(1.0), _call(2.5), _call(3.0), _call(4.5),
-        _call(1.5, status=shed), _call(2.5, status=shed, took=0.02), _call(3.0, status=late),
-    ]  # fmt: skip
-    found = overload.summed_up(calls, seconds=2.0, callers_cores=0.5)
-    assert found.lateness_p99_s == 0.0
-    assert found.goodput == 1.0
-    assert (found.refused, found.late) == (1, 1)
-    assert found.refusal_p99_s == 0.02
-    assert overload.summed_up([_call(2.5)], seconds=2.0, callers_cores=0).refusal_p99_s is None
+def test_a_callers_messages_are_requests_that_nobody_saw() -> None:
+    messages = caller.Messages(Pictures(TINY, different=2))
+    read = [moderation_pb2.ModerateRequest.FromString(messages.new()) for _ in range(4)]
+    assert len({one.request_id for one in read}) == len({one.image for one in read}) == 4
+    for one in read:
+        assert Image.open(io.BytesIO(one.image)).size == (TINY.width, TINY.height)
+
+
+def _outcome(**changes: Any) -> caller.Outcome:
+    whole = caller.Outcome(
+        rate=10.0, answered=20, late=0, sent=20, seconds=2.0, cpu_s=0.01,
+        waits_s=[0.1, 0.1, 0.3], refusals_s=[], lateness_p99_s=0.001,
+    )  # fmt: skip
+    return dataclasses.replace(whole, **changes)
+
+
+def test_goodput_is_what_is_answered_in_time_and_a_refusal_is_held_against_an_idle_answer() -> None:
+    pressed = _outcome(rate=9.0, late=2, sent=200, refusals_s=[0.01] * 99 + [0.02] * 2)
+    goodput, refusal = overload.figures_of(
+        10, [pressed], most=[_outcome()], idle=[_outcome()], shares=shares_of({0, 1})
+    )
+    assert goodput.median == pytest.approx(0.9)
+    assert goodput.beside["really offered ÷ most"] == pytest.approx(10)
+    assert goodput.beside["past their deadline"] == "2"
+    assert refusal.median == pytest.approx(0.2)
+
+
+def test_nothing_is_said_of_refusals_where_there_were_none() -> None:
+    calm = _outcome()
+    found = overload.figures_of(2, [calm], most=[calm], idle=[calm], shares=shares_of({0}))
+    assert len(list(found)) == 1
+
+
+def test_callers_have_cores_of_their_own_wherever_there_are_two() -> None:
+    assert shares_of({3}).server == shares_of({3}).callers == {3}
+    for cores in ({0, 1}, {2, 5, 7}, set(range(16))):
+        shares = shares_of(cores)
+        assert shares.server | shares.callers == cores
+        assert not shares.server & shares.callers
+        assert len(shares.server) >= len(shares.callers) >= 1
+
+
+def test_what_is_started_inside_stays_on_its_cores() -> None:
+    before = os.sched_getaffinity(0)
+    one = {min(before)}
+    with kept_to(one):
+        asked = ["-c", "import os; print(os.sched_getaffinity(0))"]
+        said = subprocess.check_output([sys.executable, *asked], text=True)
+    assert said.strip() == str(one)
+    assert os.sched_getaffinity(0) == before
 
 
 def test_callers_that_were_late_are_told_from_a_server_that_was() -> None:

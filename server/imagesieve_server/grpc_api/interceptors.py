@@ -19,7 +19,7 @@ from imagesieve_server.core.errors import NotBuilt
 from imagesieve_server.grpc_api.failures import describe
 from imagesieve_server.grpc_api.in_flight import CallsInFlight
 from imagesieve_server.grpc_api.status_codes import code_number
-from imagesieve_server.grpc_api.wrapping import Around, Call, Inner, wrapped
+from imagesieve_server.grpc_api.wrapping import Around, Call, Guard, Inner, wrapped
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,11 @@ class RpcMetrics(Protocol):
 
 
 class Layered(grpc.aio.ServerInterceptor):
-    """Runs every existing method inside the layers, the first one outermost."""
+    """Runs every existing method inside the layers, the first one outermost, behind the guard."""
 
-    def __init__(self, *layers: Around) -> None:
+    def __init__(self, *layers: Around, guard: Guard | None = None) -> None:
         self._layers = layers
+        self._guard = guard
         self._wrapped: dict[str, Handler] = {}  # by path, of methods that exist
 
     async def intercept_service(
@@ -81,7 +82,7 @@ class Layered(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:  # no such method: gRPC answers UNIMPLEMENTED by itself
             return None
-        self._wrapped[path] = wrapped(handler, path=path, layers=self._layers)
+        self._wrapped[path] = wrapped(handler, path=path, layers=self._layers, guard=self._guard)
         return self._wrapped[path]
 
 

@@ -57,6 +57,10 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         self._max_image_bytes = max_image_bytes
         self._images_per_call = images_per_call
 
+    def check_unread(self, deadline: float) -> None:
+        """Raises where not even one image could be taken: Overloaded, DeadlineUnmeetable."""
+        self._admission.check_unread(deadline=deadline)
+
     async def Moderate(self, request: _Request, context: Context) -> _Response:
         """One image."""
         deadline = unary_deadline(context)

@@ -2,8 +2,8 @@
 
 It knows times and counts and nothing of calls. A server's rate of answers without a backlog says
 how much was asked of it, not how much it can do. So it is measured with a backlog; without one,
-an answer proves only that the server is at least so fast. Were that proof not taken, a rate
-measured in a bad moment would keep the server from ever having a backlog again.
+an answer proves only that the server did this one's views in its time. Were that proof not taken, a
+rate measured in a bad moment would keep the server from ever having a backlog again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 
 BUSY_VIEWS = 32
-"""From this many views in flight on, encoder and decoders always have the next batch to do."""
+"""From this many views in flight on, encoder and decoders always have the next batch to do; a slow
+server has it from fewer on."""
+_BUSY_S = 0.05  # the work of so long keeps a slow server busy: nothing but its encoder takes longer
+_LEAST_VIEWS = 2  # one alone waits for nothing
 _WINDOW_S = 0.2  # answers come in clumps of one batch: shorter samples would mean nothing
 _MEMORY_S = 3.0  # time constant of the average
 _PROOF = 0.2  # weight of one answer that proves a higher rate
@@ -29,10 +32,11 @@ class Pace:
         self._begun: float | None = None  # of the present window; None without a backlog
         self._done = 0.0  # views finished in it
 
-    def finished(self, views: float, *, ahead: float, seconds: float) -> None:
-        """That many views have been answered, ``seconds`` after they came in behind ``ahead``."""
+    def finished(self, views: float, *, seconds: float) -> None:
+        """That many views have been answered, ``seconds`` after they came in."""
         if self._begun is None:
-            proved = (ahead + views) / max(seconds, 1e-3)
+            # Those ahead of them prove nothing: they may have been all but done.
+            proved = views / max(seconds, 1e-3)
             self._rate += _PROOF * max(0.0, proved - self._rate)
             return
         self._done += views
@@ -44,7 +48,7 @@ class Pace:
 
     def in_flight(self, views: float) -> None:
         """That many views are now in the server."""
-        if views < BUSY_VIEWS:
+        if views < min(max(_BUSY_S * self._rate, _LEAST_VIEWS), BUSY_VIEWS):
             self._begun = None
         elif self._begun is None:
             self._begun, self._done = self._clock(), 0.0

@@ -38,6 +38,7 @@ from imagesieve_server.grpc_api.policy_service import PolicyService
 from imagesieve_server.grpc_api.quality_service import QualityService
 from imagesieve_server.grpc_api.review_service import ReviewService
 from imagesieve_server.grpc_api.tls import TlsFiles, TlsMetrics, check_tls, credentials, kept_tls
+from imagesieve_server.grpc_api.turning_away import TurningAway
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +176,11 @@ class GrpcServer:
                         max_calls=options.max_moderation_calls,
                         metrics=self._metrics,
                     ).around,
+                    guard=TurningAway(
+                        service=MODERATION,
+                        check=self._services.moderation.check_unread,
+                        metrics=self._metrics,
+                    ),
                 )
             ],
             options=[

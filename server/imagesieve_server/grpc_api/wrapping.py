@@ -13,7 +13,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -49,15 +49,34 @@ Around = Callable[[Call, Inner], Awaitable[None]]
 """A layer. (Context managers would read as well and cost a tenth of a call.)"""
 
 
+class Guard(Protocol):
+    """May end a call before any layer. (As a layer it would cost a refused call half as much
+    again: cold code is what such a call pays for.)"""
+
+    def guards(self, *, service: str, kind: str) -> bool:
+        """Whether calls of these methods are to be shown to it."""
+        ...
+
+    def refusal(self, context: Context, *, service: str, method: str) -> Awaitable[None] | None:
+        """None where the call may go on; else what, awaited, ends it."""
+        ...
+
+
 def wrapped(
-    handler: grpc.RpcMethodHandler[Any, Any], *, path: str, layers: Sequence[Around]
+    handler: grpc.RpcMethodHandler[Any, Any],
+    *,
+    path: str,
+    layers: Sequence[Around],
+    guard: Guard | None = None,
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """The same method inside ``layers``, the first one outermost. ``path`` is
+    """The same method inside ``layers``, the first one outermost, behind ``guard``. ``path`` is
     /package.Service/Method."""
     takes_stream, gives_stream = bool(handler.request_streaming), bool(handler.response_streaming)
     service, _, method = path.lstrip("/").partition("/")
     kind = _KINDS[takes_stream, gives_stream]
     behaviour = _behaviour(handler)
+    if guard is not None and not guard.guards(service=service, kind=kind):
+        guard = None
 
     async def finish(call: Call, incoming: Any) -> None:
         request = incoming
@@ -69,6 +88,8 @@ def wrapped(
             call.response = await behaviour(request, call.context)
 
     async def run(incoming: Any, context: Context) -> Any:
+        if guard and (refusal := guard.refusal(context, service=service, method=method)):
+            await refusal
         call = Call(service=service, method=method, kind=kind, context=context)
         inner: Inner = partial(finish, call, incoming)
         for layer in reversed(layers):
