@@ -25,7 +25,6 @@ from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
-from imagesieve_server.encoders.waiting import BucketTimes
 from imagesieve_server.testing import FaultyRowEncoder as Faulty
 
 pytestmark = pytest.mark.timeout(60)
@@ -440,37 +439,6 @@ async def test_closing_ends_the_thread(encoder: Faulty, gauges: Gauges) -> None:
         await batcher.encode(pictures(1), deadline=soon())
         assert len(own()) == 1
     await until(lambda: not own())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rows", "time_left", "bucket"),
-    [
-        # A device whose runs take the same time whatever their size: the largest useful bucket.
-        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}, 5, 9.0, 8),
-        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}, 1, 9.0, 1),
-        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}, 99, 9.0, 8),
-        # One whose time grows with the rows: padding five to eight costs more than four and one.
-        ({1: 1.0, 2: 1.9, 4: 3.6, 8: 7.0}, 5, 9.0, 4),
-        ({1: 1.0, 2: 1.9, 4: 3.6, 8: 7.0}, 8, 9.0, 8),
-        # No more than the earliest deadline allows.
-        ({1: 1.0, 2: 1.9, 4: 3.6, 8: 7.0}, 8, 5.0, 4),
-        ({1: 1.0, 2: 1.9, 4: 3.6, 8: 7.0}, 8, 1.5, 1),
-        # Not even one row in time, by the estimate: try, and the smallest at that.
-        ({1: 1.0, 2: 1.9, 4: 3.6, 8: 7.0}, 8, 0.5, 1),
-        ({4: 1.0, 8: 1.5}, 1, 9.0, 4),
-    ],
-)
-def test_the_next_bucket(
-    seconds: dict[int, float], rows: int, time_left: float, bucket: int
-) -> None:
-    assert BucketTimes(seconds).choose(rows=rows, time_left=time_left) == bucket
-
-
-def test_estimates_follow_what_is_observed() -> None:
-    times = BucketTimes({1: 1.0, 8: 8.0})
-    for _ in range(30):
-        times.observe(8, 1.0)
-    assert times.per_row == pytest.approx(1 / 8, rel=0.1)
 
 
 def test_warm_up_that_fails_stops_the_start(tmp_path: Path, real: OnnxImageEncoder) -> None:

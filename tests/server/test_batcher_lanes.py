@@ -191,7 +191,7 @@ async def test_closing_fails_the_batches_of_all(lanes: list[Watched]) -> None:
 async def test_a_second_device_doubles_the_rate_and_a_second_session_on_one_does_not(
     lanes: list[Watched],
 ) -> None:
-    """The row encoder says ten milliseconds a row."""
+    """The row encoder says ten milliseconds a row in its largest batch."""
     async with started(lanes) as batcher:
         assert batcher.rows_per_s == pytest.approx(200)
     async with started(lanes, one_device=True) as batcher:

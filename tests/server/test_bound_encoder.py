@@ -128,7 +128,10 @@ def test_warming_runs_every_bucket_until_its_graph_is_captured(bundle: Bundle) -
         buckets=(1, 2, 4),
     )
     assert list(encoder.warm()) == [4, 2, 1]
-    assert session.graphs == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
+    runs = {graph: session.graphs.count(graph) for graph in session.graphs}
+    assert list(runs) == ["1", "2", "3"]
+    assert min(runs.values()) >= 4  # three until it is captured, and timed ones
+    assert session.graphs == sorted(session.graphs)
 
 
 def test_canary_and_spec_are_those_of_every_encoder(

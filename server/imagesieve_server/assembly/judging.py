@@ -51,11 +51,13 @@ async def build_encoder(
             hang_timeout_s=model.hang_seconds,
             canary_interval_s=model.canary_seconds,
             one_device=serving.one_device,
+            always_fill=model.max_batch > 0,
         ),
         on_down=on_down,
     )
     stack.push_async_callback(batcher.close)
     await batcher.start()
+    log.info("encoder warm", extra={"batch_that_pays": batcher.batch_that_pays})
     metrics.model(batcher.spec)
     return batcher
 

@@ -65,7 +65,11 @@ class ModelSettings:
     sessions: int = setting(
         0, "batches at work at once, each with the model in memory; 0 is 2 on a GPU, 1 on a CPU"
     )
-    max_batch: int = setting(0, "largest batch, in views; 0 is 128 on a GPU, 16 on a CPU")
+    max_batch: int = setting(
+        0,
+        "largest batch, in views, filled as far as views wait; 0 is 128 on a GPU, 16 on a CPU, and "
+        "smaller where a larger one gains nothing by what is measured at start",
+    )
     cuda_graphs: bool = setting(
         True, "on a GPU, record the work of each batch size once and replay it"
     )

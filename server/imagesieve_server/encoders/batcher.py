@@ -24,9 +24,10 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.core.ports import EncoderSpec, Metrics
 from imagesieve_server.core.views import Embeddings, Pixels
+from imagesieve_server.encoders.batch_sizes import BucketTimes
 from imagesieve_server.encoders.lanes import Lane, Lanes, as_unavailable
 from imagesieve_server.encoders.row_encoder import RowEncoder
-from imagesieve_server.encoders.waiting import BucketTimes, Slice, Waiter, WaitingRoom
+from imagesieve_server.encoders.waiting import Slice, Waiter, WaitingRoom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class BatcherOptions:
     canary_interval_s: float = 600.0  # while healthy
     recovery_interval_s: float = 5.0  # between canaries while down
     one_device: bool = False  # several encoders take turns on one device (a GPU)
+    always_fill: bool = False  # batches as large as what waits, whether or not that pays
 
 
 class Batcher:
@@ -83,6 +85,11 @@ class Batcher:
         """What the encoder alone does at its best batch size, from warm-up on."""
         return 1 / max(self._s_per_row, 1e-9)
 
+    @property
+    def batch_that_pays(self) -> int:
+        """Rows of a batch from which on larger ones gain little, by warm-up."""
+        return self._times.pays
+
     async def start(self) -> None:
         """Warm every bucket and check the canary; ``healthy`` says how that went.
 
@@ -90,7 +97,8 @@ class Batcher:
         """
         options = self._options
         self._lanes = Lanes(self._encoders, one_device=options.one_device)
-        self._times = BucketTimes(await self._lanes.warm(limit_s=options.start_timeout_s))
+        seconds = await self._lanes.warm(limit_s=options.start_timeout_s)
+        self._times = BucketTimes(seconds, always_fill=options.always_fill)
         await self._check_canary()
         self._driver = asyncio.create_task(self._drive(), name="encoder-batcher")
 
@@ -181,7 +189,7 @@ class Batcher:
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 while self._healthy:
-                    full = self._room.rows >= self._times.largest
+                    full = self._room.rows >= self._times.pays
                     lane = self._lanes.free(full_batch=full) if self._room.rows else None
                     if lane is not None:
                         return lane

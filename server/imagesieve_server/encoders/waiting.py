@@ -1,8 +1,8 @@
 """Who waits for the encoder, and what goes into the next batch.
 
-Knows callers, their rows and deadlines, and how long each bucket takes; refuses to know threads,
-sessions and the clock (times are passed in). The earliest deadline goes first: deadlines are
-absolute, so nobody starves.
+Knows callers, their rows and deadlines; refuses to know threads, sessions, the clock and how large
+the next batch should be. The earliest deadline goes first: deadlines are absolute, so nobody
+starves.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from imagesieve_server.core.views import Embeddings, Pixels
-
-_SMOOTHING = 0.2
-"""Weight of the newest run in a bucket's estimated seconds."""
 
 
 class Waiter:
@@ -61,50 +58,6 @@ class Slice:
     @property
     def pixels(self) -> Pixels:
         return self.waiter.pixels[self.start : self.stop]
-
-
-class BucketTimes:
-    """Estimated seconds of a run for each bucket, from warm-up on."""
-
-    def __init__(self, seconds: Mapping[int, float]) -> None:
-        self._seconds = dict(sorted(seconds.items()))
-
-    def observe(self, bucket: int, seconds: float) -> None:
-        old = self._seconds[bucket]
-        self._seconds[bucket] = old + _SMOOTHING * (seconds - old)
-
-    @property
-    def per_row(self) -> float:
-        """Seconds per row at the best bucket."""
-        return min(seconds / bucket for bucket, seconds in self._seconds.items())
-
-    @property
-    def largest(self) -> int:
-        """Rows of the largest bucket."""
-        return max(self._seconds)
-
-    def fitting(self, rows: int) -> int:
-        """The smallest bucket that holds ``rows``, or the largest there is."""
-        return next((size for size in self._seconds if size >= rows), self.largest)
-
-    def choose(self, *, rows: int, time_left: float) -> int:
-        """The bucket for ``rows`` ≥ 1 waiting rows and the earliest deadline among them.
-
-        Either the smallest bucket that holds them all, padded, or the largest that they fill:
-        whichever costs less per real row (padding costs as much as rows where time grows with
-        the batch). Smaller only where the deadline asks for it; where no bucket is in time, the
-        smallest, at once.
-        """
-        padded = self.fitting(rows)
-        filled = max((size for size in self._seconds if size <= rows), default=padded)
-        if self._cost(padded, rows) <= self._cost(filled, rows):
-            filled = padded
-        in_time = [s for s in self._seconds if s <= filled and self._seconds[s] <= time_left]
-        return max(in_time, default=min(self._seconds))
-
-    def _cost(self, bucket: int, rows: int) -> float:
-        """Seconds per real row."""
-        return self._seconds[bucket] / min(rows, bucket)
 
 
 class WaitingRoom:
