@@ -8,8 +8,11 @@ CONSTRAINTS := deploy/constraints.txt
 N ?= 10
 SEED ?= 1
 FIRST ?= 0
-# One process more than there are cores; a file's tests stay together. PARALLEL= runs one after the other.
-PARALLEL ?= -n auto --dist loadfile
+# One process more than there are cores; a file's tests stay together, and files start in the order of
+# tests/conftest.py. PARALLEL= runs one after the other.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
+# LIGHT=passed: `make test` has just passed here, so `make test-all` runs all the other tests.
+LIGHT ?=
 LABELS ?= imagesieve-data/scenes/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
@@ -97,7 +100,7 @@ test: $(VENV)/.base ## The tests that need nothing but Python
 # --- everything else ------------------------------------------------------------------------
 
 test-all: $(VENV)/.all ## All tests: adds torch, scikit-learn, PostgreSQL, an object store, promtool, chromium, wheels, a C compiler; any unnamed skip is a failure
-	@$(PY) -m pytest -q $(PARALLEL) --all
+	@$(PY) -m pytest -q $(PARALLEL) $(if $(filter passed,$(LIGHT)),--heavy,--all)
 
 test-gpu: $(VENV)-gpu/.base ## The tests marked gpu; fails without a GPU
 	@$(VENV)-gpu/bin/python -m pytest -q --gpu

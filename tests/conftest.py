@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.addoption
     add("--update-golden", action="store_true", help="rewrite tests/golden from what was produced")
     add("--all", action="store_true", help="also the heavy tests; any skip is a failure")
+    add("--heavy", action="store_true", help="of --all, what a run without it leaves out")
     add("--gpu", action="store_true", help="only the tests marked gpu; fails without a GPU")
 
 
@@ -93,13 +94,15 @@ def _has_gpu() -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what this run cannot do, and say so; nothing is skipped silently."""
-    everything, only_gpu = config.getoption("--all"), config.getoption("--gpu")
+    everything, only_gpu = _takes_heavy(config), config.getoption("--gpu")
     dropped: dict[str, list[pytest.Item]] = {}
     kept = []
     for item in items:
         reason = _why_not(item, everything=everything, only_gpu=only_gpu)
+        if not reason and config.getoption("--heavy") and not _heavy(item):
+            reason = "part of `make test`, which has passed"
         (dropped.setdefault(reason, []) if reason else kept).append(item)
-    items[:] = kept
+    items[:] = _long_files_first(kept) if hasattr(config, "workerinput") else kept
     config.hook.pytest_deselected(items=[item for group in dropped.values() for item in group])
     config.stash[_DROPPED] = {reason: len(group) for reason, group in dropped.items()}
 
@@ -115,8 +118,32 @@ def _why_not(item: pytest.Item, *, everything: bool, only_gpu: bool) -> str:
         return "hostile_folder: IMAGESIEVE_HOSTILE_IMAGES is unset"
     if "zsh_and_fish" in marks and not all(map(shutil.which, ("zsh", "fish"))):
         return "zsh_and_fish: one of them is not installed"
-    heavy = marks.intersection(_HEAVY)
+    heavy = _heavy(item)
     return f"{min(heavy)}: part of `make test-all`" if heavy and not everything else ""
+
+
+def _heavy(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}.intersection(_HEAVY)
+
+
+def _takes_heavy(config: pytest.Config) -> bool:
+    return bool(config.getoption("--all") or config.getoption("--heavy"))
+
+
+def _long_files_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """For parallel runs, which take files in this order and should not end with a long one alone.
+
+    A file is as long as the time-out of its slowest test says, then as its tests are many.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+
+    def length(tests: list[pytest.Item]) -> tuple[float, int]:
+        limits = [mark.args[0] for test in tests for mark in test.iter_markers("timeout")]
+        return max(limits, default=0.0), len(tests)
+
+    return [item for tests in sorted(files.values(), key=length, reverse=True) for item in tests]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -133,12 +160,12 @@ def pytest_terminal_summary(
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """With --all a skip is a failure: what cannot run is deselected by name above."""
+    """With the heavy tests a skip is a failure: what cannot run is deselected by name above."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["dropped"] = session.config.stash.get(_DROPPED, {})
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    if session.config.getoption("--all") and skipped and exitstatus == 0:
-        reporter.write_line(f"{len(skipped)} tests were skipped; with --all that is a failure")
+    if _takes_heavy(session.config) and skipped and exitstatus == 0:
+        reporter.write_line(f"{len(skipped)} tests were skipped; here that is a failure")
         session.exitstatus = 1
