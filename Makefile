@@ -143,7 +143,7 @@ $(VENV)-litserve/.made $(VENV)-mlserver/.made: $(VENV)-%/.made: deploy/make-venv
 	    -c tests/benchmarks/peers/constraints-$*.txt $* $(PEER_LIBRARIES)
 	@touch $@
 
-bench-peers: $(VENV)/.all $(VENV)-litserve/.made $(VENV)-mlserver/.made ## Ours against grpc.aio with torch, LitServe and MLServer with ONNX Runtime, in one run (15 minutes)
+bench-peers: $(VENV)/.all $(VENV)-litserve/.made $(VENV)-mlserver/.made ## Ours against grpc.aio with torch, LitServe and MLServer with ONNX Runtime, in one run (12 minutes)
 	@$(PY) tests/benchmarks/peers_rates.py --litserve $(VENV)-litserve/bin/python \
 	    --mlserver $(VENV)-mlserver/bin/python --json imagesieve-data/bench/reports/peers.json
 

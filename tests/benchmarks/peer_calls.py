@@ -1,27 +1,25 @@
 """How each contender is called: one picture a call, over connections that stay open.
 
-A way to call is a context manager that gives a coroutine function: the caller's number in, one
-view out. It raises where a picture gets no embedding, so that no rate counts failures.
+A way to call is a context manager that gives a coroutine function: the caller's number and a
+picture in, the answer as it came out. It raises where a picture was not answered, so that no rate
+counts failures. What an answer says is ``peer_answers``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from peers.plain_torch import METHOD
 
 from imagesieve_server.commands.bench import load
-from imagesieve_server.commands.bench.pictures import Pictures
 
 CALLERS = 32
-One = Callable[[int], Awaitable[int]]
-Calls = Callable[[Pictures], AbstractAsyncContextManager[One]]
+Send = Callable[[int, bytes], Awaitable[Any]]
+Calls = Callable[[], AbstractAsyncContextManager[Send]]
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -30,18 +28,18 @@ def to_ours(target: str) -> Calls:
     """imagesieve's service, with a policy that sees the centre."""
 
     @asynccontextmanager
-    async def calls(pictures: Pictures) -> AsyncIterator[One]:
+    async def calls() -> AsyncIterator[Send]:
         async with load.channels(target, callers=CALLERS) as found:
             stubs = [load.stub_of(channel) for channel in found]
 
-            async def one(number: int) -> int:
-                request = load.request_of(pictures.new())
-                stub = stubs[number % len(stubs)]
-                views = await load.moderate(stub, request, timeout_s=load.PATIENCE_S)
-                assert views == 1, "one view each, as the peers"
-                return views
+            async def send(number: int, picture: bytes) -> Any:
+                request = load.request_of(picture)
+                answer = await stubs[number % len(stubs)].Moderate(request, timeout=load.PATIENCE_S)
+                assert not answer.reasons, "flagged: not only its path would be measured"
+                assert len(answer.views) == 1, "one view each, as the peers"
+                return answer
 
-            yield one
+            yield send
 
     return calls
 
@@ -50,17 +48,17 @@ def to_bytes_method(target: str, method: str, message: Callable[[bytes], bytes])
     """A gRPC method whose answer is taken as it is; it must not be empty."""
 
     @asynccontextmanager
-    async def calls(pictures: Pictures) -> AsyncIterator[One]:
+    async def calls() -> AsyncIterator[Send]:
         async with load.channels(target, callers=CALLERS) as found:
             methods = [channel.unary_unary(method) for channel in found]
 
-            async def one(number: int) -> int:
-                sent = message(pictures.new())
+            async def send(number: int, picture: bytes) -> bytes:
+                sent = message(picture)
                 answer = await methods[number % len(methods)](sent, timeout=load.PATIENCE_S)
                 assert len(answer) >= 512, "shorter than an embedding"
-                return 1
+                return bytes(answer)
 
-            yield one
+            yield send
 
     return calls
 
@@ -76,36 +74,36 @@ def to_mlserver(target: str, model: str) -> Calls:
 
 
 def to_litserve(port: int) -> Calls:
-    """JSON with base64 over HTTP, which is how LitServe takes pictures."""
+    """JSON with base64 over HTTP, which is how LitServe takes pictures; a connection a caller."""
 
     @asynccontextmanager
-    async def calls(pictures: Pictures) -> AsyncIterator[One]:
-        loop = asyncio.get_running_loop()
-        connections = [
-            http.client.HTTPConnection("127.0.0.1", port, timeout=120) for _ in range(CALLERS)
-        ]
-        with ThreadPoolExecutor(max_workers=CALLERS) as threads:
+    async def calls() -> AsyncIterator[Send]:
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CALLERS)]
 
-            async def one(number: int) -> int:
-                picture = pictures.new()
-                await loop.run_in_executor(threads, _post, connections[number], picture)
-                return 1
+        async def send(number: int, picture: bytes) -> bytes:
+            body = b'{"image": "' + base64.b64encode(picture) + b'"}'
+            async with asyncio.timeout(load.PATIENCE_S):
+                return await _posted(*opened[number], body)
 
-            yield one
-        for connection in connections:
-            connection.close()
+        yield send
+        for _, writer in opened:
+            writer.close()
 
     return calls
 
 
-def _post(connection: http.client.HTTPConnection, picture: bytes) -> None:
-    body = b'{"image": "' + base64.b64encode(picture) + b'"}'
-    connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    content = answer.read()
-    if answer.status != 200:
-        raise RuntimeError(f"a peer answered {answer.status}: {content[:200]!r}")
-    assert json.loads(content)["embedding"], "no embedding"
+async def _posted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> bytes:
+    """The answer's body. By hand, so that this caller costs no more than the others."""
+    writer.write(b"POST /predict HTTP/1.1\r\nHost: peer\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: %d\r\n\r\n" % len(body))  # fmt: skip
+    writer.write(body)
+    await writer.drain()
+    status, *fields = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+    lengths = [int(field[15:]) for field in fields if field.startswith(b"content-length:")]
+    content = await reader.readexactly(lengths[0])
+    if status.split()[1] != b"200":
+        raise RuntimeError(f"a peer answered {status!r}: {content[:200]!r}")
+    return content
 
 
 def infer_request(model: str, picture: bytes) -> bytes:

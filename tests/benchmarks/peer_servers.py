@@ -1,7 +1,7 @@
 """The contenders as running servers, each for the length of a block.
 
 The peers with ONNX Runtime run our graphs, in dynamic batches of eight, with the workers and
-threads that they are given; the torch peer's model has other seeded weights and costs the same.
+threads that they are given; the torch peer makes the same seeded weights itself.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import peer_answers
 import peer_calls
+from peer_answers import Embedding
 from peer_calls import Calls
 
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.parts import server_of
-from imagesieve_server.commands.bench.process_cost import family
+from imagesieve_server.commands.bench.process_cost import family, thread_cpu_s
 from imagesieve_server.encoders.bundle import load_bundle
 
 HERE = Path(__file__).parent / "peers"
@@ -40,6 +43,15 @@ class Contender:
     ours: bool
     pid: int
     calls: Calls
+    embedding: Callable[[Any], Embedding] | None  # out of an answer; None: it holds scores
+
+    def processor_s(self) -> dict[int, float]:
+        """Seconds on a processor by thread, of the server and everything below it."""
+        found: dict[int, float] = {}
+        for member in family(self.pid):
+            with suppress(FileNotFoundError):  # it ended just now
+                found |= thread_cpu_s(member)
+        return found
 
     def signal(self, number: int) -> None:
         """To the server and everything below it."""
@@ -72,6 +84,7 @@ def our_server(bench: Bench) -> Iterator[Contender]:
             ours=True,
             pid=server.process.pid,
             calls=peer_calls.to_ours(server.target),
+            embedding=None,
         )
 
 
@@ -89,6 +102,7 @@ def torch_peer(arch: str) -> Iterator[Contender]:
                 ours=False,
                 pid=process.pid,
                 calls=peer_calls.to_plain_torch(f"127.0.0.1:{port}"),
+                embedding=peer_answers.of_floats,
             )
         finally:
             process.kill()
@@ -101,7 +115,8 @@ def litserve_peer(python: str, bundle: Path, cores: Cores) -> Iterator[Contender
     words = [*_graph(bundle), str(port), str(cores.workers), str(cores.threads)]
     with _running([python, str(HERE / "litserve_onnx.py"), *words]) as process:
         _wait(f"http://127.0.0.1:{port}/health", process, "LitServe")
-        yield _peer("LitServe", bundle, process, peer_calls.to_litserve(port))
+        calls = peer_calls.to_litserve(port)
+        yield _peer("LitServe", bundle, process, calls, peer_answers.of_json)
 
 
 @contextmanager
@@ -112,10 +127,16 @@ def mlserver_peer(python: str, bundle: Path, cores: Cores) -> Iterator[Contender
     with _running([python, str(HERE / "mlserver_onnx.py"), *words]) as process:
         _wait(f"http://127.0.0.1:{http}/v2/models/{MLSERVER_MODEL}/ready", process, "MLServer")
         calls = peer_calls.to_mlserver(f"127.0.0.1:{grpc}", MLSERVER_MODEL)
-        yield _peer("MLServer", bundle, process, calls)
+        yield _peer("MLServer", bundle, process, calls, peer_answers.of_infer_response)
 
 
-def _peer(name: str, bundle: Path, process: subprocess.Popen[bytes], calls: Calls) -> Contender:
+def _peer(
+    name: str,
+    bundle: Path,
+    process: subprocess.Popen[bytes],
+    calls: Calls,
+    embedding: Callable[[bytes], Embedding],
+) -> Contender:
     precision = load_bundle(bundle).manifest.precision.value
     return Contender(
         name=f"{name} + ONNX Runtime, {precision}",
@@ -123,6 +144,7 @@ def _peer(name: str, bundle: Path, process: subprocess.Popen[bytes], calls: Call
         ours=False,
         pid=process.pid,
         calls=calls,
+        embedding=embedding,
     )
 
 

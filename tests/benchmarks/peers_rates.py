@@ -1,12 +1,13 @@
 """Ours ÷ the best peer: the same box, graphs and JPEGs, in one run, 32 callers, one view each.
 
-    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 5] [--litserve PYTHON]
+    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 6] [--litserve PYTHON]
         [--mlserver PYTHON] [--arch ViT-B-32] [--case NAME ...] [--workers N --threads N]
         [--json FILE]
 
 Peers: grpc.aio with open_clip in torch; LitServe and MLServer with ONNX Runtime on our fp32 and
-int8 graphs, where a Python that has them is named. All servers are started once; whoever is not
-measured is stopped (SIGSTOP), so that it takes no processor, and the turn changes each round.
+int8 graphs, where a Python that has them is named. All servers are started once and must answer
+the same (``peer_answers``); whoever is not measured is stopped (SIGSTOP), so that it takes no
+processor, and the turn changes each round.
 """
 
 from __future__ import annotations
@@ -26,18 +27,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import peer_answers
 from bundles import ARCH, exported
 from peer_calls import CALLERS
 from peer_servers import Contender, Cores, litserve_peer, mlserver_peer, our_server, torch_peer
+from steady import Steady, Stretch
 
-from imagesieve_server.commands.bench import figures, load, report
+from imagesieve_server.commands.bench import figures, report
 from imagesieve_server.commands.bench.effort import Bench, Effort
 from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
+from imagesieve_server.commands.bench.parts import write_policies
 from imagesieve_server.commands.bench.pictures import LARGE, SMALL, Pictures, Size
 from imagesieve_server.config import Settings
+from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import load_bundle
 
-WARM_CALLERS, WARM_S = 8, 0.5  # a batch, before the time counts
+WARM_S = 2.0  # before the time counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +63,14 @@ CASES = {
     "12 MP": Case(size=LARGE, precisions=("int8",), aims={("int8", "int8"): 2.5}),
 }
 
-Rates = dict[Contender, list[load.Answered]]
+Rates = dict[Contender, list[Stretch]]
 
 
-async def answered(contender: Contender, pictures: Pictures, seconds: float) -> load.Answered:
+async def answered(contender: Contender, pictures: Pictures, seconds: float) -> Stretch:
     """What 32 callers got of one contender."""
-    async with contender.calls(pictures) as one:
-        await load.repeat(one, callers=WARM_CALLERS, seconds=WARM_S)
-        return await load.repeat(one, callers=CALLERS, seconds=seconds)
+    async with contender.calls() as send:
+        steady = Steady(warm_s=WARM_S, seconds=seconds, server=contender.processor_s)
+        return await steady.of(lambda number: send(number, pictures.new()), callers=CALLERS)
 
 
 def race(case: Case, contenders: Sequence[Contender], *, rounds: int, seconds: float) -> Rates:
@@ -79,14 +84,16 @@ def race(case: Case, contenders: Sequence[Contender], *, rounds: int, seconds: f
             one = asyncio.run(answered(contender, pictures, seconds))
             contender.signal(signal.SIGSTOP)
             found[contender].append(one)
-            print(f"{case.size.name} {contender.name}: {one.images_per_s:.1f} images/s, callers "
-                  f"{one.callers_cpu_s / one.images * 1000:.2f} ms each",
+            print(f"{case.size.name} {contender.name}: {one.images_per_s:.1f} images/s, processor "
+                  f"{_processor_ms(one):.1f} ms each, callers' "
+                  f"{one.callers_cpu_s / one.images * 1000:.2f}",
                   file=sys.stderr, flush=True)  # fmt: skip
     return found
 
 
 def ratios(case: Case, found: Rates) -> Iterator[Ratio]:
-    """Each of ours ÷ the best peer of a precision: as answered, and without the callers' time."""
+    """Each of ours against the best peer of a precision: images a second as answered, the same
+    without the callers' time, and processor time an image."""
     for ours, precision in itertools.product(found, case.precisions):
         rivals = [peer for peer in found if not peer.ours and peer.precision == precision]
         if not ours.ours or not rivals:
@@ -102,19 +109,41 @@ def ratios(case: Case, found: Rates) -> Iterator[Ratio]:
                 aim=Aim(at_least=aim) if aim else None,
                 beside={series.what: series.median for series in of_peers},
             )
+        yield _cost(case, ours, rivals, found, precision)
+
+
+def _cost(
+    case: Case, ours: Contender, rivals: Sequence[Contender], found: Rates, precision: str
+) -> Ratio:
+    of_peers = [_series(peer.name, found[peer], _processor_ms, "ms") for peer in rivals]
+    return Ratio(
+        measure="processor time an image",
+        title=f"{case.size.name}: the least of a peer in {precision} ÷ {ours.name}",
+        over=min(of_peers, key=lambda series: series.median),
+        under=_series(ours.name, found[ours], _processor_ms, "ms"),
+        beside={series.what: series.median for series in of_peers},
+    )
 
 
 def _series(
-    name: str, found: Sequence[load.Answered], rated: Callable[[load.Answered], float]
+    name: str,
+    found: Sequence[Stretch],
+    rated: Callable[[Stretch], float],
+    unit: str = "images/s",
 ) -> Series:
-    return Series(what=name, unit="images/s", values=tuple(rated(one) for one in found))
+    return Series(what=name, unit=unit, values=tuple(rated(one) for one in found))
 
 
-def _as_answered(one: load.Answered) -> float:
+def _as_answered(one: Stretch) -> float:
     return one.images_per_s
 
 
-def _callers_out(one: load.Answered) -> float:
+def _processor_ms(one: Stretch) -> float:
+    """Of the server and all its processes, per image."""
+    return 1000 * one.server_cpu_s / one.images
+
+
+def _callers_out(one: Stretch) -> float:
     return figures.without_callers(
         one.images_per_s,
         callers_cpu_s=one.callers_cpu_s,
@@ -123,12 +152,21 @@ def _callers_out(one: load.Answered) -> float:
     )
 
 
-def servers(args: argparse.Namespace, folder: Path) -> Iterator[AbstractContextManager[Contender]]:
+def bundles(args: argparse.Namespace) -> dict[str, Path]:
+    """By precision, those that take part in a case; exported where none is named."""
+    given = {"fp32": args.fp32, "int8": args.int8}
+    wanted = {name for case in args.case or CASES for name in CASES[case].precisions}
+    return {name: given[name] or exported(name, arch=args.arch) for name in sorted(wanted)}
+
+
+def servers(
+    args: argparse.Namespace, folder: Path, found: Mapping[str, Path]
+) -> Iterator[AbstractContextManager[Contender]]:
     """Every contender, not yet started."""
     cores = Cores(workers=args.workers, threads=args.threads)
-    yield torch_peer(args.arch)
-    for precision, given in (("fp32", args.fp32), ("int8", args.int8)):
-        bundle = given or exported(precision, arch=args.arch)
+    if "fp32" in found:
+        yield torch_peer(args.arch)
+    for bundle in found.values():
         effort = Effort(rounds=args.rounds, seconds=args.seconds, callers=CALLERS)
         yield our_server(
             Bench(effort=effort, folder=folder, settings=Settings(), bundle=load_bundle(bundle))
@@ -139,22 +177,37 @@ def servers(args: argparse.Namespace, folder: Path) -> Iterator[AbstractContextM
             yield mlserver_peer(args.mlserver, bundle, cores)
 
 
+def started(
+    args: argparse.Namespace, folder: Path, stack: ExitStack
+) -> Iterator[tuple[Contender, float]]:
+    """Every contender, stopped, with how far its answers are from what they should be."""
+    found = bundles(args)
+    policy = f"{Coverage.CENTRE.value}.policy.npz"
+    wanted = {
+        name: peer_answers.expected(bundle, write_policies(folder, load_bundle(bundle)) / policy)
+        for name, bundle in found.items()
+    }
+    for server in servers(args, folder, found):
+        contender = stack.enter_context(server)
+        stack.callback(contender.signal, signal.SIGCONT)  # or it could not end
+        far = peer_answers.check(contender, wanted[contender.precision])
+        contender.signal(signal.SIGSTOP)
+        print(f"{contender.name}: answers {far:.4f} away", file=sys.stderr, flush=True)
+        yield contender, far
+
+
 def main() -> int:
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left behind
-    started = time.monotonic()
+    began = time.monotonic()
     found: list[Ratio] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        contenders: list[Contender] = []
-        for server in servers(args, folder):
-            contenders.append(stack.enter_context(server))
-            contenders[-1].signal(signal.SIGSTOP)
-            stack.callback(contenders[-1].signal, signal.SIGCONT)  # or it could not end
+        distances = dict(started(args, folder, stack))
         for case in (CASES[name] for name in args.case or CASES):
-            racing = [one for one in contenders if one.precision in case.precisions]
+            racing = [one for one in distances if one.precision in case.precisions]
             rates = race(case, racing, rounds=args.rounds, seconds=args.seconds)
-            found += ratios(case, rates)
+            found += sorted(ratios(case, rates), key=lambda ratio: ratio.measure)
     left_out = {
         name: "no Python was named that has it"
         for name, python in (("LitServe", args.litserve), ("MLServer", args.mlserver))
@@ -162,7 +215,8 @@ def main() -> int:
     }
     about = report.facts() | {
         "peers": {"workers": args.workers, "threads": args.threads, "callers": CALLERS},
-        "minutes": round((time.monotonic() - started) / 60, 1),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "answers' distance ÷ the pictures'": {one.name: far for one, far in distances.items()},
     }
     done = report.Report(about=about, figures=found, failed=left_out)
     for line in report.lines(done):
@@ -177,7 +231,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=5.0)
+    add("--seconds", type=float, default=6.0)
     add("--arch", default=ARCH)
     add("--case", action="append", choices=tuple(CASES), help="default: all")
     add("--litserve", metavar="PYTHON", help="a Python that has it")

@@ -52,4 +52,10 @@ if __name__ == "__main__":
     server = ls.LitServer(
         api, accelerator="cpu", workers_per_device=int(workers), timeout=120, fast_queue=True
     )
-    server.run(host="127.0.0.1", port=int(port), generate_client_file=False, log_level="error")
+    server.run(
+        host="127.0.0.1",
+        port=int(port),
+        generate_client_file=False,
+        log_level="error",
+        timeout_keep_alive=600,  # seconds; a caller may wait that long for its turn
+    )
