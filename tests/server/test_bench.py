@@ -25,6 +25,7 @@ from imagesieve_server.commands import bench, main
 from imagesieve_server.commands.bench import (
     caller,
     figures,
+    first_calls,
     graph_cost,
     growth,
     load,
@@ -379,6 +380,29 @@ def test_mixed_pictures_hold_every_format_and_broken_ones() -> None:
     assert len(formats - {None}) == 5
     broken = [data for data in pictures if any(w != data and w.startswith(data) for w in pictures)]
     assert len(broken) == 4
+
+
+def test_a_first_request_is_compared_with_the_middle_of_those_after_it() -> None:
+    assert first_calls.first_of([9.0, 1.0, 3.0, 2.0]) == (9.0, 2.0)
+    assert first_calls.later_of([9.0, 1.0, 3.0, 2.0], 2) == (3.0, 1.5)
+    with pytest.raises(ValueError, match="at least two"):
+        first_calls.Sent(wall_s=[1.0, 1.0], cpu_s=[1.0, 1.0])
+
+
+def test_one_slow_moment_does_not_choose_the_slowest_batch_size() -> None:
+    """Of three rounds one was disturbed at the first size; the second size is always slower."""
+
+    def sent(first: float) -> first_calls.Sent:
+        return first_calls.Sent(wall_s=[first, 1.0, 1.0], cpu_s=[1.0, 1.0, 1.0])
+
+    rounds = [[sent(8.0), sent(1.3)], [sent(1.0), sent(1.3)], [sent(1.0), sent(1.3)]]
+    assert first_calls.slowest(rounds, lambda found: first_calls.first_of(found.wall_s)) == 1
+
+
+def test_processor_time_is_summed_over_a_process_and_those_below_it() -> None:
+    before = process_cost.family_cpu_s(os.getpid())
+    sum(number * number for number in range(200_000))
+    assert process_cost.family_cpu_s(os.getpid()) > before
 
 
 def test_ways_of_threads_are_settings_a_server_takes() -> None:

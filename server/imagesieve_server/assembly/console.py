@@ -200,4 +200,5 @@ async def _previews(
     )
     stack.push_async_callback(pool.close)
     await pool.start()
+    await pool.settled()
     return pool

@@ -141,6 +141,7 @@ async def build_decoder(
     )
     stack.push_async_callback(pool.close)
     await pool.start()
+    await pool.settled()
     return pool
 
 

@@ -106,11 +106,12 @@ class DecoderPool:
         self._closed = False
 
     async def start(self) -> None:
-        """Start every worker; the one for short images and a spare follow by themselves.
+        """Start every worker; a spare follows by itself.
 
         Raises StartupError where they do not start.
         """
-        starts = [asyncio.create_task(self._start_one()) for _ in range(self._workers)]
+        count = self._workers + self._one_for_short
+        starts = [asyncio.create_task(self._start_one()) for _ in range(count)]
         try:
             workers = await asyncio.gather(*starts)
         except OSError as error:
@@ -119,9 +120,16 @@ class DecoderPool:
             raise StartupError(f"decode workers do not start: {error}") from error
         self._spare = asyncio.create_task(self._start_one())
         self._lanes = [asyncio.create_task(self._lane(worker)) for worker in workers]
-        if self._one_for_short:
-            self._lanes.append(asyncio.create_task(self._lane_later()))
         self._tender = asyncio.create_task(self._tend_spare())
+
+    async def settled(self) -> None:
+        """Wait until the spare of the start is up, or is known not to be.
+
+        A process that starts takes as much of the processor as several pictures: requests that
+        come meanwhile would be slower than those after them.
+        """
+        if self._spare is not None:
+            await asyncio.wait({self._spare})
 
     async def close(self) -> None:
         """End every worker; whoever still waits gets ShuttingDown. Repeats safely."""
@@ -174,10 +182,6 @@ class DecoderPool:
             return await job.answer
         finally:
             late.cancel()
-
-    async def _lane_later(self) -> None:
-        """A lane that nobody waits for at start."""
-        await self._lane(await self._fresh_worker())
 
     async def _lane(self, worker: WorkerProcess) -> None:
         """One image after the other, for ever, in this worker and those that replace it."""

@@ -24,6 +24,7 @@ from imagesieve_server.core.errors import ImageUndecodable, RequestError, Undeco
 from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.preview import preview_image
+from imagesieve_server.images.warming import warm
 from imagesieve_server.images.worker_limits import (
     allow_cpu,
     give_way,
@@ -53,6 +54,7 @@ def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=control_fd)
     with control.makefile("rb") as lines:  # the first request comes after READY, not before
         setup = load_setup(lines.readline(LINE_MAX))
+    warm(setup.preprocessing)  # before the limits too: what is loaded late is loaded now
     source, target = attach_slot(input_fd), attach_slot(output_fd)
     behind = Behind()  # before the limits, so that its stack is not counted
     limit_memory_and_files(setup.limits.memory_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def spent_between(
         for thread, seconds in after.items()
         if thread not in without
     )
+
+
+def family_cpu_s(pid: int) -> float:
+    """Seconds on a processor of a process and all below it; whoever ended is not in it.
+
+    Raises as ``thread_cpu_s``.
+    """
+    total = 0.0
+    for member in family(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            total += sum(thread_cpu_s(member).values())
+    return total
 
 
 def resident_bytes(pid: int) -> int:
