@@ -13,7 +13,8 @@ FIRST ?= 0
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 # LIGHT=passed: `make test` has just passed here, so `make test-all` runs all the other tests.
 LIGHT ?=
-LABELS ?= imagesieve-data/scenes/fresh/labels.csv
+SCENES := imagesieve-data/scenes
+LABELS ?= $(SCENES)/fresh/labels.csv
 
 .PHONY: help demo serve test test-all test-gpu check format proto proto-check golden \
         bench bench-policy-diff bench-flood bench-queue bench-evidence bench-front-ends bench-overview kills \
@@ -150,6 +151,32 @@ bench-peers: $(VENV)/.all $(VENV)-litserve/.made $(VENV)-mlserver/.made ## Ours 
 bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decoding and in other precisions (LABELS=, CANDIDATES=bundles)
 	@$(PY) tests/benchmarks/flips.py --labels "$(LABELS)" --n $(N) --seed $(SEED) $(CANDIDATES:%=--candidate %)
 
+# A small ViT: trained, exported, its thresholds chosen on other scenes than those it is measured on.
+VIT := imagesieve-data/bench/small-vit
+VIT_STEPS ?= 310
+
+$(VIT)/train.json: | $(VENV)/.all
+	@PYTHONPATH=tests $(PY) -m benchmarks.small_vit.train --steps $(VIT_STEPS) --seed 1 --resume \
+	    --cache imagesieve-data/emoji --out $(VIT)
+
+$(VIT)/fp32 $(VIT)/fp16 $(VIT)/int8: $(VIT)/%: | $(VIT)/train.json
+	@$(PY) -m imagesieve_server model export --arch $(VIT)/checkpoint --pretrained $(VIT)/checkpoint \
+	    --precision $* --out $@
+
+$(VIT)/policy.yaml: | $(VIT)/fp32 $(SCENES)/fit/labels.csv
+	@cp server/imagesieve_server/demo_data/policies/demo.yaml $@.part
+	@$(PY) -m imagesieve_server calibrate --policy $@.part --model $(VIT)/fp32 --no-cache \
+	    --labels $(SCENES)/fit/labels.csv --images $(SCENES)/fit --max-fpr 0.01 --write
+	@mv $@.part $@
+
+$(VIT)/policy.npz: $(VIT)/policy.yaml | $(VIT)/fp32
+	@$(PY) -m imagesieve_server policy compile $< --model $(VIT)/fp32 --out $@
+
+.PHONY: bench-flips-vit
+bench-flips-vit: $(VIT)/policy.npz $(SCENES)/fresh/labels.csv | $(VIT)/fp16 $(VIT)/int8 ## The same of a small ViT, which is trained first (VIT_STEPS=; half an hour on two cores)
+	@$(PY) tests/benchmarks/flips.py --labels $(SCENES)/fresh/labels.csv --n $(N) --seed $(SEED) \
+	    --model $(VIT)/fp32 --policy $(VIT)/policy.npz --candidate $(VIT)/fp16 --candidate $(VIT)/int8
+
 .PHONY: bench-long
 bench-long: $(VENV)/.base ## Growth of a server's memory over N mixed requests (100000 for the aim)
 	@$(PY) -m imagesieve_server bench --only growth --requests $(N)
@@ -220,8 +247,6 @@ mutation: $(VENV)/.mutation ## Small changes to the core that no test of it noti
 train-demo: $(VENV)/.all ## Train the demo model from the two emoji packages (up to an hour on one core)
 	@$(PY) -m imagesieve_server model train-demo --seed $(SEED) \
 	    --cache imagesieve-data/emoji --out imagesieve-data/demo-model
-
-SCENES := imagesieve-data/scenes
 
 $(SCENES)/fit/labels.csv: | $(VENV)/.all
 	@$(PY) -m imagesieve_server model demo-scenes --count 10000 --seed 1 \

@@ -66,7 +66,7 @@ def train(options: Options, report: Callable[[str], None] = print) -> Path:
     return folder
 
 
-def _optimizer(model: Any, options: Options) -> Any:
+def muon(model: Any, *, rate: float, weight_decay: float) -> Any:
     """Muon for matrices and convolutions, AdamW for embeddings, gains, biases and the scale.
 
     After 350 steps of the same schedule top-1 was .07 with Muon (arXiv:2502.16982) and .025 with
@@ -74,6 +74,8 @@ def _optimizer(model: Any, options: Options) -> Any:
     """
     matrices, embeddings, others = [], [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.ndim < 2:
             others.append(parameter)  # never decayed
         elif "embedding" in name:
@@ -87,8 +89,8 @@ def _optimizer(model: Any, options: Options) -> Any:
     ]
     return need("timm.optim").Muon(
         groups,
-        lr=options.rate,
-        weight_decay=options.weight_decay,
+        lr=rate,
+        weight_decay=weight_decay,
         nesterov=True,
         betas=(0.9, 0.98),
     )
@@ -105,7 +107,7 @@ class DemoLearner:
     def __init__(self, options: Options, maker: BatchMaker) -> None:
         """Random weights from the seed."""
         self.model = architecture.build_model(options.seed)
-        self.optimizer = _optimizer(self.model, options)
+        self.optimizer = muon(self.model, rate=options.rate, weight_decay=options.weight_decay)
         self._options, self._maker = options, maker
         self._names: Any = None
 

@@ -98,12 +98,23 @@ def train(
     return Done(losses=losses, seconds=time.monotonic() - began, pictures=run.pictures)
 
 
-def descend(loss: Any, optimizer: Any, parameters: Any, *, rate: float) -> float:
-    """One step of the optimizer, the gradient's norm clipped at 1; the loss."""
+def descend(
+    loss: Any,
+    optimizer: Any,
+    parameters: Any,
+    *,
+    rate: float,
+    shared: Callable[[], None] = lambda: None,
+) -> float:
+    """One step of the optimizer, the gradient's norm clipped at 1; the loss.
+
+    ``shared`` is called when the gradients are there, to average them with other processes'.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
     loss.backward()
+    shared()
     need("torch").nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     return float(loss.detach())
