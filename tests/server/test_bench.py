@@ -35,7 +35,12 @@ from imagesieve_server.commands.bench import (
     report,
     threads,
 )
-from imagesieve_server.commands.bench.callers_apart import kept_to, shares_of
+from imagesieve_server.commands.bench.callers_apart import (
+    added_up,
+    kept_to,
+    shared_out,
+    shares_of,
+)
 from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.decoding import plain_transform
 from imagesieve_server.commands.bench.duplicates import Repeating
@@ -316,6 +321,21 @@ def test_nothing_is_said_of_refusals_where_there_were_none() -> None:
     calm = _outcome()
     found = overload.figures_of(2, [calm], most=[calm], idle=[calm], shares=shares_of({0}))
     assert len(list(found)) == 1
+
+
+def test_an_order_that_is_shared_out_is_the_same_order() -> None:
+    crowd = caller.Order(target="t", seconds=1.0, callers=10)
+    assert [one.callers for one in shared_out(crowd, 4)] == [3, 3, 2, 2]
+    assert [one.callers for one in shared_out(dataclasses.replace(crowd, callers=1), 4)] == [1]
+    timed = caller.Order(target="t", seconds=1.0, rate=100.0, seed=3)
+    parts = shared_out(timed, 4)
+    assert sum(one.rate for one in parts) == pytest.approx(100.0)
+    assert (
+        len({one.seed for one in (*parts, *shared_out(dataclasses.replace(timed, seed=4), 4))}) == 8
+    )
+    both = added_up([_outcome(refusals_s=[0.1]), _outcome(rate=5.0, lateness_p99_s=0.5)])
+    assert (both.rate, both.sent, both.seconds) == (15.0, 40, 2.0)
+    assert (len(both.waits_s), both.refusals_s, both.lateness_p99_s) == (6, [0.1], 0.5)
 
 
 def test_callers_have_cores_of_their_own_wherever_there_are_two() -> None:

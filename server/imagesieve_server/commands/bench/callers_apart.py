@@ -2,7 +2,7 @@
 
 Were they on its cores, ten times the load would be ten times the callers, and the server would be
 measured with what they leave. Where there is one core only, they share it. It knows cores and the
-process of ``caller.py``, and not what is asked of it.
+processes of ``caller.py``, and not what is asked of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -65,42 +65,80 @@ def kept_to(cores: Collection[int]) -> Iterator[None]:
 
 
 class Callers:
-    """A process that calls as it is told, one order at a time."""
+    """Processes that call as they are told, one order at a time: one loop of events could not
+    offer a fast server ten times what it can do."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, processes: Sequence[subprocess.Popen[str]]) -> None:
+        self._processes = processes
 
     def do(self, order: Order) -> Outcome:
-        """Raises StartupError where the process has ended."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(dataclasses.asdict(order)) + "\n")
-        self._process.stdin.flush()
-        return Outcome(**json.loads(self.line()))
+        """Share the order out, wait, and add up. Raises StartupError where a process has ended."""
+        parts = shared_out(order, len(self._processes))
+        for process, part in zip(self._processes, parts, strict=False):
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(dataclasses.asdict(part)) + "\n")
+            process.stdin.flush()
+        lines = [next_line(process) for process in self._processes[: len(parts)]]
+        return added_up([Outcome(**json.loads(line)) for line in lines])
 
-    def line(self) -> str:
-        """What it says next. Raises StartupError where it has ended."""
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise StartupError("the callers' process ended")
-        return line
+
+def shared_out(order: Order, count: int) -> Sequence[Order]:
+    """The same for ``count`` processes together; fewer where there are fewer callers."""
+    if order.callers:
+        parts = [len(range(number, order.callers, count)) for number in range(count)]
+        return [dataclasses.replace(order, callers=part) for part in parts if part]
+    return [
+        dataclasses.replace(order, rate=order.rate / count, seed=order.seed * count + number)
+        for number in range(count)
+    ]
+
+
+def added_up(outcomes: Sequence[Outcome]) -> Outcome:
+    """What came of an order that was shared out."""
+    return Outcome(
+        rate=sum(one.rate for one in outcomes),
+        answered=sum(one.answered for one in outcomes),
+        late=sum(one.late for one in outcomes),
+        sent=sum(one.sent for one in outcomes),
+        seconds=outcomes[0].seconds,
+        cpu_s=sum(one.cpu_s for one in outcomes),
+        waits_s=[wait for one in outcomes for wait in one.waits_s],
+        refusals_s=[wait for one in outcomes for wait in one.refusals_s],
+        lateness_p99_s=max(one.lateness_p99_s for one in outcomes),
+    )
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    """What it says next. Raises StartupError where it has ended."""
+    assert process.stdout is not None
+    if not (line := process.stdout.readline()):
+        raise StartupError("a process of callers ended")
+    return line
 
 
 @contextmanager
-def callers_of_their_own() -> Iterator[Callers]:
-    """The process, ready, for the length of a block."""
+def callers_of_their_own(count: int) -> Iterator[Callers]:
+    """So many processes, ready, for the length of a block."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_caller()) for _ in range(count)]
+        for process in processes:
+            next_line(process)  # it is ready
+        yield Callers(processes)
+
+
+@contextmanager
+def _caller() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", caller.__name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        found = Callers(process)
         try:
-            found.line()
-            yield found
+            yield process
         finally:
             assert process.stdin is not None
-            process.stdin.close()
+            process.stdin.close()  # which ends it
 
 
 @contextmanager
@@ -120,5 +158,5 @@ def server_and_callers(bench: Bench, shares: Shares) -> Iterator[tuple[LocalServ
                 )
             )
         with kept_to(shares.callers):
-            callers = stack.enter_context(callers_of_their_own())
+            callers = stack.enter_context(callers_of_their_own(len(shares.callers)))
         yield server, callers
