@@ -126,9 +126,13 @@ def _formats() -> str:
 
 def _model(settings: Settings) -> str:
     from imagesieve_server.encoders.bundle import load_bundle
+    from imagesieve_server.encoders.int8_support import note_of
 
     bundle = load_bundle(Path(settings.model.bundle or DEMO_BUNDLE))
-    return f"{bundle.manifest.name}, {bundle.manifest.precision}, {bundle.fingerprint[:12]}"
+    found = f"{bundle.manifest.name}, {bundle.manifest.precision}, {bundle.fingerprint[:12]}"
+    on_cpu = settings.model.provider in ("cpu", "auto")
+    note = note_of(bundle.manifest.precision) if on_cpu else ""
+    return f"{found}; {note}" if note else found
 
 
 def _policies(settings: Settings) -> str:

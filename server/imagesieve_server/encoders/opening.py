@@ -15,6 +15,7 @@ from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.cuda import CUDA_BUCKETS, BoundImageEncoder
 from imagesieve_server.encoders.cuda_session import CUDA
+from imagesieve_server.encoders.int8_support import note_of
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS, OnnxImageEncoder
 from imagesieve_server.encoders.openvino import OPENVINO, OpenVinoImageEncoder
 from imagesieve_server.encoders.openvino import library as openvino_library
@@ -69,6 +70,8 @@ def open_encoders(bundle: Bundle, options: ServingOptions) -> Serving:
     encoders = [
         open_encoder(bundle, runtime, buckets=buckets) for _ in range(options.sessions or 1)
     ]
+    if runtime.provider is not Provider.OPENVINO:  # its own kernels
+        note = "; ".join(filter(None, (note, note_of(bundle.manifest.precision))))
     return Serving(encoders=encoders, one_device=False, note=note)
 
 

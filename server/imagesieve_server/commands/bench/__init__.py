@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,12 @@ def run(bench: Bench, *, only: Sequence[str]) -> Any:
     measures = _measures()
     for name in (name for name in NAMES if name in only):
         bench.say(f"{name} ...")
+        began = time.monotonic()
         try:
             figures += measures[name](bench)
         except ImagesieveError as error:
             failed[name] = error.message
+        bench.say(f"{name}: took {time.monotonic() - began:.0f} s")
     effort = bench.effort
     about = report.facts() | {
         "model": {
