@@ -200,9 +200,10 @@ class Batcher:
         return None
 
     def _begin_batch(self, lane: Lane) -> None:
-        time_left = self._room.earliest_deadline() - time.monotonic()
+        now = time.monotonic()
+        time_left = self._room.earliest_deadline() - now
         bucket = self._times.choose(rows=self._room.rows, time_left=time_left)
-        batch = self._room.take(bucket)
+        batch = self._room.take(bucket, now=now, s_per_row=self._s_per_row)
         self._report_queue()
 
         def ended() -> None:

@@ -2,7 +2,8 @@
 
 Knows callers, their rows and deadlines; refuses to know threads, sessions, the clock and how large
 the next batch should be. The earliest deadline goes first: deadlines are absolute, so nobody
-starves.
+starves. A caller with many views, as of a film, that is due first gets a quarter of the rows while
+others wait, so that those do not wait for a whole film; all where its deadline asks for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagesieve_server.core.views import Embeddings, Pixels
+
+_MANY_VIEWS = 5
+"""Rows from which a caller is one of many views: a film, not the tiles of a picture."""
+_ONE_IN = 4
+"""One of so many rows is of callers with many views while others wait. Of two, those others would
+wait nearly as long as if the film went first, where they are most of a load near the limit."""
+_SAFETY = 1.5
+"""A caller with many views is pressed for time where that share would take so much of what is left
+until its deadline."""
+
+_Queue = list[tuple[float, int, "Waiter"]]
+"""A heap by deadline, then order of coming."""
 
 
 class Waiter:
@@ -61,12 +74,15 @@ class Slice:
 
 
 class WaitingRoom:
-    """The waiters, by deadline."""
+    """The waiters, by deadline; those with few views and those with many."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Waiter]] = []
+        self._few: _Queue = []
+        self._many: _Queue = []
+        self._queues = (self._few, self._many)
         self._order = itertools.count()
         self._rows = 0
+        self._since_many = 0  # rows of a share that callers with many views are due
 
     @property
     def rows(self) -> int:
@@ -74,11 +90,17 @@ class WaitingRoom:
         return self._rows
 
     def rows_before(self, deadline: float) -> int:
-        """Rows that would run before a newcomer with this deadline."""
-        return sum(w.rows_left for at, _, w in self._heap if at <= deadline and not w.future.done())
+        """Rows that are due before a newcomer with this deadline."""
+        return sum(
+            waiter.rows_left
+            for queue in self._queues
+            for at, _, waiter in queue
+            if at <= deadline and not waiter.future.done()
+        )
 
     def add(self, waiter: Waiter) -> None:
-        heapq.heappush(self._heap, (waiter.deadline, next(self._order), waiter))
+        queue = self._many if waiter.rows_left >= _MANY_VIEWS else self._few
+        heapq.heappush(queue, (waiter.deadline, next(self._order), waiter))
         self._rows += waiter.rows_left
 
     def leave(self, waiter: Waiter) -> int:
@@ -91,13 +113,40 @@ class WaitingRoom:
 
     def earliest_deadline(self) -> float:
         """Of those who wait; there must be one."""
-        return self._heap[0][0]
+        return min(queue[0] for queue in self._queues if queue)[0]
 
-    def take(self, count: int) -> Sequence[Slice]:
-        """Up to ``count`` rows, the earliest deadlines first; a waiter may be split."""
+    def take(self, count: int, *, now: float, s_per_row: float) -> Sequence[Slice]:
+        """Up to ``count`` rows; a waiter may be split.
+
+        The earliest deadlines first; but where a caller with many views would be that and others
+        wait too, it gets its share. ``now`` and ``s_per_row``, of the encoder, tell whether it is
+        pressed for time.
+        """
+        if not all(self._queues) or self._few[0] < self._many[0] or self._pressed(now, s_per_row):
+            return self._earliest(count, *self._queues)
+        of_many, self._since_many = divmod(self._since_many + count, _ONE_IN)
+        taken = self._earliest(of_many, self._many) + self._earliest(count - of_many, self._few)
+        rest = count - sum(part.stop - part.start for part in taken)
+        return taken + self._earliest(rest, *self._queues)
+
+    def fail_all(self, error: Exception) -> None:
+        """Answer everyone who waits with ``error``."""
+        for queue in self._queues:
+            for _, _, waiter in queue:
+                waiter.fail(error)
+                waiter.taken = len(waiter.pixels)
+            queue.clear()
+        self._rows = 0
+
+    def _pressed(self, now: float, s_per_row: float) -> bool:
+        deadline, _, waiter = self._many[0]
+        return deadline - now < _SAFETY * _ONE_IN * waiter.rows_left * s_per_row
+
+    def _earliest(self, count: int, *queues: _Queue) -> list[Slice]:
+        """Up to ``count`` rows of these queues, the earliest deadlines first."""
         taken: list[Slice] = []
-        while count and self._heap:
-            waiter = self._heap[0][2]
+        while count and any(queues):
+            waiter = min(queue[0] for queue in queues if queue)[2]
             stop = min(waiter.taken + count, len(waiter.pixels))
             taken.append(Slice(waiter=waiter, start=waiter.taken, stop=stop))
             count -= stop - waiter.taken
@@ -106,14 +155,7 @@ class WaitingRoom:
             self._forget_empty()
         return taken
 
-    def fail_all(self, error: Exception) -> None:
-        """Answer everyone who waits with ``error``."""
-        for _, _, waiter in self._heap:
-            waiter.fail(error)
-            waiter.taken = len(waiter.pixels)
-        self._heap.clear()
-        self._rows = 0
-
     def _forget_empty(self) -> None:
-        while self._heap and self._heap[0][2].rows_left == 0:
-            heapq.heappop(self._heap)
+        for queue in self._queues:
+            while queue and queue[0][2].rows_left == 0:
+                heapq.heappop(queue)
