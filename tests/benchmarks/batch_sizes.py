@@ -58,7 +58,7 @@ def _rules(runs: Mapping[int, float]) -> Mapping[str, Rule]:
 def _coming(machine: IdealMachine, *, load: float, seconds: float, seed: int) -> list[Coming]:
     mean_decode = sum(s * share for s, share in zip(DECODE_S.values(), SHARES, strict=True))
     a_picture = machine.runs[16] / 16 + mean_decode / machine.cores
-    chance = random.Random(seed)
+    chance = random.Random(f"kinds {seed}")  # not the stream of the times
     kinds = list(DECODE_S)
     return [
         Coming(at=at, kind=kind, decode_s=DECODE_S[kind])

@@ -152,5 +152,6 @@ def _drawn(chance: random.Random) -> Size:
 def _calls_due(rate: float, seconds: float, *, seed: int) -> list[tuple[float, Size]]:
     """When which size comes: each size at once, then at random times in the mix."""
     times = load.arrivals(rate=rate, seconds=seconds, seed=seed)
-    chance = random.Random(seed)
+    # Not the stream of the times, or large pictures would come after long pauses.
+    chance = random.Random(f"sizes {seed}")
     return [(0.0, size) for size in MIX] + [(at, _drawn(chance)) for at in times]
