@@ -12,8 +12,10 @@ It knows the order and which failure goes where: what the parts do is behind the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.audit_sampling import AuditSampler
 from imagesieve_server.content_cache import ContentCache, ContentKey, Seen
 from imagesieve_server.core.answer import Answer
@@ -72,6 +74,7 @@ class Pipeline:
         self._audit = audit
         self._onlookers = onlookers
         self._floods = floods
+        self._alarms = Alarms()
 
     async def moderate(
         self, request: ModerationRequest, *, place: Place, deadline: float
@@ -161,7 +164,7 @@ class Pipeline:
         identity = {"tenant": request.tenant, "request_id": request.request_id}
         if answer := self._recent.find(**identity, request_digest=digest):
             return answer
-        async with asyncio.timeout(LOOKUP_S):
+        with self._alarms.limit(time.monotonic() + LOOKUP_S):
             stored = await self._queue.answer_of(**identity, request_digest=digest)
         return stored_answer(stored) if stored else None
 

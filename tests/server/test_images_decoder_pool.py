@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -89,6 +91,21 @@ async def detail(pool: ImageDecoder, data: bytes) -> UndecodableDetail:
     with pytest.raises(ImageUndecodable) as caught:
         await decode(pool, data)
     return caught.value.detail
+
+
+async def test_nothing_holds_the_bytes_of_a_picture_that_was_refused() -> None:
+    async with running_pool() as pool:
+        good = pictures.encode(pictures.scene((64, 48)), "PNG")
+        broken = good[:-30]
+        held = sys.getrefcount(broken)
+        gc.disable()  # a cycle would hold them until somebody collects it
+        try:
+            with contextlib.suppress(ImageUndecodable):  # pytest.raises makes a cycle itself
+                await decode(pool, broken)
+            await decode(pool, good)  # the lane holds its last one
+            assert sys.getrefcount(broken) == held
+        finally:
+            gc.enable()
 
 
 async def until(condition: Callable[[], object], *, seconds: float = 20.0) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     DeadlineUnmeetable,
@@ -71,6 +72,7 @@ class Batcher:
         self._closed = False
         self._lanes = Lanes((), one_device=options.one_device)  # threads begin at start
         self._driver: asyncio.Task[None] | None = None
+        self._alarms = Alarms()
 
     @property
     def spec(self) -> EncoderSpec:
@@ -129,7 +131,7 @@ class Batcher:
         self._report_queue()
         reason = "cancelled"
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            with self._alarms.limit(deadline):
                 return await future
         except TimeoutError:
             reason = "deadline"
@@ -173,7 +175,7 @@ class Batcher:
         """Run batches while there is work, and the canary when it is due or after an error."""
         canary_due = time.monotonic() + self._options.canary_interval_s
         while True:
-            lane = await self._lane_within(canary_due - time.monotonic())
+            lane = await self._lane_until(canary_due)
             if lane is not None:
                 self._begin_batch(lane)
             if self._healthy and time.monotonic() < canary_due:
@@ -184,10 +186,10 @@ class Batcher:
                 await asyncio.sleep(self._options.recovery_interval_s)
             canary_due = time.monotonic() + self._options.canary_interval_s
 
-    async def _lane_within(self, seconds: float) -> Lane | None:
-        """A lane as soon as a batch may go to it; None once ``seconds`` passed or it is down."""
+    async def _lane_until(self, end: float) -> Lane | None:
+        """A lane as soon as a batch may go to it; None at ``end`` or once the encoder is down."""
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            with self._alarms.limit(end):
                 while self._healthy:
                     full = self._room.rows >= self._times.pays
                     lane = self._lanes.free(full_batch=full) if self._room.rows else None

@@ -5,11 +5,11 @@ It knows deadlines; what is done within them is the services' matter.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.core.errors import DeadlinePassed
 from imagesieve_server.grpc_api.identity import Context
 
@@ -31,13 +31,13 @@ def item_deadline(context: Context) -> float:
     return time.monotonic() + (DEFAULT_S if remaining is None else min(DEFAULT_S, remaining))
 
 
-async def within(deadline: float, work: Awaitable[T]) -> T:
-    """Await the work, cancelled at the deadline. Raises DeadlinePassed."""
-    scope = asyncio.timeout(max(0.0, deadline - time.monotonic()))
+async def within(deadline: float, work: Awaitable[T], *, alarms: Alarms | None = None) -> T:
+    """Await the work, cancelled at the deadline; ``alarms`` of many such. Raises DeadlinePassed."""
+    scope = (Alarms() if alarms is None else alarms).limit(deadline)
     try:
-        async with scope:
+        with scope:
             return await work
     except TimeoutError:
-        if scope.expired():
+        if scope.expired:
             raise DeadlinePassed("the deadline passed during the work") from None
         raise  # somebody else's time-out

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.core.errors import CapacityError, ImageEmpty, ImageTooLarge, ShuttingDown
 from imagesieve_server.core.ports import Metrics
 from imagesieve_server.core.request import ModerationRequest
@@ -56,6 +57,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         self._draining = draining
         self._max_image_bytes = max_image_bytes
         self._images_per_call = images_per_call
+        self._alarms = Alarms()
 
     def check_unread(self, deadline: float) -> None:
         """Raises where not even one image could be taken: Overloaded, DeadlineUnmeetable."""
@@ -128,7 +130,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
 
     async def _answer(self, request: ModerationRequest, place: Place, deadline: float) -> _Response:
         work = self._pipeline.moderate(request, place=place, deadline=deadline)
-        return response_of(await within(deadline, work))
+        return response_of(await within(deadline, work, alarms=self._alarms))
 
     async def _result(
         self, message: _Request, tenant: str, place: Place, deadline: float

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     ImageUndecodable,
@@ -104,6 +105,7 @@ class DecoderPool:
         self._tender: asyncio.Task[None] | None = None
         self._alive: set[WorkerProcess] = set()
         self._closed = False
+        self._alarms = Alarms()
 
     async def start(self) -> None:
         """Start every worker; a spare follows by itself.
@@ -177,11 +179,12 @@ class DecoderPool:
         if job.dead:
             raise DeadlinePassed("the deadline passed before decoding began")
         self._queue.put(job, retry_after_s=self._retry_after_s())
-        late = asyncio.get_running_loop().call_later(deadline - time.monotonic(), _late, job)
+        late = self._alarms.at(deadline, partial(_late, job))
         try:
             return await job.answer
         finally:
             late.cancel()
+            del job  # else its error would hold this frame, the frame the job and it the picture
 
     async def _lane(self, worker: WorkerProcess) -> None:
         """One image after the other, for ever, in this worker and those that replace it."""

@@ -63,7 +63,8 @@ class Job:
     def fail(self, error: Exception) -> None:
         """Answer with an error, if somebody still waits."""
         if not self.answer.done():
-            self.answer.set_exception(error)
+            # Without the lane's frames, which would hold this job, and it the picture.
+            self.answer.set_exception(error.with_traceback(None))
 
 
 _Waiting = tuple[float, int, Job]  # due, number, job

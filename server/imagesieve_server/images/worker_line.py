@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from functools import partial
 from typing import Final
 
+from imagesieve_server.alarms import Alarms
 from imagesieve_server.images.worker_packing import (
     ANSWER_MAX,
     LENGTH_BYTES,
@@ -31,6 +34,7 @@ class WorkerLine:
         """``control`` is connected and non-blocking; it is closed by ``close``."""
         self._control = control
         self._loop = asyncio.get_running_loop()
+        self._alarms = Alarms()
         self._found = b""  # of the present answer
         self._answer: asyncio.Future[bytes] | None = None  # while one is waited for
         self._ending = False  # only its end is waited for
@@ -53,7 +57,7 @@ class WorkerLine:
                 raise LineClosed  # its buffer holds a hundred questions: nobody reads them
         except OSError:
             raise LineClosed from None
-        late = self._loop.call_later(within_s, _late, self._answer)
+        late = self._alarms.at(time.monotonic() + within_s, partial(_late, self._answer))
         try:
             return await self._answer
         finally:

@@ -20,6 +20,7 @@ from imagesieve_server import log_setup
 from imagesieve_server.assembly import BehindEncoder, encoder_process, running
 from imagesieve_server.child_process import die_with_the_parent, follow_only_the_parent
 from imagesieve_server.core.errors import ImagesieveError
+from imagesieve_server.garbage import collected_less
 from imagesieve_server.processes.orders import Orders, Part, load_orders
 from imagesieve_server.processes.reports import (
     LINE_MAX,
@@ -65,7 +66,8 @@ async def _run(orders: Orders, control: socket.socket) -> None:
         say_ready(writer, ready)
         talk = asyncio.create_task(answer_supervisor(reader, writer, exposition))
         talk.add_done_callback(lambda _: stop.set())
-        await stop.wait()
+        with collected_less():
+            await stop.wait()
 
 
 @contextlib.asynccontextmanager
