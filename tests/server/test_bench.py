@@ -48,6 +48,7 @@ from imagesieve_server.commands.bench.effort import as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
 from imagesieve_server.config import load as load_settings
+from imagesieve_server.core.errors import StartupError
 from imagesieve_server.core.views import Coverage, Pixels, ViewPlan
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.bundle import load_bundle
@@ -506,3 +507,25 @@ def test_a_crew_is_every_session_on_its_own_thread(tmp_path: Path) -> None:
     assert crew.views_per_s(0.2) > 0
     assert [len(seen) for seen in threads] == [1, 1, 1]
     assert len(set.union(*threads)) == 3
+
+
+class FlagsTheSecond:
+    """A stub whose server flags the second picture of every message."""
+
+    async def ModerateBatch(
+        self, request: moderation_pb2.ModerateBatchRequest, *, timeout: float
+    ) -> moderation_pb2.ModerateBatchResponse:
+        del timeout
+        answer = moderation_pb2.ModerateBatchResponse()
+        for _ in request.requests:
+            answer.results.add().response.views.add()
+        if len(answer.results) > 1:
+            answer.results[1].response.reasons.add(code="CATEGORY_REVIEW")
+        return answer
+
+
+async def test_a_message_with_a_flagged_picture_is_not_what_was_to_be_measured() -> None:
+    requests = [load.request_of(b"1"), load.request_of(b"2")]
+    assert await load.moderate_batch(FlagsTheSecond(), requests[:1]) == 1
+    with pytest.raises(StartupError, match="CATEGORY_REVIEW"):
+        await load.moderate_batch(FlagsTheSecond(), requests)

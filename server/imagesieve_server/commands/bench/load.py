@@ -102,8 +102,7 @@ async def moderate(stub: Any, request: pb.ModerateRequest, *, timeout_s: float) 
     """One answer; its views. Raises AioRpcError, and StartupError where it is not ALLOW: then
     something else than the picture's path was measured."""
     answer = await stub.Moderate(request, timeout=timeout_s)
-    if answer.reasons:
-        raise StartupError(f"a picture of the bench was flagged: {answer.reasons[0].code}")
+    _check_allowed(answer)
     return len(answer.views)
 
 
@@ -115,7 +114,14 @@ async def moderate_batch(stub: Any, requests: Sequence[pb.ModerateRequest]) -> i
     failed = [result.error for result in answer.results if result.HasField("error")]
     if failed:
         raise StartupError(f"a picture of the bench was refused: {failed[0].reason}")
+    for result in answer.results:
+        _check_allowed(result.response)
     return sum(len(result.response.views) for result in answer.results)
+
+
+def _check_allowed(answer: pb.ModerateResponse) -> None:
+    if answer.reasons:
+        raise StartupError(f"a picture of the bench was flagged: {answer.reasons[0].code}")
 
 
 async def timed(stub: Any, request: pb.ModerateRequest) -> float:
