@@ -9,14 +9,15 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from helpers import bombs, pictures
 from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
-from imagesieve_server.core.views import DecodedImage, Preprocessing, ViewPlan
+from imagesieve_server.core.views import Coverage, DecodedImage, Preprocessing, ViewPlan
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.opening import open_image, pillow_bomb_cap
+from imagesieve_server.images.preprocess import bundle_view
 from imagesieve_server.images.sniff import ImageFormat
 
 
@@ -194,6 +195,24 @@ def test_dct_scaling_is_faithful(side: int) -> None:
         full = decode(pictures.encode(image, "PNG", compress_level=1), size=64)
     assert full.info.scale_denominator == 1
     assert np.abs(fast.pixels.astype(int) - full.pixels.astype(int)).mean() < 2.0
+
+
+@pytest.mark.parametrize("size", [(521, 783), (783, 521)])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_reduced_copy_is_cut_where_the_original_is(
+    size: tuple[int, int], orientation: int
+) -> None:
+    """At a quarter these are 131×196: by these sides the result would be a row shorter."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture = pictures.scene(size, seed=3)
+    data = pictures.encode(picture, "JPEG", quality=95, subsampling=0, exif=exif)
+    plan, settings = ViewPlan(coverage=Coverage.CENTRE), Preprocessing(size=64)
+    fast = decode_image(data, plan=plan, preprocessing=settings, limits=Limits())
+    assert fast.info.scale_denominator == 4
+    with Image.open(io.BytesIO(data)) as image:
+        full = bundle_view(ImageOps.exif_transpose(image), settings)
+    assert np.abs(fast.pixels[0].astype(int) - full).mean() < 2.0
 
 
 def test_only_the_sniffed_codec_is_tried() -> None:

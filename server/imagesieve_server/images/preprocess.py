@@ -21,17 +21,23 @@ _FILTERS = {
 
 
 def bundle_view(
-    image: Image.Image, preprocessing: Preprocessing, *, resample: Resample = fastest
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    *,
+    resample: Resample = fastest,
+    original: tuple[int, int] | None = None,
 ) -> Pixels:
     """The picture as the bundle's encoder was trained to see it.
 
-    ``image`` is RGB and upright, of any size. Returns uint8 [S, S, 3]; with
-    ``resample.by_pillow`` the bits that ``open_clip.image_transform`` gives before it scales and
-    normalises. Raises ValueError for another mode or an unknown resize mode.
+    ``image`` is RGB and upright, of any size. Where it is a reduced copy, ``original`` is the
+    size in px of what it shows: a copy's sides are rounded, and a row more or less of the result
+    would shift the crop. Returns uint8 [S, S, 3]; with ``resample.by_pillow`` the bits that
+    ``open_clip.image_transform`` gives before it scales and normalises. Raises ValueError for
+    another mode or an unknown resize mode.
     """
     filter_ = _checked_filter(image, preprocessing)
     if preprocessing.resize == "shortest":
-        return pixels_of(_shortest(image, preprocessing.size, filter_, resample))
+        return pixels_of(_shortest(image, preprocessing.size, filter_, resample, original))
     if preprocessing.resize == "longest":
         return pixels_of(_longest(image, preprocessing, filter_, resample))
     if preprocessing.resize == "squash":
@@ -73,10 +79,14 @@ def _checked_filter(image: Image.Image, preprocessing: Preprocessing) -> Image.R
 
 
 def _shortest(
-    image: Image.Image, size: int, filter_: Image.Resampling, resample: Resample
+    image: Image.Image,
+    size: int,
+    filter_: Image.Resampling,
+    resample: Resample,
+    original: tuple[int, int] | None,
 ) -> Image.Image:
     """Short side to ``size``, then the centre: torchvision's Resize and CenterCrop."""
-    width, height = image.size
+    width, height = original or image.size
     short, long = min(width, height), max(width, height)
     new_long = int(size * long / short)  # torchvision truncates here
     new_width, new_height = (size, new_long) if width <= height else (new_long, size)

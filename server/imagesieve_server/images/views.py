@@ -74,7 +74,7 @@ def render(
     if geometry.squash:
         return [squash_view(picture, preprocessing)]
     if geometry.kind is ViewKind.STILL:
-        return [bundle_view(picture, preprocessing)]
+        return [bundle_view(picture, preprocessing, original=(width, height))]
     return [
         bundle_view(picture.crop(_scaled(geometry.boxes[number], picture, width, height)),
                     preprocessing)
