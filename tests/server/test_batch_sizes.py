@@ -25,9 +25,12 @@ def test_a_batch_pays_while_rows_cost_less_in_it(seconds: dict[int, float], pays
 
 
 @pytest.mark.parametrize(
-    ("rows", "bucket"), [(1, 1), (2, 1), (5, 1), (6, 2), (11, 2), (12, 4), (47, 8), (48, 16)]
+    ("rows", "bucket"),
+    [(1, 1), (2, 1), (5, 1), (6, 2), (11, 2), (12, 4), (15, 4), (16, 16), (99, 16)],
 )
-def test_where_larger_gains_little_a_batch_is_a_third_of_what_waits(rows: int, bucket: int) -> None:
+def test_where_larger_gains_little_a_batch_is_a_third_of_what_waits_until_a_full_one_waits(
+    rows: int, bucket: int
+) -> None:
     assert BucketTimes(CPU).choose(rows=rows, time_left=9.0) == bucket
 
 

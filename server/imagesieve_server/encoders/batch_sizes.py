@@ -17,8 +17,8 @@ _AS_GOOD = 1.05
 being larger. Smaller: one run that was slow at warm-up makes batches large. Larger: under a full
 load that much of the encoder is lost."""
 _BEHIND = 3
-"""Larger batches only where so many of that size wait: then the load is near or above what can be
-done, every per cent of the encoder counts, and the batch is a small part of the wait."""
+"""Batches larger than pay only where so many of that size wait: the more wait, the more every per
+cent of the encoder counts, and the smaller a part of the wait one batch is."""
 
 
 class BucketTimes:
@@ -59,12 +59,14 @@ class BucketTimes:
     def choose(self, *, rows: int, time_left: float) -> int:
         """The bucket for ``rows`` ≥ 1 waiting rows and the earliest deadline among them.
 
-        Of the rows, as many as pay or a third of them, whichever is more. For these either the
+        Of the rows, as many as pay or a third of them, whichever is more, and a full batch where
+        one waits: then callers come faster than they are served. For these either the
         smallest bucket that holds them all, padded, or the largest that they fill: whichever costs
         less per real row (padding costs as much as rows where time grows with the batch). Smaller
         only where the deadline asks for it; where no bucket is in time, the smallest, at once.
         """
-        rows = min(rows, max(s for s in self._seconds if s <= max(self.pays, rows // _BEHIND)))
+        if rows < self.largest:
+            rows = min(rows, max(s for s in self._seconds if s <= max(self.pays, rows // _BEHIND)))
         padded = self.fitting(rows)
         filled = max((size for size in self._seconds if size <= rows), default=padded)
         if self._cost(padded, rows) <= self._cost(filled, rows):
