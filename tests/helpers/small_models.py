@@ -13,6 +13,8 @@ from typing import Any
 
 import open_clip
 import torch
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 MERGES = 500
@@ -23,8 +25,8 @@ _TEXT = {"context_length": 24, "vocab_size": VOCABULARY, "width": 64, "heads": 2
 _VIT = {"image_size": 64, "patch_size": 16, "width": 128, "head_width": 32, "layers": 3}
 _RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
 _SIGLIP = {
-    "image_size": 224,
-    "timm_model_name": "vit_tiny_patch16_224",
+    "image_size": 64,
+    "timm_model_name": "vit_of_tests",
     "timm_model_pretrained": False,
     "timm_pool": "map",
     "timm_proj": "none",
@@ -59,10 +61,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "text_cfg": _SIGLIP_TEXT,
     },
 }
-ATTENTION = {"vit": 3, "vit-quickgelu": 3, "resnet": 1, "siglip": 13}
+ATTENTION = {"vit": 3, "vit-quickgelu": 3, "resnet": 1, "siglip": 4}
 """Attention nodes of the image graph: one for each block, and one where pooling is attention."""
 
 _SIGLIP_PREPROCESSING = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
+
+
+@register_model
+def vit_of_tests(pretrained: bool = False, *, global_pool: str, **_: Any) -> VisionTransformer:
+    """timm's vit_tiny_patch16_224 with fewer blocks for smaller pictures; without a classifier."""
+    model = VisionTransformer(
+        img_size=64, embed_dim=192, depth=3, num_heads=3, num_classes=0, global_pool=global_pool
+    )
+    model.default_cfg = {}
+    return model
 
 
 def write_folder(family: str, folder: Path) -> Path:
