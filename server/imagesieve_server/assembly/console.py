@@ -7,7 +7,6 @@ loads nothing of it.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from imagesieve_server.images.limits import MEBI, Limits
 from imagesieve_server.kept_files import Kept
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.queue_store import PAGES_CONNECTIONS, pages_engine
+from imagesieve_server.usable_cores import usable_cores
 
 if TYPE_CHECKING:
     from imagesieve_server.certificate_files import Checked
@@ -192,7 +192,7 @@ async def _previews(
             cpu_s=images.wall_seconds * 2 / 3,
             memory_bytes=images.worker_memory_mib * MEBI,
         ),
-        workers=min(2, os.cpu_count() or 1),
+        workers=min(2, usable_cores()),
         queue_capacity=_WAITING,
         max_views=1,
         preview_side=PREVIEW_PX,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.policy_files.reload import PolicyFolder
 from imagesieve_server.review_queue.writer import QueueWriter
 from imagesieve_server.server_secret import Purpose, ServerSecret
+from imagesieve_server.usable_cores import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ async def build_decoder(
     pool = DecoderPool(
         preprocessing=encoder.spec.preprocessing,
         limits=limits_of(settings),
-        workers=images.workers or os.cpu_count() or 1,
+        workers=images.workers or usable_cores(),
         one_for_short=True,
         queue_capacity=settings.server.max_in_flight_views,
         frame_key=secret.key(Purpose.FRAMES),

@@ -60,7 +60,7 @@ class ModelSettings:
         "auto, cuda, cpu or openvino; cuda fails to start without a GPU, openvino without the "
         "extra of that name and a processor that computes bfloat16",
     )
-    threads: int = setting(0, "threads of one encoder run; 0 is one per core")
+    threads: int = setting(0, "threads of one encoder run; 0 is one per core that may be used")
     spinning: bool = setting(False, "let encoder threads spin; only with cores to spare")
     sessions: int = setting(
         0, "batches at work at once, each with the model in memory; 0 is 2 on a GPU, 1 on a CPU"
@@ -97,7 +97,7 @@ class ImageSettings:
     """The decoder."""
 
     workers: int = setting(
-        0, "decode worker processes beside the one for short images; 0 is one per core"
+        0, "decode worker processes beside the one for short images; 0: one per usable core"
     )
     max_mib: int = setting(20, "largest image accepted, MiB")
     max_megapixels: int = setting(64, "largest picture decoded, million pixels")

@@ -20,6 +20,7 @@ from imagesieve_server.encoders.manifest import Precision
 from imagesieve_server.encoders.onnx import DEFAULT_BUCKETS
 from imagesieve_server.encoders.runtime import RuntimeOptions
 from imagesieve_server.extras import need
+from imagesieve_server.usable_cores import fewer_cores
 
 OPENVINO = "OpenVINO"
 """What the encoder's spec names as provider."""
@@ -100,4 +101,5 @@ def _properties(options: RuntimeOptions) -> dict[str, Any]:
         "NUM_STREAMS": 1,  # one batch at a time: the batcher makes it as large as it pays
         "ENABLE_CPU_PINNING": False,  # decode workers need the same cores
     }
-    return {**chosen, "INFERENCE_NUM_THREADS": options.threads} if options.threads else chosen
+    threads = options.threads or fewer_cores()
+    return {**chosen, "INFERENCE_NUM_THREADS": threads} if threads else chosen

@@ -24,6 +24,7 @@ from imagesieve_server.encoders.cuda_session import (
     refuse_misplaced,
 )
 from imagesieve_server.encoders.freed_memory import give_back_freed
+from imagesieve_server.usable_cores import fewer_cores
 
 CPU = "CPUExecutionProvider"
 
@@ -51,7 +52,7 @@ class RuntimeOptions:
     """Settings of a session."""
 
     provider: Provider = Provider.AUTO
-    threads: int = 0  # of one operator; 0 lets the library take every physical core
+    threads: int = 0  # of one operator; 0: the library chooses, within the cores that are ours
     spinning: bool = False  # threads spin between runs; starves decoding on shared cores
     cuda_graphs: bool = False  # on a GPU; every run must then give bound buffers
 
@@ -134,7 +135,7 @@ def library() -> Any:
 
 def _session_options(ort: Any, options: RuntimeOptions) -> Any:
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
+    settings.intra_op_num_threads = options.threads or fewer_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3  # errors; warnings of the optimiser are not for operators
     spinning = "1" if options.spinning else "0"

@@ -7,10 +7,10 @@ shared out: each front end counts for itself, as each of several servers does.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 
 from imagesieve_server.config import Settings
+from imagesieve_server.usable_cores import usable_cores
 
 _LEAST_VIEWS = 64  # two pictures of the most views that a picture can have
 _LEAST_CONNECTIONS = 2
@@ -36,7 +36,7 @@ def of_front_end(settings: Settings, *, address: str, leading: bool) -> Settings
         metrics=replace(settings.metrics, address=""),  # the supervisor's
         images=replace(
             images,
-            workers=share(images.workers or os.cpu_count() or 1),
+            workers=share(images.workers or usable_cores()),
             cache_mib=share(images.cache_mib),
         ),
         queue=replace(
