@@ -34,6 +34,7 @@ from imagesieve_server.core.errors import StoreUnavailable
 from imagesieve_server.core.ports import EmbeddingStore, Encoder, Onlooker
 from imagesieve_server.encoders.runtime import refuse_two_runtimes
 from imagesieve_server.flood_watch import FloodWatch, SpikeLimits
+from imagesieve_server.garbage import collected_less
 from imagesieve_server.grpc_api.gate import Gate
 from imagesieve_server.grpc_api.health import HealthMonitor
 from imagesieve_server.grpc_api.review_service import ReviewService
@@ -111,6 +112,8 @@ async def running(
         await start_webhooks(settings, queue, metrics, stack)
         pages = _pages(queue, groups, quality)
         console_port = await start_console(settings, pages, policies, metrics, stack)
+        # Before the first caller, who would wait for it: it takes as long as an image.
+        stack.enter_context(collected_less())
         port = await server.start()
         stack.push_async_callback(server.stop)
         yield Running(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from imagesieve_server import config, log_setup
 from imagesieve_server.addresses import parse_address
 from imagesieve_server.config import Settings
-from imagesieve_server.garbage import collected_less
 
 if TYPE_CHECKING:
     from imagesieve_server.assembly import Running
@@ -55,8 +54,7 @@ async def serve(settings: Settings) -> None:
             file=sys.stderr,
             flush=True,
         )
-        with collected_less():
-            await stop.wait()
+        await stop.wait()
 
 
 def _server(

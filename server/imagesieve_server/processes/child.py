@@ -66,8 +66,7 @@ async def _run(orders: Orders, control: socket.socket) -> None:
         say_ready(writer, ready)
         talk = asyncio.create_task(answer_supervisor(reader, writer, exposition))
         talk.add_done_callback(lambda _: stop.set())
-        with collected_less():
-            await stop.wait()
+        await stop.wait()
 
 
 @contextlib.asynccontextmanager
@@ -79,7 +78,8 @@ async def _part(
     if orders.part is Part.ENCODER:
         listening = socket.socket(fileno=orders.meeting)
         async with encoder_process(settings, listening=listening, on_broken=stop.set) as serving:
-            yield Ready(bundle=serving.bundle), lambda: _encoders(serving.registry)
+            with collected_less():
+                yield Ready(bundle=serving.bundle), lambda: _encoders(serving.registry)
         return
     where = BehindEncoder(door=orders.meeting, leading=orders.part is Part.LEADER)
     async with running(settings, where=where) as server:
