@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 from helpers import promql
@@ -285,9 +287,12 @@ def _try(client: Client, path: Path) -> None:
 
 def test_an_image_that_is_refused_after_two_deaths_is_counted(tmp_path: Path) -> None:
     settings = {"IMAGESIEVE__IMAGES__WALL_SECONDS": "0.0001"}
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
+    slow = io.BytesIO()  # for hundreds of milliseconds: no answer is faster than the limit
+    Image.fromarray(noise).save(slow, "JPEG", quality=85, progressive=True)
     with start_server(folder=tmp_path, **settings) as server, Client(server.target) as client:
         for _ in range(3):
-            assert client.moderate(ORDINARY[0]).verdict is Verdict.REVIEW
+            assert client.moderate(slow.getvalue()).verdict is Verdict.REVIEW
         assert total(server, "imagesieve_images_quarantined_total") == 1
         assert total(server, 'imagesieve_decode_failures_total{reason="QUARANTINED"}') == 1
 
