@@ -26,7 +26,7 @@ from peer_calls import Calls
 
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.parts import server_of
-from imagesieve_server.commands.bench.process_cost import family, thread_cpu_s
+from imagesieve_server.commands.bench.process_cost import family, family_thread_cpu_s
 from imagesieve_server.encoders.bundle import load_bundle
 
 HERE = Path(__file__).parent / "peers"
@@ -47,11 +47,7 @@ class Contender:
 
     def processor_s(self) -> dict[int, float]:
         """Seconds on a processor by thread, of the server and everything below it."""
-        found: dict[int, float] = {}
-        for member in family(self.pid):
-            with suppress(FileNotFoundError):  # it ended just now
-                found |= thread_cpu_s(member)
-        return found
+        return family_thread_cpu_s(self.pid)
 
     def signal(self, number: int) -> None:
         """To the server and everything below it."""

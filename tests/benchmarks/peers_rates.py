@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import os
 import signal
 import sys
 import tempfile
@@ -41,8 +40,9 @@ from imagesieve_server.commands.bench.pictures import LARGE, SMALL, Pictures, Si
 from imagesieve_server.config import Settings
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import load_bundle
+from imagesieve_server.usable_cores import usable_cores
 
-WARM_S = 2.0  # before the time counts
+WARM_S = 1.0  # after as many answers as there are callers, before the time counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ def _callers_out(one: Stretch) -> float:
         one.images_per_s,
         callers_cpu_s=one.callers_cpu_s,
         wall_s=one.wall_s,
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
     )
 
 
@@ -236,8 +236,7 @@ def _arguments() -> argparse.Namespace:
     add("--case", action="append", choices=tuple(CASES), help="default: all")
     add("--litserve", metavar="PYTHON", help="a Python that has it")
     add("--mlserver", metavar="PYTHON", help="a Python that has it")
-    cores = len(os.sched_getaffinity(0))
-    add("--workers", type=int, default=cores, help="of each peer with ONNX Runtime")
+    add("--workers", type=int, default=usable_cores(), help="of each peer with ONNX Runtime")
     add("--threads", type=int, default=1, help="of each of these workers")
     add("--fp32", type=Path, help="bundle (default: exported)")
     add("--int8", type=Path)

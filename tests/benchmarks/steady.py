@@ -1,13 +1,17 @@
 """The rate of a server that is kept busy: between two answers, neither its first nor its last.
 
 Answers come in bursts, a batch at a time. A stretch that begins and ends with the first answer of a
-burst holds whole bursts; its length is about what was asked for. What is in flight at its end is
-waited for but does not count: then fewer and fewer callers are left, and workers stand idle.
+burst holds whole bursts; its length is about what was asked for. Either end is the first answer
+after a moment, never the answer of a certain number: of callers who are whole batches the last one
+to be answered is the last of a burst, and a stretch from there would lack a burst but for one
+answer. What is in flight at the end is waited for but does not count: then fewer and fewer callers
+are left, and workers stand idle.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -44,21 +48,21 @@ class _Mark:
 class Steady:
     """One measurement. For one use."""
 
-    warm_s: float  # at least; and every caller has had an answer, or as many came
+    warm_s: float  # after as many answers as there are callers; longer than a burst takes to come
     seconds: float
     server: Callable[[], Processor]  # the server's processor time until now
     clock: Callable[[], float] = time.perf_counter
     _answers: int = 0
+    _mark_from: float = math.inf
     _marks: list[_Mark] = field(default_factory=list)
 
     async def of(self, work: Callable[[int], Awaitable[object]], *, callers: int) -> Stretch:
         """``callers`` that each call ``work`` with their number again and again."""
-        began = self.clock()
 
         async def caller(number: int) -> None:
             while len(self._marks) < 2:
                 await work(number)
-                self._answered(self.clock(), began, callers)
+                self._answered(self.clock(), callers)
 
         await asyncio.gather(*(caller(number) for number in range(callers)))
         first, last = self._marks
@@ -69,11 +73,12 @@ class Steady:
             server_cpu_s=spent_between(first.server, last.server),
         )
 
-    def _answered(self, now: float, began: float, callers: int) -> None:
+    def _answered(self, now: float, callers: int) -> None:
         self._answers += 1
-        warm = now - began >= self.warm_s and self._answers >= callers
-        is_first = not self._marks and warm
-        if is_first or (len(self._marks) == 1 and now - self._marks[0].wall_s >= self.seconds):
+        if self._answers == callers:
+            self._mark_from = now + self.warm_s
+        elif now >= self._mark_from and len(self._marks) < 2:
+            self._mark_from = now + self.seconds
             mark = _Mark(
                 answers=self._answers,
                 wall_s=now,

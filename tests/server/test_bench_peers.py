@@ -19,6 +19,7 @@ class Server:
     def __init__(self) -> None:
         self.answered = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._device = asyncio.Lock()
 
     def now(self) -> float:
         return self.answered / BATCH
@@ -27,11 +28,13 @@ class Server:
         mine = asyncio.get_running_loop().create_future()
         self._waiting.append(mine)
         if len(self._waiting) == BATCH:
-            await asyncio.sleep(0)
-            for one in self._waiting:
-                one.set_result(None)
-            self.answered += BATCH
-            self._waiting = []
+            batch, self._waiting = self._waiting, []
+            async with self._device:
+                self.answered += BATCH
+                for one in batch:
+                    one.set_result(None)
+                for _ in range(3):  # whoever got an answer looks at the clock before the next batch
+                    await asyncio.sleep(0)
         await mine
 
     def processor_s(self) -> dict[int, float]:
@@ -48,6 +51,22 @@ def test_a_stretch_holds_whole_batches_and_their_cost() -> None:
     assert found.wall_s == 3.0
     assert found.images_per_s == BATCH
     assert server.answered >= (2 + 3) * BATCH  # the first batches and those after do not count
+
+
+def test_a_stretch_does_not_begin_with_the_last_answer_of_a_batch() -> None:
+    """Of callers who are whole batches the last one to be answered is the last of a batch."""
+    server = Server()
+    steady = Steady(warm_s=0.5, seconds=2.5, server=server.processor_s, clock=server.now)
+    found = asyncio.run(steady.of(server.work, callers=2 * BATCH))
+    assert (found.images, found.wall_s) == (3 * BATCH, 3.0)
+
+
+def test_answers_that_come_long_after_the_end_are_let_be() -> None:
+    """Callers in flight at the end may wait longer than the stretch was."""
+    server = Server()
+    steady = Steady(warm_s=0.5, seconds=0.5, server=server.processor_s, clock=server.now)
+    found = asyncio.run(steady.of(server.work, callers=4 * BATCH))
+    assert (found.images, found.wall_s) == (BATCH, 1.0)
 
 
 def test_a_failed_call_ends_the_measurement() -> None:

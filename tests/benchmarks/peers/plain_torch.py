@@ -1,6 +1,6 @@
 """A peer: grpc.aio and open_clip in torch, one picture a call, the way a first version is written.
 
-    python plain_torch.py ARCH CHECKPOINT|none
+    python plain_torch.py ARCH
 
 Prints its port. Takes a JPEG's bytes, answers the embedding's.
 """

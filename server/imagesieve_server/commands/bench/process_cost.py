@@ -25,6 +25,8 @@ def thread_cpu_s(pid: int) -> dict[int, float]:
                 raise StartupError(
                     "this kernel has no schedstat, which this measure needs"
                 ) from None
+        except ProcessLookupError:
+            pass  # it ended while it was read
     return found
 
 
@@ -39,16 +41,18 @@ def spent_between(
     )
 
 
-def family_cpu_s(pid: int) -> float:
-    """Seconds on a processor of a process and all below it; whoever ended is not in it.
-
-    Raises as ``thread_cpu_s``.
-    """
-    total = 0.0
+def family_thread_cpu_s(pid: int) -> dict[int, float]:
+    """``thread_cpu_s`` of a process and all below it; whoever ended is not in it."""
+    found: dict[int, float] = {}
     for member in family(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
-            total += sum(thread_cpu_s(member).values())
-    return total
+            found |= thread_cpu_s(member)
+    return found
+
+
+def family_cpu_s(pid: int) -> float:
+    """The sum of ``family_thread_cpu_s``."""
+    return sum(family_thread_cpu_s(pid).values())
 
 
 def resident_bytes(pid: int) -> int:
