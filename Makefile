@@ -11,8 +11,10 @@ FIRST ?= 0
 # One process more than there are cores; a file's tests stay together, and files start in the order of
 # tests/conftest.py. PARALLEL= runs one after the other.
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
-# LIGHT=passed: `make test` has just passed here, so `make test-all` runs all the other tests.
+# LIGHT=passed: `make test SKIPS=fail` has just passed here, so `make test-all` runs the other tests, and
+# again those that the extras may change. SKIPS=fail: a skip fails `make test`, as it does `make test-all`.
 LIGHT ?=
+SKIPS ?=
 SCENES := imagesieve-data/scenes
 LABELS ?= $(SCENES)/fresh/labels.csv
 
@@ -96,7 +98,7 @@ serve: $(VENV)/.base ## The demo server, kept running until Ctrl-C
 	@$(PY) -m imagesieve_server serve
 
 test: $(VENV)/.base ## The tests that need nothing but Python
-	@$(PY) -m pytest -q $(PARALLEL)
+	@$(PY) -m pytest -q $(PARALLEL) $(if $(filter fail,$(SKIPS)),--no-skips)
 
 # --- everything else ------------------------------------------------------------------------
 

@@ -37,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.addoption
     add("--update-golden", action="store_true", help="rewrite tests/golden from what was produced")
     add("--all", action="store_true", help="also the heavy tests; any skip is a failure")
-    add("--heavy", action="store_true", help="of --all, what a run without it leaves out")
+    add("--heavy", action="store_true", help="of --all, what a run without it did not prove")
+    add("--no-skips", action="store_true", help="any skip is a failure, as with --all and --heavy")
     add("--gpu", action="store_true", help="only the tests marked gpu; fails without a GPU")
 
 
@@ -99,7 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = []
     for item in items:
         reason = _why_not(item, everything=everything, only_gpu=only_gpu)
-        if not reason and config.getoption("--heavy") and not _heavy(item):
+        if not reason and config.getoption("--heavy") and not _adds(item):
             reason = "part of `make test`, which has passed"
         (dropped.setdefault(reason, []) if reason else kept).append(item)
     items[:] = _long_files_first(kept) if hasattr(config, "workerinput") else kept
@@ -124,6 +125,11 @@ def _why_not(item: pytest.Item, *, everything: bool, only_gpu: bool) -> str:
 
 def _heavy(item: pytest.Item) -> set[str]:
     return {mark.name for mark in item.iter_markers()}.intersection(_HEAVY)
+
+
+def _adds(item: pytest.Item) -> bool:
+    """Whether it may say something where every extra is installed that it did not say elsewhere."""
+    return bool(_heavy(item)) or any(item.iter_markers("beside_extras"))
 
 
 def _takes_heavy(config: pytest.Config) -> bool:
@@ -160,12 +166,14 @@ def pytest_terminal_summary(
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """With the heavy tests a skip is a failure: what cannot run is deselected by name above."""
+    """With the heavy tests, and where asked for, a skip is a failure: what cannot run is deselected
+    by name above."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["dropped"] = session.config.stash.get(_DROPPED, {})
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    if _takes_heavy(session.config) and skipped and exitstatus == 0:
+    strict = _takes_heavy(session.config) or session.config.getoption("--no-skips")
+    if strict and skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} tests were skipped; here that is a failure")
         session.exitstatus = 1

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "client" / "imagesieve"
 SERVER = ROOT / "server" / "imagesieve_server"
@@ -62,12 +64,14 @@ def _loaded_after(imports: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.beside_extras
 def test_the_client_loads_nothing_of_the_server() -> None:
     loaded = _loaded_after("import imagesieve, imagesieve.testing, imagesieve.command")
     heavy = {"imagesieve_server", "numpy", "PIL", "onnxruntime", "sqlalchemy", "torch"}
     assert loaded & heavy == set()
 
 
+@pytest.mark.beside_extras
 def test_serving_loads_no_model_making_library() -> None:
     imports = "\n".join(f"import imagesieve_server.{name}" for name in SERVING)
     assert _loaded_after(imports) & {"torch", "torchvision", "open_clip", "onnx"} == set()

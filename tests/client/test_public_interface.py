@@ -105,6 +105,7 @@ def test_nothing_internal_is_exported() -> None:
     assert not modules & set(imagesieve.__all__)
 
 
+@pytest.mark.beside_extras
 def test_importing_the_client_stays_light() -> None:
     """In a fresh interpreter, since pytest itself imports much."""
     script = (

@@ -23,7 +23,9 @@ from imagesieve_server.commands.bench.process_cost import family
 from imagesieve_server.commands.demo import read_pictures
 from imagesieve_server.commands.local_server import LocalServer, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
+from imagesieve_server.usable_cores import usable_cores
 
+pytestmark = pytest.mark.beside_extras
 HELPING = ("asyncio_", "evidence_")
 """Threads that do blocking work for whoever asks; to begin one takes a tenth of a millisecond."""
 HELPERS = str(Path(__file__).parents[1])
@@ -154,7 +156,7 @@ def test_a_first_look_at_what_is_served_loads_nothing(fresh: LocalServer, ready:
 def test_what_follows_a_start_is_over_when_the_server_is_ready(fresh: LocalServer) -> None:
     """A decode worker that starts takes the processor from the first requests. The spare counts."""
     before = family(fresh.process.pid)
-    assert len(before) == 1 + (os.cpu_count() or 1) + 2
+    assert len(before) == 1 + usable_cores() + 2
     with Client(fresh.target) as other:
         other.moderate(ORDINARY[0])
     assert family(fresh.process.pid) == before

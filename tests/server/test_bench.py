@@ -367,6 +367,7 @@ def test_callers_that_were_late_are_told_from_a_server_that_was() -> None:
     assert load.lateness_p99_s(calls) == pytest.approx(0.6)
 
 
+@pytest.mark.beside_extras
 def test_what_the_server_needs_is_found_and_torch_is_not_part_of_it() -> None:
     names = growth.needed(extras=("cpu", "server"))
     assert {"imagesieve", "onnxruntime", "numpy", "grpcio", "sqlalchemy"} <= names

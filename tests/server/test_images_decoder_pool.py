@@ -528,6 +528,7 @@ def run_python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.beside_extras
 def test_a_worker_imports_nothing_of_the_server_but_images_and_core() -> None:
     """It starts in a fraction of a second and holds neither model runtime nor network code."""
     script = "import sys, imagesieve_server.images.worker; print(*sys.modules)"

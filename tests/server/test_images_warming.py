@@ -41,6 +41,7 @@ print(*sorted(set(sys.modules) - warmed))
 """
 
 
+@pytest.mark.beside_extras
 def test_a_warm_worker_imports_nothing_for_any_picture(tmp_path: Path) -> None:
     files = sorted(DEMO_IMAGES.glob("*.*"))
     for format_ in FORMATS:
