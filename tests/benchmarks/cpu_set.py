@@ -2,7 +2,7 @@
 
     python tests/benchmarks/cpu_set.py [--rounds 5] [--seconds 2] [--only MEASURE] [--out FOLDER]
 
-Prints each report and writes it as JSON. What takes the same with any model runs once.
+Prints each report and writes it as JSON. What is no rate of the encoder is measured in fp32 only.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 from bundles import ARCH, FOLDER, exported
 
 BOTH = ("end-to-end", "encoder")
-"""Measures that depend on the encoder's precision."""
+"""What is measured in either precision."""
 ONCE = ("call-cost", "tails", "overload", "first-calls", "duplicates")
-"""The others, but decoding, which `decode_transform.py` measures against open_clip's own transform,
-and what takes minutes of its own: growth (`make bench-long`) and threads (`--only threads`)."""
+"""What is measured in fp32 only, to keep it short: all else but decoding, which
+`decode_transform.py` measures against open_clip's own transform, and what takes minutes of its own:
+growth (`make bench-long`) and threads (`--only threads`)."""
 
 
 def main() -> int:
