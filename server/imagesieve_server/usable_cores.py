@@ -8,8 +8,10 @@ cores are all stopped for most of each period, and the encoder with them. Reads 
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 
@@ -35,18 +37,23 @@ def quota(root: Path) -> float:
     or where nothing can be read. ``root``: where ``proc`` and ``sys`` lie."""
     found = math.inf
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            top, read = root / "sys/fs/cgroup", _quota_v2
-        elif "cpu" in controllers.split(","):
-            top, read = root / "sys/fs/cgroup/cpu", _quota_v1
-        else:
-            continue
-        group = PurePosixPath(path.lstrip("/"))
-        for one in (group, *group.parents):
-            # Inside a container the path may be the host's, and the top is the container's own.
-            found = min(found, read(top / one))
+        match line.split(":", 2):
+            case [_, "", path]:  # version 2
+                tops, read = [""], _quota_v2
+            case [_, controllers, path] if "cpu" in controllers.split(","):
+                tops, read = ["cpu", controllers], _quota_v1  # not every system has the short name
+            case _:
+                continue
+        for top, group in itertools.product(tops, _with_all_above(path)):
+            found = min(found, read(root / "sys/fs/cgroup" / top / group))
     return found
+
+
+def _with_all_above(path: str) -> Sequence[PurePosixPath]:
+    """Inside a container the path may be the host's, and the top is the container's own: a limit
+    may be at either. Of a group outside (".."), only the top is to be seen."""
+    group = PurePosixPath(path.lstrip("/"))
+    return [PurePosixPath()] if ".." in group.parts else [group, *group.parents]
 
 
 def _quota_v2(group: Path) -> float:

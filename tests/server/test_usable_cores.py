@@ -60,6 +60,32 @@ def test_version_1(tmp_path: Path) -> None:
     assert usable_cores(root) == 1
 
 
+def test_version_1_without_the_short_name(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        "4:cpu,cpuacct:/docker/1\n0::/docker/1\n",
+        **{
+            "cpu,cpuacct__cpuDOTcfs_quota_us": "200000\n",
+            "cpu,cpuacct__cpuDOTcfs_period_us": "100000\n",
+        },
+    )
+    assert quota(root) == 2.0
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "0:cpu", ":::"])
+def test_lines_of_another_shape_say_nothing(tmp_path: Path, line: str) -> None:
+    root = machine(tmp_path, f"{line}\n0::/own\n", own__cpuDOTmax="200000 100000\n")
+    assert quota(root) == 2.0
+
+
+def test_of_a_group_outside_the_container_only_the_top_is_read(tmp_path: Path) -> None:
+    """The path would lead out of the control groups, to a file that somebody else has written."""
+    root = machine(tmp_path, "0::/../../../other\n", cpuDOTmax="300000 100000\n")
+    (root / "other").mkdir()
+    (root / "other/cpu.max").write_text("100000 100000\n")
+    assert quota(root) == 3.0
+
+
 @pytest.mark.parametrize("text", ["max 100000\n", "-1 100000\n", "", "0 100000\n", "many\n"])
 def test_no_limit_and_nonsense_limit_nothing(tmp_path: Path, text: str) -> None:
     root = machine(tmp_path, "0::/\n", cpuDOTmax=text)
