@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from imagesieve_server.config import Settings
 from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.usable_cores import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Bench:
     settings: Settings  # model, images and limits count; ports and queue are the bench's own
     bundle: Bundle
     baseline: Bundle | None = None  # another precision of the same model, to compare with
-    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cores: int = field(default_factory=usable_cores)
 
     def say(self, text: str) -> None:
         """Progress, for whoever waits."""

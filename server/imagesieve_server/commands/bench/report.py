@@ -16,6 +16,7 @@ from typing import Any
 
 from imagesieve_server.commands.bench.figures import Figure, Ratio, Series
 from imagesieve_server.encoders.gpu_facts import find_gpus
+from imagesieve_server.usable_cores import usable_cores
 
 FORMAT = 1
 """Version of the JSON."""
@@ -135,7 +136,7 @@ def facts() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": usable_cores(),
             "GPU": str(find_gpus() or "none"),
             "load": os.getloadavg()[0],
             "system": platform.platform(),

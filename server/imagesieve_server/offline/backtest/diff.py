@@ -6,7 +6,6 @@ other views of a picture, or was made for another model, cannot be judged by the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +22,7 @@ from imagesieve_server.embedding_store.reader import Damage, Part, StoreReader
 from imagesieve_server.offline.backtest.ahead import worked
 from imagesieve_server.offline.backtest.judge import BlockJudge, Flags, Verdicts
 from imagesieve_server.offline.backtest.tally import Tally
+from imagesieve_server.usable_cores import usable_cores
 
 ANY = "*"
 
@@ -89,7 +89,7 @@ def back_test(a: Policy, b: Policy, asked: Asked) -> Result:
         )
 
     try:
-        for one in worked(judge_one, blocks, threads=os.cpu_count() or 1):
+        for one in worked(judge_one, blocks, threads=usable_cores()):
             tally.left_out(one.block, one.chosen, one.same_plan)
             if one.verdicts:
                 of_a, of_b = one.verdicts

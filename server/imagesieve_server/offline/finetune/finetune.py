@@ -6,7 +6,6 @@ MissingExtra without torch and open_clip.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from imagesieve_server.offline.finetune.settings import ENOUGH_PAIRS, Settings
 from imagesieve_server.offline.finetune.towers import Towers
 from imagesieve_server.offline.training import loop
 from imagesieve_server.offline.training.schedule import learning_rate
+from imagesieve_server.usable_cores import usable_cores
 
 Report = Callable[[str], None]
 
@@ -67,7 +67,7 @@ class Split:
 
 def finetune(settings: Settings, report: Report) -> Finetuned:
     """Fine-tune, compare and write the checkpoint folder."""
-    need("torch").set_num_threads(settings.threads or os.cpu_count() or 1)
+    need("torch").set_num_threads(settings.threads or usable_cores())
     split = _split(settings)
     warnings = _warnings(split)
     for warning in warnings:

@@ -7,7 +7,6 @@ name and left out. While one group of pictures is encoded, the next is decoded.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from imagesieve_server.encoders.row_encoder import RowEncoder
 from imagesieve_server.images.decoder_pool import DecoderPool
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.offline.labelled.pictures import Picture
+from imagesieve_server.usable_cores import usable_cores
 
 _GROUP_VIEWS = 1024  # planned views that are in memory at once, decoded or being encoded
 _GROUP_PICTURES = 32
@@ -78,7 +78,7 @@ def decoder_pool(preprocessing: Preprocessing, plan: ViewPlan) -> DecoderPool:
     return DecoderPool(
         preprocessing=preprocessing,
         metrics=PrometheusMetrics(registry=CollectorRegistry(), version="offline"),
-        workers=os.cpu_count() or 1,
+        workers=usable_cores(),
         queue_capacity=_GROUP_PICTURES,
         max_views=plan.max_views,
     )
