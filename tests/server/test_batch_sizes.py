@@ -79,6 +79,18 @@ def test_the_next_bucket(
     assert BucketTimes(seconds).choose(rows=rows, time_left=time_left) == bucket
 
 
+def test_a_run_that_stalled_does_not_make_batches_smaller_for_ever() -> None:
+    """Nor a warm-up beside something else: a size that seems too slow would never be run again."""
+    truly = {size: taken / 100 for size, taken in GPU.items()}
+    for times in (BucketTimes(truly), BucketTimes(dict.fromkeys(truly, 50.0))):
+        times.observe(16, 60.0)
+        assert times.choose(rows=16, time_left=9.0) < 16
+        for _ in range(60):
+            bucket = times.choose(rows=16, time_left=9.0)
+            times.observe(bucket, truly[bucket])
+        assert times.choose(rows=16, time_left=9.0) == 16
+
+
 def test_estimates_follow_what_is_observed() -> None:
     times = BucketTimes({1: 1.0, 8: 8.0})
     for _ in range(30):

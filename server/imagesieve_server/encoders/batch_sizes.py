@@ -12,6 +12,9 @@ from collections.abc import Mapping
 
 _SMOOTHING = 0.2
 """Weight of the newest run in a bucket's estimated seconds."""
+_DEARER = 1.5
+"""Taken for granted: a row costs at most so many times what it costs in a smaller batch, and no
+batch more than a larger one."""
 _AS_GOOD = 1.05
 """A bucket whose seconds per row are within this factor of the best one's gains too little by
 being larger. Smaller: one run that was slow at warm-up makes batches large. Larger: under a full
@@ -40,7 +43,12 @@ class BucketTimes:
         """Learn from a run; which bucket pays stays, as runs of different sizes are seen under
         different load."""
         old = self._seconds[bucket]
-        self._seconds[bucket] = old + _SMOOTHING * (seconds - old)
+        new = old + _SMOOTHING * (seconds - old)
+        self._seconds[bucket] = new
+        # A run that stalled once could look too slow for any deadline, and never be corrected.
+        for size, estimated in self._seconds.items():
+            most = new * max(1.0, _DEARER * size / bucket)
+            self._seconds[size] = min(estimated, most)
 
     @property
     def per_row(self) -> float:
