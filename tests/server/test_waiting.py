@@ -75,6 +75,17 @@ async def test_a_film_that_is_pressed_for_time_goes_by_its_deadline() -> None:
     assert per_waiter(taken(room, 8))[late] == 2
 
 
+async def test_films_that_the_encoder_can_just_do_in_time_are_in_time() -> None:
+    """Five of 1.6 s each, let in because nobody is due before them; pictures due later wait."""
+    films = [waiter(32, deadline=10 + n / 100) for n in range(5)]
+    room = room_of(*films, *(waiter(1, deadline=30) for _ in range(400)))
+    now = 0.0
+    while any(film.rows_left for film in films):
+        taken(room, 1, now=now)
+        now += S_PER_ROW
+    assert 5 * 32 * S_PER_ROW < now <= 10
+
+
 async def test_who_is_due_before_a_pressed_film_still_goes_first() -> None:
     film, urgent = waiter(32, deadline=3.0), waiter(1, deadline=2.0)
     room = room_of(film, urgent)

@@ -3,7 +3,8 @@
 Knows callers, their rows and deadlines; refuses to know threads, sessions, the clock and how large
 the next batch should be. The earliest deadline goes first: deadlines are absolute, so nobody
 starves. A caller with many views, as of a film, that is due first gets a quarter of the rows while
-others wait, so that those do not wait for a whole film; all where its deadline asks for it.
+others wait, so that those do not wait for a whole film; all where deadlines of such callers ask
+for it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import numpy as np
 from imagesieve_server.core.views import Embeddings, Pixels
 
 _MANY_VIEWS = 5
-"""Rows from which a caller is one of many views: a film, not the tiles of a picture."""
+"""Rows from which a caller is one of many views: a film, or a picture that is more than four times
+as long as wide."""
 _ONE_IN = 4
 """One of so many rows is of callers with many views while others wait. Of two, those others would
 wait nearly as long as if the film went first, where they are most of a load near the limit."""
 _SAFETY = 1.5
-"""A caller with many views is pressed for time where that share would take so much of what is left
-until its deadline."""
+"""A caller with many views is pressed for time where that share, times this, would take longer than
+what is left until its deadline; or the whole encoder for it and those of its kind before it."""
 
 _Queue = list[tuple[float, int, "Waiter"]]
 """A heap by deadline, then order of coming."""
@@ -139,8 +141,16 @@ class WaitingRoom:
         self._rows = 0
 
     def _pressed(self, now: float, s_per_row: float) -> bool:
-        deadline, _, waiter = self._many[0]
-        return deadline - now < _SAFETY * _ONE_IN * waiter.rows_left * s_per_row
+        """The first by its share, or one of them by the whole encoder, would hardly be in time."""
+        deadline, _, first = self._many[0]
+        if deadline - now < _SAFETY * _ONE_IN * first.rows_left * s_per_row:
+            return True
+        rows_until = 0
+        for deadline, _, waiter in sorted(self._many):
+            rows_until += waiter.rows_left
+            if deadline - now < _SAFETY * rows_until * s_per_row:
+                return True
+        return False
 
     def _earliest(self, count: int, *queues: _Queue) -> list[Slice]:
         """Up to ``count`` rows of these queues, the earliest deadlines first."""
