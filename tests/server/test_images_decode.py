@@ -215,6 +215,25 @@ def test_a_reduced_copy_is_cut_where_the_original_is(
     assert np.abs(fast.pixels[0].astype(int) - full).mean() < 2.0
 
 
+@pytest.mark.parametrize("size", [(800, 518), (518, 800)])
+def test_a_reduced_copy_is_padded_as_the_original_is(size: tuple[int, int]) -> None:
+    """64×41 of the square; by the sides of the copy, 200×130, it would be 64×42."""
+    picture = pictures.scene(size, seed=3)
+    data = pictures.encode(picture, "JPEG", quality=95, subsampling=0)
+    plan = ViewPlan(coverage=Coverage.CENTRE)
+    settings = Preprocessing(size=64, resize="longest", fill=0)
+    fast = decode_image(data, plan=plan, preprocessing=settings, limits=Limits())
+    assert fast.info.scale_denominator == 4
+    with Image.open(io.BytesIO(data)) as image:
+        full = bundle_view(image, settings)
+    along = size.index(min(size))  # the axis of the picture that a bar fills
+    bars = [
+        (view == 0).all(axis=(along, 2)).nonzero()[0].tolist() for view in (full, fast.pixels[0])
+    ]
+    assert len(bars[0]) == 23
+    assert bars[1] == bars[0]
+
+
 def test_only_the_sniffed_codec_is_tried() -> None:
     """A GIF's header before a whole PNG is a broken GIF, not a PNG."""
     png = pictures.encode(pictures.scene((20, 20)), "PNG")

@@ -39,7 +39,7 @@ def bundle_view(
     if preprocessing.resize == "shortest":
         return pixels_of(_shortest(image, preprocessing.size, filter_, resample, original))
     if preprocessing.resize == "longest":
-        return pixels_of(_longest(image, preprocessing, filter_, resample))
+        return pixels_of(_longest(image, preprocessing, filter_, resample, original))
     if preprocessing.resize == "squash":
         return squash_view(image, preprocessing, resample=resample)
     raise ValueError(f"unknown resize mode {preprocessing.resize!r}")
@@ -101,12 +101,14 @@ def _longest(
     preprocessing: Preprocessing,
     filter_: Image.Resampling,
     resample: Resample,
+    original: tuple[int, int] | None,
 ) -> Image.Image:
     """Long side to the square's, the rest padded: ResizeKeepRatio and CenterCropOrPad."""
     size, fill = preprocessing.size, preprocessing.fill
-    ratio = max(image.width / size, image.height / size)
+    sides = original or image.size
+    ratio = max(sides) / size
     # open_clip fails where a side would round to 0 px; here it stays one.
-    new_width, new_height = (max(1, round(side / ratio)) for side in image.size)
+    new_width, new_height = (max(1, round(side / ratio)) for side in sides)
     image = resample(image, (new_width, new_height), filter_, keep=(0, 0, new_width, new_height))
     canvas = Image.new("RGB", (size, size), (fill, fill, fill))
     canvas.paste(image, ((size - new_width) // 2, (size - new_height) // 2))
