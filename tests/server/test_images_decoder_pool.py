@@ -388,6 +388,21 @@ async def test_the_pool_outlives_a_time_in_which_no_worker_starts(
         await until(lambda: metrics.alive == 2)
 
 
+async def test_a_start_is_settled_though_no_spare_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room for one more process, a server is up without it."""
+    async with running_pool() as pool:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")  # the spare has not begun
+        await pool.settled()
+        assert len(pool.worker_pids) == 1
+        assert (await decode(pool, one_colour((8, 8, 8)))).views
+
+
+async def test_a_start_is_settled_once_the_spare_is_up() -> None:
+    async with running_pool(workers=2, one_for_short=True) as pool:
+        await pool.settled()
+        assert len(pool.worker_pids) == 4
+
+
 async def test_a_fault_of_the_pool_itself_fails_one_caller_and_not_the_lane() -> None:
     """A plan that cannot be sent: its caller hears of it, the next image is served."""
     async with running_pool() as pool:
