@@ -72,6 +72,16 @@ class Alarms:
         """As ``asyncio.timeout_at``, but ``with``, and on the clock of ``time.monotonic``."""
         return Limit(self, deadline)
 
+    def close(self) -> None:
+        """Take back all that are set: the event loop keeps nothing of them."""
+        for _, _, alarm in self._heap:
+            alarm.queued = False
+            alarm.cancel()
+        self._heap, self._dead = [], 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def taken_back(self) -> None:
         """For ``Alarm``: one of the heap is dead. The dead are never more than half for long."""
         self._dead += 1

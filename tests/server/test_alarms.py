@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
 
 from imagesieve_server.alarms import Alarms
+from imagesieve_server.grpc_api.deadlines import within
 
 
 async def test_alarms_ring_in_the_order_of_their_times_however_they_were_set() -> None:
@@ -148,3 +150,26 @@ async def test_the_earlier_of_two_limits_inside_each_other_is_told() -> None:
         await asyncio.Event().wait()
     assert outer.expired
     assert not inner.expired
+
+
+async def test_work_that_is_done_in_time_leaves_nothing_until_its_deadline() -> None:
+    """A caller may give a day, and call a thousand times a second."""
+    gc.collect()
+    before = sum(isinstance(one, Alarms) for one in gc.get_objects())
+    for _ in range(50):
+        assert await within(time.monotonic() + 86_400.0, asyncio.sleep(0, "done")) == "done"
+    gc.collect()
+    assert sum(isinstance(one, Alarms) for one in gc.get_objects()) == before
+
+
+async def test_once_closed_none_rings_and_new_ones_do() -> None:
+    alarms = Alarms()
+    rung: list[str] = []
+    old = alarms.at(time.monotonic() + 0.01, lambda: rung.append("old"))
+    alarms.close()
+    old.cancel()
+    assert len(alarms) == 0
+    new = asyncio.Event()
+    alarms.at(time.monotonic() + 0.02, new.set)
+    await asyncio.wait_for(new.wait(), 20)
+    assert rung == []

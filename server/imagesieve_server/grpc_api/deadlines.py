@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
+from contextlib import closing
 from typing import TypeVar
 
 from imagesieve_server.alarms import Alarms
@@ -33,7 +34,10 @@ def item_deadline(context: Context) -> float:
 
 async def within(deadline: float, work: Awaitable[T], *, alarms: Alarms | None = None) -> T:
     """Await the work, cancelled at the deadline; ``alarms`` of many such. Raises DeadlinePassed."""
-    scope = (Alarms() if alarms is None else alarms).limit(deadline)
+    if alarms is None:
+        with closing(Alarms()) as own:  # or its timer would stay until the deadline
+            return await within(deadline, work, alarms=own)
+    scope = alarms.limit(deadline)
     try:
         with scope:
             return await work
