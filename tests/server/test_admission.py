@@ -205,6 +205,20 @@ def test_who_could_not_come_back_in_time_is_told_not_to() -> None:
         desk.try_one(deadline=desk.clock.now + 10)
 
 
+def test_a_flood_of_refused_calls_is_forgotten_as_soon_as_its_last_turn_has_come() -> None:
+    """Calls are refused before it is known who calls: strangers must not lengthen the turns of
+    hours to come."""
+    desk = Desk(pace=2.0)
+    desk.hold()
+    for _ in range(10_000):
+        with pytest.raises(DeadlineUnmeetable):
+            desk.admission.check_unread(deadline=desk.clock.now + 0.01)
+    desk.clock.now += COME_BACK_S[1]
+    with pytest.raises(DeadlineUnmeetable) as caught:
+        desk.admission.check_unread(deadline=desk.clock.now + 1.0)
+    assert caught.value.retry_after_s == pytest.approx(0.5)
+
+
 # --- pace ---
 
 

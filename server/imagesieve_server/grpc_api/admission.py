@@ -170,10 +170,11 @@ class Admission:
         """When to come back: refused callers are spread out as fast as the server works, or
         all of them would be back at the same moment."""
         now, pace = self._clock(), self._pace.views_per_s
-        self._owed = max(0.0, self._owed - pace * (now - self._owed_at)) + views
-        self._owed_at = now
         least, most = COME_BACK_S
-        return min(max(self._owed / pace, least), most)
+        owed = max(0.0, self._owed - pace * (now - self._owed_at)) + views
+        self._owed = min(owed, most * pace)  # a flood, of strangers too, is forgotten by then
+        self._owed_at = now
+        return min(max(owed / pace, least), most)
 
     def grow(self, place: Place, views: int) -> None:
         """See ``Place.take_views``."""
