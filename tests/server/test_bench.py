@@ -291,12 +291,22 @@ def test_a_rate_counts_whole_batches_in_whole_times() -> None:
     assert caller.rate_of(clumps, first=4.5, last=9.0) == 0.0
 
 
+def test_a_server_that_stops_to_answer_is_not_counted_as_if_it_had_gone_on() -> None:
+    clumps = [0.5, 1.0, 1.1, 1.2]
+    assert caller.rate_of(clumps, first=0.9, last=3.5) == pytest.approx(3 / 3.0)
+    assert caller.rate_of(clumps, first=0.9, last=math.inf) == pytest.approx(3 / 0.7)
+
+
 def test_a_callers_messages_are_requests_that_nobody_saw() -> None:
     messages = caller.Messages(Pictures(TINY, different=2))
     read = [moderation_pb2.ModerateRequest.FromString(messages.new()) for _ in range(4)]
     assert len({one.request_id for one in read}) == len({one.image for one in read}) == 4
     for one in read:
         assert Image.open(io.BytesIO(one.image)).size == (TINY.width, TINY.height)
+    other = caller.Messages(Pictures(TINY, different=2), process=os.getpid() + 1)
+    another = moderation_pb2.ModerateRequest.FromString(other.new())
+    assert another.image not in {one.image for one in read}
+    assert another.request_id not in {one.request_id for one in read}
 
 
 def _outcome(**changes: Any) -> caller.Outcome:

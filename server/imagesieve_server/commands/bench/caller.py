@@ -65,19 +65,21 @@ class Outcome:
 class Messages:
     """Serialized requests that no server has seen, each for the price of one copy."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, *, process: int | None = None) -> None:
+        """``process``: the number of the process that sends them, this one's by default."""
         room = bytes(_NUMBER_BYTES)
         made = [
             pb.ModerateRequest(image=picture + room).SerializeToString()
             for picture in pictures.different
         ]
         self._bodies = itertools.cycle([body[:-_NUMBER_BYTES] for body in made])
-        self._numbers = itertools.count()
+        # Other processes send the same pictures, under numbers of their own.
+        self._numbers = itertools.count((os.getpid() if process is None else process) * 10**9)
 
     def new(self) -> bytes:
         """One request. Parts of a message that follow each other are one message."""
         number = b"%0*d" % (_NUMBER_BYTES, next(self._numbers))
-        name = pb.ModerateRequest(request_id=f"bench-{os.getpid()}-{number.decode()}")
+        name = pb.ModerateRequest(request_id=f"bench-{number.decode()}")
         return b"".join((name.SerializeToString(), next(self._bodies), number))
 
 
@@ -101,10 +103,17 @@ def rate_of(answers: Sequence[float], *, first: float, last: float) -> float:
 
     Answers come in clumps of a batch, and a window cuts clumps: so what is counted begins after
     the last answer before it and ends with the last answer in it, whole clumps in whole times.
+    A pause after that which is twice as long as any before is no clump on its way, and counts.
     """
     before = max((at for at in answers if at < first), default=0.0)
-    counted = [at for at in answers if before < at < last]
-    return len(counted) / (max(counted) - before) if counted else 0.0
+    counted = sorted(at for at in answers if before < at < last)
+    if not counted:
+        return 0.0
+    end = counted[-1]
+    widest = max(later - earlier for earlier, later in itertools.pairwise([before, *counted]))
+    if 2 * widest < last - end < math.inf:
+        end = last
+    return len(counted) / (end - before)
 
 
 class _Book:
