@@ -53,6 +53,23 @@ async def test_a_call_is_refused_before_its_message_is_sent_while_there_is_no_ti
     assert sorted(codes) == ["OK", "Unavailable", "Unavailable"]
 
 
+async def test_large_messages_that_nobody_read_leave_the_connection_as_good_as_it_was() -> None:
+    """Bytes that kept their share of its windows would stop it after the first of them."""
+    async with running(admission={"pace": Pace(guess=0.1)}) as rig:
+        rig.encoder.pause()
+        held = asyncio.ensure_future(rig.moderation.Moderate(ask("1"), timeout=60))
+        await until(lambda: rig.encoder.waiting == 1)
+        tasks = len(asyncio.all_tasks())
+        large = ask("2", bytes(2**20))
+        for _ in range(5):
+            calls = [refused(rig.moderation.Moderate(large, timeout=10)) for _ in range(10)]
+            assert {one.reason for one in await asyncio.gather(*calls)} == {"DEADLINE_UNMEETABLE"}
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        rig.encoder.resume()
+        await held
+        await rig.moderation.Moderate(ask("3"), timeout=60)
+
+
 async def test_streams_and_other_services_are_not_asked() -> None:
     guard = TurningAway(service=MODERATION, check=_full, metrics=RecordingMetrics())
     assert guard.guards(service=MODERATION, kind="unary")

@@ -3,7 +3,8 @@ in time.
 
 Under overload most calls end here, on the cores that the others need: so there is no gate, no
 message and no line in the log for each, and what they are told is made once. What an unknown
-caller learns here is that the server is busy. It knows what a refusal looks like and whom to ask.
+caller learns here is that the server is busy and for about how long. It knows what a refusal looks
+like and whom to ask.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ Around = Callable[[Call, Inner], Awaitable[None]]
 
 class Guard(Protocol):
     """May end a call before any layer. (As a layer it would cost a refused call half as much
-    again: cold code is what such a call pays for.)"""
+    again.)"""
 
     def guards(self, *, service: str, kind: str) -> bool:
         """Whether calls of these methods are to be shown to it."""
