@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import ExitStack
 
 import pytest
@@ -225,16 +226,16 @@ def test_a_flood_of_refused_calls_is_forgotten_as_soon_as_its_last_turn_has_come
 def test_the_pace_is_measured_under_a_backlog_only() -> None:
     clock = Clock()
     pace = Pace(guess=100.0, clock=clock)
-    pace.in_flight(1)
+    pace.in_flight(1, decoded=1)
     clock.now += 60
     pace.finished(1, seconds=60)
     assert pace.views_per_s == 100.0
     for _ in range(100):
-        pace.in_flight(BUSY_VIEWS)
+        pace.in_flight(BUSY_VIEWS, decoded=0)
         clock.now += 0.5
         pace.finished(10, seconds=1.0)
     assert pace.views_per_s == pytest.approx(20, rel=0.01)
-    pace.in_flight(0)
+    pace.in_flight(0, decoded=0)
     clock.now += 60
     assert pace.views_per_s == pytest.approx(20, rel=0.01)
 
@@ -245,11 +246,37 @@ def test_a_slow_server_is_measured_with_the_few_views_that_keep_it_busy() -> Non
     clock = Clock()
     pace = Pace(guess=40.0, clock=clock)
     for _ in range(40):
-        pace.in_flight(6)
+        pace.in_flight(6, decoded=6)
         clock.now += 0.5
         for _ in range(5):
             pace.finished(1, seconds=1.0)
     assert pace.views_per_s == pytest.approx(10, rel=0.05)
+
+
+def test_what_waits_for_a_slow_encoder_measures_it() -> None:
+    desk = Desk(pace=40.0, max_views=100, max_bytes=1000)
+    at_work = deque(desk.hold()[0] for _ in range(6))
+    for place in at_work:
+        place.take_views(1)
+    for _ in range(200):
+        desk.clock.now += 0.1
+        at_work.popleft().leave(answered=True)
+        at_work.append(desk.hold()[0])
+        at_work[-1].take_views(1)
+    assert desk.pace.views_per_s == pytest.approx(10, rel=0.05)
+
+
+def test_two_images_that_are_long_in_decoding_do_not_shut_the_others_out() -> None:
+    """They keep two workers busy and no encoder, and short ones have a worker of their own."""
+    desk = Desk(pace=40.0, max_views=100)
+    at_work = deque((desk.hold()[0], desk.hold()[0]))
+    for _ in range(30):
+        desk.clock.now += 1.0
+        done = at_work.popleft()
+        done.take_views(1)
+        done.leave(answered=True)
+        at_work.append(desk.hold()[0])
+    desk.try_one(deadline=desk.clock.now + 1.0)
 
 
 def test_those_who_went_before_prove_nothing_without_a_backlog() -> None:
@@ -265,7 +292,7 @@ def test_those_who_went_before_prove_nothing_without_a_backlog() -> None:
 def test_a_backlog_that_stands_still_lowers_the_pace_before_anything_is_finished() -> None:
     clock = Clock()
     pace = Pace(guess=1000.0, clock=clock)
-    pace.in_flight(BUSY_VIEWS)
+    pace.in_flight(BUSY_VIEWS, decoded=0)
     clock.now += BUSY_VIEWS
     assert pace.views_per_s == pytest.approx(1.0)
 

@@ -203,7 +203,7 @@ class Admission:
     def _change(self, views: float, size_bytes: int) -> None:
         self._views = self._views + views if self._places else 0.0  # no rounding is left over
         self._bytes += size_bytes
-        self._pace.in_flight(self._views)
+        self._pace.in_flight(self._views, decoded=self._decoded)
         self._telling.wish()
 
     def _tell(self) -> None:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable
 
 BUSY_VIEWS = 32
-"""From this many views in flight on, encoder and decoders always have the next batch to do; a slow
-server has it from fewer on."""
-_BUSY_S = 0.05  # the work of so long keeps a slow server busy: nothing but its encoder takes longer
+"""From this many views in flight on, encoder and decoders always have the next batch to do. A slow
+encoder has it from fewer decoded ones on; those still with a worker keep it from nothing, and some
+are there for seconds."""
+_BUSY_S = 0.05  # decoded work of so long keeps a slow encoder busy: nothing else takes longer
 _LEAST_VIEWS = 2  # one alone waits for nothing
 _WINDOW_S = 0.2  # answers come in clumps of one batch: shorter samples would mean nothing
 _MEMORY_S = 3.0  # time constant of the average
@@ -46,9 +47,9 @@ class Pace:
             self._rate += weight * (self._done / elapsed - self._rate)
             self._begun, self._done = self._clock(), 0.0
 
-    def in_flight(self, views: float) -> None:
-        """That many views are now in the server."""
-        if views < min(max(_BUSY_S * self._rate, _LEAST_VIEWS), BUSY_VIEWS):
+    def in_flight(self, views: float, *, decoded: int) -> None:
+        """That many views are now in the server, ``decoded`` of them at or before its encoder."""
+        if views < BUSY_VIEWS and decoded < max(_BUSY_S * self._rate, _LEAST_VIEWS):
             self._begun = None
         elif self._begun is None:
             self._begun, self._done = self._clock(), 0.0
