@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 from helpers import promql
 from imagesieve import Client, HealthStatus, ImagesieveError, Verdict
 from imagesieve_server.commands import main
+from imagesieve_server.commands.bench.process_cost import family
 from imagesieve_server.commands.demo import read_pictures
 from imagesieve_server.commands.local_server import LocalServer, start_server
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_IMAGES
@@ -214,16 +215,10 @@ def test_decode_workers_that_are_killed_are_counted(harmed: LocalServer, caller:
     selector = 'imagesieve_decode_worker_deaths_total{reason="killed"}'
     assert total(harmed, selector) == 0
     assert total(harmed, "imagesieve_decode_workers_alive") > 0
-    for pid in _children(harmed.process.pid):
+    for pid in family(harmed.process.pid)[1:]:
         os.kill(pid, 9)
     assert caller.moderate(ORDINARY[0]).verdict is Verdict.ALLOW
     assert total(harmed, selector) >= 1
-
-
-def _children(pid: int) -> list[int]:
-    """The processes that a process started and that still run."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_a_disk_that_takes_no_more_is_counted_and_flags_wait_until_it_does(

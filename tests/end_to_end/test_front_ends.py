@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from helpers.postgres import PostgresServer
 from imagesieve import Client, HealthStatus
 from imagesieve.v1 import moderation_pb2, moderation_pb2_grpc
+from imagesieve_server.commands.bench.process_cost import family
 from imagesieve_server.commands.local_server import LocalServer, launch, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
@@ -90,14 +91,6 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def family_of(pid: int) -> Iterator[int]:
-    """A process, its children and theirs."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            yield from family_of(int(child))
-
-
 def is_gone(pid: int) -> bool:
     try:
         state = re.search(r"State:\s+(\w)", Path(f"/proc/{pid}/status").read_text())
@@ -157,7 +150,7 @@ def test_what_is_killed_is_missed_by_nobody_else(settings: dict[str, str], tmp_p
         samples = server.metrics()
         restarts = {n: samples[_RESTARTS.format(n)] for n in ("encoder", "front-1", "front-2")}
         assert restarts == {"encoder": 1, "front-1": 1, "front-2": 0}
-        everybody = list(family_of(server.process.pid))
+        everybody = family(server.process.pid)
         assert len(everybody) >= 4
     until(lambda: all(is_gone(pid) for pid in everybody))
 
@@ -166,7 +159,7 @@ def test_nothing_is_left_of_a_server_whose_supervisor_is_killed(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     server = launch(folder=tmp_path, **settings)
-    everybody = list(family_of(server.process.pid))
+    everybody = family(server.process.pid)
     assert len(everybody) >= 4 + 2  # the decode workers, too
     server.process.kill()
     server.process.wait()
