@@ -42,6 +42,7 @@ from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.usable_cores import usable_cores
 
+SETTLE_S = 1.5  # what callers left undone is given up before a server is stopped in the midst of it
 WARM_S = 1.0  # after as many answers as there are callers, before the time counts
 
 
@@ -82,6 +83,7 @@ def race(case: Case, contenders: Sequence[Contender], *, rounds: int, seconds: f
         for contender in itertools.chain(contenders[turn:], contenders[:turn]):
             contender.signal(signal.SIGCONT)
             one = asyncio.run(answered(contender, pictures, seconds))
+            time.sleep(SETTLE_S)
             contender.signal(signal.SIGSTOP)
             found[contender].append(one)
             print(f"{case.size.name} {contender.name}: {one.images_per_s:.1f} images/s, processor "
