@@ -103,7 +103,8 @@ MISTAKES = [
     ("file,drugs,drugs\na,1,2\n", "column 'drugs': stands twice"),
     ("file;drugs\na;1\n", "separated by semicolons"),
     ("file\tdrugs\na\t1\n", "separated by tabs"),
-    ('file,drugs\n"a,1\n', ":2: is not valid CSV"),
+    ('file,drugs\n"a,1\n', ":2: is not valid CSV: .*begins with a quote ends with one"),
+    ('file,drugs\n"a,1\nb,0\n"c"d,1\n', ":2: is not valid CSV: .*quote inside is doubled"),
     (b"file,category\na,\xff\n", ":2: is not UTF-8"),
     ("file,category\na,drugs\n".encode("utf-16"), "is not UTF-8"),
     (b"PK\x03\x04\x14\x00\x06\x00\xff", "spreadsheet's own format .* CSV UTF-8"),
@@ -134,6 +135,7 @@ JSON_MISTAKES = [
     ('{"file": "\\ud800", "drugs": 1}', "half a character"),
     ('{"file": "a", "drugs": 1, "\\udfff": 1}', "half a character"),
     ("\n".join(f'{{"k{n}": 1}}' for n in range(300)), "more than 256 different keys"),
+    ('{"file": "a", "drugs": 1, "drugs": 0}', ":1: column 'drugs': stands twice"),
 ]
 
 
@@ -151,6 +153,21 @@ def test_a_missing_and_an_over_large_file_are_named(
     monkeypatch.setattr(label_rows, "MAX_BYTES", 3)
     with pytest.raises(LabelsError, match="is larger than"):
         read(tmp_path, "file,drugs\n")
+
+
+@pytest.mark.parametrize(
+    ("limit", "row", "message"),
+    [("MAX_ROWS", 3, "more than 2 pictures"), ("MAX_FIELDS", 2, "more than 2 fields, 2 to a line")],
+)
+def test_more_than_memory_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, row: int, message: str
+) -> None:
+    monkeypatch.setattr(label_rows, limit, 2)
+    with pytest.raises(LabelsError, match=f":{row + 1}: {message}"):
+        read(tmp_path, "file,drugs\na,1\nb,0\nc,0\n")
+    lines = "".join(f'{{"file": "{name}", "drugs": 1}}\n' for name in "abc")
+    with pytest.raises(LabelsError, match=f":{row}: {message}"):
+        read(tmp_path, lines, "labels.jsonl")
 
 
 @settings(deadline=None)
@@ -209,6 +226,13 @@ def test_missing_pictures_are_counted_and_the_first_is_named(tmp_path: Path) -> 
         find_pictures(named(tmp_path, "x\\a.png"), tmp_path)
     with pytest.raises(LabelsError, match="is no folder"):
         find_pictures(named(tmp_path, "a.png"), tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "x/" * 5000 + ".png"])
+def test_a_name_that_no_file_can_have_is_missing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabelsError, match=r":1: .*there is no picture 'x.*…'") as caught:
+        find_pictures(named(tmp_path, name), tmp_path)
+    assert len(caught.value.problem) < 250 + len(str(tmp_path))
 
 
 def test_what_is_no_regular_file_is_missing_and_never_read(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from imagesieve_server.commands import main
 from imagesieve_server.core.policy import Method, Scale, Threshold, Thresholds
 from imagesieve_server.core.views import Preprocessing, ViewPlan
 from imagesieve_server.demo_data import DEMO_IMAGES
-from imagesieve_server.offline.evaluation import as_html, comparisons
+from imagesieve_server.offline.evaluation import as_html, comparisons, wording
 from imagesieve_server.offline.evaluation.evaluate import evaluate
-from imagesieve_server.offline.evaluation.results import Evaluation
+from imagesieve_server.offline.evaluation.results import AtThreshold, Evaluation
 from imagesieve_server.offline.evaluation.sections import sections
 from imagesieve_server.offline.labelled.labelled_set import LabelledSet, LeftOut
 from imagesieve_server.offline.measures.bootstrap import Resampling
-from imagesieve_server.offline.measures.figures import Figure
+from imagesieve_server.offline.measures.figures import Figure, proportion
 from imagesieve_server.offline.report import numbers, plots
 from imagesieve_server.offline.report.page import CONTENT_POLICY, page
 from imagesieve_server.offline.report.section import Section
@@ -131,6 +131,34 @@ def test_everything_that_comes_from_outside_is_text() -> None:
         assert brought in text
     assert f"By {EVIL}" in text
     assert re.search(r"\d" + re.escape(f"{EVIL}.png"), text)
+
+
+def test_neither_a_terminal_nor_the_direction_of_text_is_steered() -> None:
+    evil = "\x1b]0;x\x07 \x9b31m \u202egnp.\u2066 \x00"
+    html = page(title=evil, subtitle=f"é 👩\u200d🚀 1{numbers.THIN}%\n", sections=[], footer=evil)
+    assert not set(evil) - {*" 031];gmnpx."} & set(html)
+    assert f"é 👩\u200d🚀 1{numbers.THIN}%\n" in html
+
+
+def test_how_many_flags_are_right_where_it_is_rare_is_no_more_certain_than_the_labels() -> None:
+    """No wrong flag among 370 pictures leaves room for one in a hundred."""
+    at = AtThreshold(
+        name="block_at",
+        threshold=Threshold(value=0.9),
+        hits=17,
+        misses=13,
+        false_alarms=0,
+        passed=370,
+        recall=proportion(17, 30),
+        false_positive_rate=proportion(0, 370),
+        precision=proportion(17, 17),
+    )
+    found = wording.right_when_rare(at)
+    assert found is not None
+    assert found.value == found.high == 1.0
+    assert found.low == pytest.approx(0.0362, abs=0.0005)  # .374 ÷ (.374 + 999 × .00992)
+    nothing = replace(at, hits=0, misses=30, recall=proportion(0, 30), precision=None)
+    assert wording.right_when_rare(nothing) is None
 
 
 @settings(deadline=None, max_examples=20)

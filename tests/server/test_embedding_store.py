@@ -429,6 +429,12 @@ def test_a_damaged_file_is_named_or_passed_over(damaged: Path, harm: Any) -> Non
     assert str(first) in damage.problems[0]
 
 
+def test_somebody_elses_parquet_file_is_said_to_be_that(damaged: Path) -> None:
+    _foreign(files_of(damaged)[0])
+    with pytest.raises(EmbeddingsDamaged, match="is not a file of this store"):
+        read(damaged)
+
+
 def test_a_file_in_another_tenants_folder_is_refused(damaged: Path) -> None:
     first = files_of(damaged)[0]
     theirs = first.parent.parent.parent / "tenant=u" / first.parent.name

@@ -78,7 +78,9 @@ def blocks(path: Path, *, tenant_folder: str, model: str) -> Iterator[KeptBlock]
                 yield _block(table.unify_dictionaries().combine_chunks(), about, path)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, KeyError) as problem:
+    except KeyError:  # a column, or a note in the metadata, that every file of the store has
+        raise EmbeddingsDamaged("is not a file of this store", file=str(path)) from None
+    except (pa.ArrowException, OSError, ValueError) as problem:
         raise EmbeddingsDamaged(f"cannot be read: {_line(problem)}", file=str(path)) from problem
 
 
@@ -93,7 +95,9 @@ def hashes(path: Path) -> npt.NDArray[np.void]:
         return _fixed(column.combine_chunks(), 32).view("V32")[:, 0]
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError, KeyError) as problem:
+    except KeyError:  # a column, or a note in the metadata, that every file of the store has
+        raise EmbeddingsDamaged("is not a file of this store", file=str(path)) from None
+    except (pa.ArrowException, OSError, ValueError) as problem:
         raise EmbeddingsDamaged(f"cannot be read: {_line(problem)}", file=str(path)) from problem
 
 

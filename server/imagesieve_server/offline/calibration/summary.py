@@ -80,10 +80,16 @@ def category_lines(one: CategoryOutcome, goal: Aim | Budget) -> list[str]:
 def rests_on(one: CategoryOutcome, goal: Aim | Budget) -> str:
     """What the promise allowed."""
     if isinstance(goal, Budget):
-        return f"{one.allowed} flagged pictures allowed among {one.pictures}"
+        return f"{_some(one.allowed, 'flagged picture')} allowed among {one.pictures}"
     if goal.goal is Goal.MAX_FPR:
-        return f"{one.allowed} wrong flags allowed among {one.pictures} pictures without it"
-    return f"{one.allowed} misses allowed among {one.pictures} pictures with it"
+        return (
+            f"{_some(one.allowed, 'wrong flag')} allowed among {one.pictures} pictures without it"
+        )
+    return f"{_some(one.allowed, 'miss', 'misses')} allowed among {one.pictures} pictures with it"
+
+
+def _some(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def probability_text(calibrated: Calibrated) -> str:

@@ -122,8 +122,8 @@ def _at_sentence(at: AtThreshold) -> str:
     rare = wording.right_when_rare(at)
     if rare is not None:
         text += (
-            f" If one upload in {count(round(1 / wording.RARE))} showed it, {percent(rare)} of "
-            "the flags would be right."
+            f" If one upload in {count(round(1 / wording.RARE))} showed it, {percent(rare.value)} "
+            f"({percent(rare.low)} to {percent(rare.high)}) of the flags would be right."
         )
     return paragraph(text)
 

@@ -55,17 +55,25 @@ def of_a_hundred(figure: Figure) -> str:
     return f"{number(figure.value)} ({number(figure.low)} to {number(figure.high)})"
 
 
-def right_when_rare(at: AtThreshold, *, prevalence: float = RARE) -> float | None:
+def right_when_rare(at: AtThreshold, *, prevalence: float = RARE) -> Figure | None:
     """The share of flags that would be right where ``prevalence`` of uploads show it.
 
-    Bayes' rule with this set's recall and false-positive rate; None where either is not known
-    or nothing would be flagged.
+    Bayes' rule with this set's recall and false-positive rate; from the worst ends of their
+    intervals to the best, since no wrong flag among a few hundred pictures does not mean none
+    among a million. None where either is not known or nothing is flagged.
     """
-    if at.recall is None or at.false_positive_rate is None:
+    recall, wrong = at.recall, at.false_positive_rate
+    if recall is None or wrong is None or not at.hits + at.false_alarms:
         return None
-    right = at.recall.value * prevalence
-    wrong = at.false_positive_rate.value * (1 - prevalence)
-    return right / (right + wrong) if right + wrong else None
+
+    def share(caught: float, false: float) -> float:
+        return caught * prevalence / (caught * prevalence + false * (1 - prevalence))
+
+    return Figure(
+        value=share(recall.value, wrong.value),
+        low=share(recall.low, wrong.high),
+        high=share(recall.high, wrong.low),
+    )
 
 
 def summary(evaluation: Evaluation) -> list[str]:

@@ -19,7 +19,13 @@ from imagesieve_server.core.errors import LabelsError
 MAX_BYTES = 256 << 20
 """A label file larger than this is refused unread (some four million pictures)."""
 MAX_COLUMNS = 256
+MAX_ROWS = 2_000_000
+"""More pictures than this are refused: a file of a few bytes a line takes fifty times its size in
+memory. Looking at so many takes days on a processor."""
+MAX_FIELDS = 20_000_000
+"""Rows times columns."""
 _WORKBOOK = b"PK\x03\x04"  # what spreadsheets save by themselves is a zip archive
+_UNCLOSED = "; a field that begins with a quote ends with one, and a quote inside is doubled"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -103,6 +109,7 @@ def _csv_rows(text: str, file: str) -> Rows:
                 line=line,
             )
         rows.append(Row(line=line, values=dict(zip(columns, cells, strict=True))))
+        _check_size(len(rows), len(columns), file, line)
     return Rows(file=file, columns=columns, rows=tuple(rows))
 
 
@@ -115,9 +122,25 @@ def _csv_records(reader: Any, file: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise LabelsError(f"is not valid CSV: {error}", file=file, line=line) from None
+            long = "field larger" in str(error) and reader.line_num == line
+            hint = "" if long else _UNCLOSED
+            raise LabelsError(f"is not valid CSV: {error}{hint}", file=file, line=line) from None
         if any(cell.strip() for cell in cells):
             yield line, cells
+
+
+def _check_size(rows: int, columns: int, file: str, line: int) -> None:
+    if rows > MAX_ROWS:
+        raise LabelsError(
+            f"more than {MAX_ROWS} pictures; split the file into several", file=file, line=line
+        )
+    if rows * columns > MAX_FIELDS:
+        raise LabelsError(
+            f"more than {MAX_FIELDS} fields, {columns} to a line; leave columns out, or split "
+            "the file into several",
+            file=file,
+            line=line,
+        )
 
 
 def _check_header(columns: tuple[str, ...], file: str) -> None:
@@ -155,6 +178,7 @@ def _json_rows(text: str, file: str) -> Rows:
                 line=number,
             )
         objects.append((number, found))
+        _check_size(len(objects), len(columns), file, number)
     rows = tuple(
         Row(line=number, values={name: found.get(name) for name in columns})
         for number, found in objects
@@ -163,10 +187,13 @@ def _json_rows(text: str, file: str) -> Rows:
 
 
 def _json_object(line: str, file: str, number: int) -> dict[str, str | tuple[str, ...] | None]:
+    twice: list[str] = []
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=lambda pairs: _once(pairs, twice))
     except (ValueError, RecursionError):
         found = None
+    if twice:
+        raise LabelsError("stands twice; name it once", file=file, line=number, column=twice[0])
     if not isinstance(found, dict):
         raise LabelsError(
             'is not a JSON object; each line is one, as in {"file": "a.jpg", "categories": []}',
@@ -182,6 +209,16 @@ def _json_object(line: str, file: str, number: int) -> dict[str, str | tuple[str
             line=number,
         ) from None
     return {name: _json_value(value, file, number, name) for name, value in found.items()}
+
+
+def _once(pairs: list[tuple[str, Any]], twice: list[str]) -> dict[str, Any]:
+    """The object; keys that it has twice are added to ``twice``."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            twice.append(name)
+        found[name] = value
+    return found
 
 
 def _json_value(value: Any, file: str, line: int, column: str) -> str | tuple[str, ...] | None:

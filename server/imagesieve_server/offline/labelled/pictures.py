@@ -15,6 +15,9 @@ from imagesieve_server.core.errors import LabelsError
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.offline.labelled.label_file import FILE, LabelFile
 
+_SHOWN = 200
+"""Letters of a name in a message; a longer one is cut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -61,12 +64,12 @@ def _paths(labels: LabelFile, folder: Path, root: Path) -> Sequence[Path]:
         path = _inside(root, name)
         if path is None:
             raise LabelsError(
-                f"{name!r} leads out of {folder}; write paths below that folder",
+                f"{_shown(name)} leads out of {folder}; write paths below that folder",
                 file=labels.path,
                 line=line,
                 column=FILE,
             )
-        if not path.is_file():
+        if not _is_file(path):
             missing.append((name, line))
         found.append(path)
     if missing:
@@ -74,12 +77,16 @@ def _paths(labels: LabelFile, folder: Path, root: Path) -> Sequence[Path]:
         more = f" ({len(missing) - 1} more are missing too)" if len(missing) > 1 else ""
         hint = "; write / between folders" if "\\" in name else ""
         raise LabelsError(
-            f"there is no picture {name!r} in {folder}{hint}{more}",
+            f"there is no picture {_shown(name)} in {folder}{hint}{more}",
             file=labels.path,
             line=line,
             column=FILE,
         )
     return found
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
 
 
 def _inside(root: Path, name: str) -> Path | None:
@@ -89,6 +96,13 @@ def _inside(root: Path, name: str) -> Path | None:
     except (ValueError, OSError, RuntimeError):  # a NUL, a name too long, links in a circle
         return None
     return path if path.is_relative_to(root) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have so long a name, or nobody may look for it there
+        return False
 
 
 def _picture(name: str, path: Path, most: int) -> Picture:

@@ -17,6 +17,10 @@ CONTENT_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'"
 )
+_STEERING = dict.fromkeys(
+    (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)), "\ufffd"
+) | dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd")
+"""What would steer a terminal that shows the file, or turn the direction of the text around."""
 _STYLE = Path(__file__).with_name("page.css")
 
 
@@ -26,7 +30,7 @@ def page(*, title: str, subtitle: str, sections: Sequence[Section], footer: str)
         f'<section id="{one.id}"><h2>{escape(one.title)}</h2>\n{one.html()}</section>'
         for one in sections
     )
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -50,6 +54,7 @@ def page(*, title: str, subtitle: str, sections: Sequence[Section], footer: str)
 </body>
 </html>
 """
+    return text.translate(_STEERING)
 
 
 def _contents(sections: Sequence[Section]) -> str:
