@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from imagesieve_server.core.errors import EncoderUnavailable, ShuttingDown
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.encoders.lanes import Lanes
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.testing import FaultyRowEncoder as Faulty
@@ -44,14 +44,12 @@ class Watched(Faulty):
 
     def warm(self) -> Mapping[int, float]:
         self.threads.add(threading.current_thread().name)
-        if self.calls.acquire(blocking=False):
-            try:
-                found = super().warm()
-            finally:
+        self.warmed_alone = self.calls.acquire(blocking=False)
+        try:
+            return super().warm()
+        finally:
+            if self.warmed_alone:
                 self.calls.release()
-            self.warmed_alone = True
-            return found
-        return {1: 1.0}
 
     def run(self, pixels: Pixels) -> Embeddings:
         self.threads.add(threading.current_thread().name)
@@ -114,7 +112,7 @@ def sizes(lane: Watched) -> list[int]:
 
 async def test_every_session_keeps_to_its_own_thread(lanes: list[Watched]) -> None:
     """A captured CUDA graph belongs to its thread, and none may be captured beside another."""
-    async with started(lanes) as batcher:
+    async with started(lanes, one_device=True) as batcher:
         assert all(lane.warmed_alone for lane in lanes)
         await asyncio.gather(*(ask(batcher, 1 + n % 9, n) for n in range(30)))
         assert all(sizes(lane) for lane in lanes)
@@ -141,6 +139,20 @@ async def test_on_devices_of_their_own_a_free_session_takes_what_there_is(
         assert (sizes(lanes[0]), sizes(lanes[1])) == ([1], [1])
         lanes[0].free.set()
         await held
+
+
+async def test_sessions_that_are_free_divide_what_waits(lanes: list[Watched]) -> None:
+    """One would do all of it while the other has nothing to do."""
+    async with started(lanes) as batcher:
+        held = [await hold(batcher, lane) for lane in lanes]
+        for lane in lanes:
+            lane.seen.clear()
+        waiting = [ask(batcher, 1, n) for n in range(4)]
+        await asyncio.sleep(0.05)
+        for lane in lanes:
+            lane.free.set()
+        await asyncio.gather(*held, *waiting)
+        assert sorted(sizes(lanes[0]) + sizes(lanes[1])) == [2, 2]
 
 
 async def test_on_one_device_a_second_batch_begins_only_when_full(lanes: list[Watched]) -> None:
@@ -208,17 +220,22 @@ async def test_a_start_that_fails_on_the_second_session_fails(lanes: list[Watche
             raise AssertionError("must not start")
 
 
-def test_warm_times_are_those_of_the_slower(tmp_path: Path) -> None:
-    from imagesieve_server.encoders.lanes import Lanes
+def test_warm_times_are_those_of_the_slower_beside_the_other() -> None:
+    """Sessions of one device are warmed one after the other, of others at once: each waits here
+    until all are at work."""
 
     class Timed:
         def __init__(self, times: Mapping[int, float]) -> None:
             self._times = times
 
         def warm(self) -> Mapping[int, float]:
+            if together is not None:
+                together.wait(timeout=10)
             return self._times
 
     async def times(one_device: bool) -> Mapping[int, float]:
+        nonlocal together
+        together = None if one_device else threading.Barrier(2)
         encoders = [Timed({1: 1.0, 2: 3.0}), Timed({1: 2.0, 2: 2.0})]
         lanes = Lanes(encoders, one_device=one_device)  # type: ignore[arg-type]
         try:
@@ -226,5 +243,6 @@ def test_warm_times_are_those_of_the_slower(tmp_path: Path) -> None:
         finally:
             lanes.stop()
 
+    together: threading.Barrier | None = None
     assert asyncio.run(times(False)) == {1: 2.0, 2: 3.0}
     assert asyncio.run(times(True)) == {1: 4.0, 2: 6.0}

@@ -514,6 +514,7 @@ def test_a_crew_is_every_session_on_its_own_thread(tmp_path: Path) -> None:
 
         encoder.run = noted  # type: ignore[method-assign]
     crew = Crew(serving)
+    assert crew.at_once == 3
     assert set(crew.seconds) == {1, 2, 4}
     assert crew.views_per_s(0.2) > 0
     assert [len(seen) for seen in threads] == [1, 1, 1]

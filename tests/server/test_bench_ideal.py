@@ -18,8 +18,10 @@ def coming(*times: float, decode_s: float = 0.0, kind: str = "small") -> list[Co
     return [Coming(at=at, kind=kind, decode_s=decode_s) for at in times]
 
 
-def machine(runs: dict[int, float], *, cores: int = 2, shared: bool = True) -> IdealMachine:
-    return IdealMachine(runs=runs, cores=cores, shared=shared)
+def machine(
+    runs: dict[int, float], *, cores: int = 2, shared: bool = True, at_once: int = 1
+) -> IdealMachine:
+    return IdealMachine(runs=runs, cores=cores, shared=shared, at_once=at_once)
 
 
 def test_one_picture_waits_for_itself_alone() -> None:
@@ -34,6 +36,19 @@ def test_pictures_are_done_in_order_and_a_batch_ends_for_all_at_once() -> None:
     assert one_by_one == pytest.approx([1.0, 1.9, 2.8, 3.7])
     together = machine(FLAT).waits(pictures, lambda rows: min(rows, 4))
     assert together == pytest.approx([1.0, 4.9, 4.8, 4.7])  # three in a batch padded to four
+
+
+def test_cores_with_a_run_each_decode_and_encode_for_themselves() -> None:
+    """Two cores: whoever comes third waits for the first that is free."""
+    pictures = coming(0.0, 0.1, 0.2, decode_s=0.5)
+    found = machine(FLAT, at_once=2).waits(pictures, lambda rows: 1)
+    assert found == pytest.approx([1.5, 1.5, 2.8])
+
+
+def test_runs_that_are_free_divide_what_waits() -> None:
+    pictures = coming(0.0, 0.0, 0.0, 0.0)
+    together = machine(FLAT, at_once=2).waits(pictures, lambda rows: rows)
+    assert together == pytest.approx([2.0, 2.0, 2.0, 2.0])
 
 
 def test_decoders_of_their_own_hold_up_the_encoder_and_each_other_only() -> None:

@@ -238,18 +238,6 @@ def serving(**options: Any) -> opening.ServingOptions:
     return opening.ServingOptions(runtime=OPTIONS, **options)
 
 
-def test_on_a_cpu_one_session_with_small_batches(bundle: Bundle) -> None:
-    found = opening.open_encoders(bundle, serving())
-    (encoder,) = found.encoders
-    assert (encoder.spec.provider, encoder.buckets) == (CPU, (1, 2, 4, 8, 16))
-    assert (found.one_device, found.note) == (False, "")
-
-
-def test_sessions_and_batches_as_asked_for(bundle: Bundle) -> None:
-    found = opening.open_encoders(bundle, serving(sessions=3, max_batch=12))
-    assert [encoder.buckets for encoder in found.encoders] == [(1, 2, 4, 8, 12)] * 3
-
-
 @pytest.mark.parametrize(
     ("largest", "buckets"),
     [(0, ()), (1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (64, (1, 2, 4, 8, 16, 32, 64))],

@@ -60,10 +60,16 @@ class ModelSettings:
         "auto, cuda, cpu or openvino; cuda fails to start without a GPU, openvino without the "
         "extra of that name and a processor that computes bfloat16",
     )
-    threads: int = setting(0, "threads of one encoder run; 0 is one per core that may be used")
+    threads: int = setting(
+        0,
+        "threads of one encoder run; 0 is 1 on a CPU, or all cores where a picture alone takes one "
+        "thread longer than half a second",
+    )
     spinning: bool = setting(False, "let encoder threads spin; only with cores to spare")
     sessions: int = setting(
-        0, "batches at work at once, each with the model in memory; 0 is 2 on a GPU, 1 on a CPU"
+        0,
+        "batches at work at once; 0 is 2 on a GPU, as many as there are cores for on a CPU; with "
+        "other than 1 thread each holds the model in memory",
     )
     max_batch: int = setting(
         0,

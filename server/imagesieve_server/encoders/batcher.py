@@ -204,7 +204,8 @@ class Batcher:
     def _begin_batch(self, lane: Lane) -> None:
         now = time.monotonic()
         time_left = self._room.earliest_deadline() - now
-        bucket = self._times.choose(rows=self._room.rows, time_left=time_left)
+        rows = self._lanes.share_of(self._room.rows)
+        bucket = self._times.choose(rows=rows, time_left=time_left)
         batch = self._room.take(bucket, now=now, s_per_row=self._s_per_row)
         self._report_queue()
 

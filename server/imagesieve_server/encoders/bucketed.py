@@ -73,14 +73,21 @@ class BucketedEncoder:
         """
         seconds = {}
         for bucket in reversed(self.buckets):
-            blank = np.zeros((bucket, self._size, self._size, 3), dtype=np.uint8)
             for _ in range(self._first_runs):
-                self._infer(blank)
-            seconds[bucket] = self._least_seconds(blank)
+                self._infer(self._blank(bucket))
+            seconds[bucket] = self._least_seconds(bucket)
         return seconds
 
-    def _least_seconds(self, pixels: Pixels) -> float:
+    def lone_run_s(self) -> float:
+        """Seconds of a run of the smallest bucket. Raises EncoderUnavailable."""
+        return self._least_seconds(min(self.buckets))
+
+    def _blank(self, rows: int) -> Pixels:
+        return np.zeros((rows, self._size, self._size, 3), dtype=np.uint8)
+
+    def _least_seconds(self, bucket: int) -> float:
         """Of a run: the least of as many as take ``_TIMED_S`` together, at most ``_TIMED_RUNS``."""
+        pixels = self._blank(bucket)
         found: list[float] = []
         while not found or (sum(found) < _TIMED_S and len(found) < _TIMED_RUNS):
             began = time.perf_counter()

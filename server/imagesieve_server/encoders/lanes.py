@@ -1,13 +1,14 @@
 """Sessions of one model beside each other, each on a thread of its own.
 
 Knows which lane has a batch in hand, hangs or is free; refuses to know who waits and what a batch
-is. Lanes are warmed and checked one after the other: while a CUDA graph is captured, no other
-thread may use the device.
+is. Lanes of one device are warmed one after the other: while a CUDA graph is captured, no other
+thread may use it. Others are warmed at once: a core may be slower while its neighbours work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -110,14 +111,26 @@ class Lanes:
             return None
         return next((lane for lane in self._lanes if not lane.busy), None)
 
+    def share_of(self, rows: int) -> int:
+        """Of ``rows`` that wait, those for the next batch: lanes that are free take equal parts,
+        or one of them would do all while the others have nothing to do."""
+        if self._one_device:
+            return rows
+        free = sum(not lane.busy for lane in self._lanes)
+        return math.ceil(rows / max(free, 1))
+
     async def warm(self, *, limit_s: float) -> Mapping[int, float]:
         """Warm every encoder; the seconds of a run by bucket while all lanes run."""
-        slowest: dict[int, float] = {}
-        for lane in self._lanes:
-            for bucket, seconds in (await lane.call(lane.encoder.warm, limit_s=limit_s)).items():
-                slowest[bucket] = max(seconds, slowest.get(bucket, 0.0))
+
+        def warmed(lane: Lane) -> Coroutine[Any, Any, Mapping[int, float]]:
+            return lane.call(lane.encoder.warm, limit_s=limit_s)
+
+        if self._one_device:
+            found = [await warmed(lane) for lane in self._lanes]
+        else:
+            found = await asyncio.gather(*map(warmed, self._lanes))
         shares = len(self._lanes) if self._one_device else 1
-        return {bucket: seconds * shares for bucket, seconds in slowest.items()}
+        return {bucket: max(one[bucket] for one in found) * shares for bucket in found[0]}
 
     async def check_canaries(self, *, limit_s: float) -> None:
         """Raises EncoderUnavailable for the first encoder that is not well."""

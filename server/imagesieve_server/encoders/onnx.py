@@ -11,7 +11,7 @@ import numpy as np
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
-from imagesieve_server.encoders.runtime import RuntimeOptions, open_session
+from imagesieve_server.encoders.runtime import Opened, RuntimeOptions, open_session
 
 DEFAULT_BUCKETS = (1, 2, 4, 8, 16)
 """Batch sizes that are warmed at start; a batch is padded with black to the next one."""
@@ -26,9 +26,15 @@ class OnnxImageEncoder(BucketedEncoder):
         bundle: Bundle,
         options: RuntimeOptions,
         buckets: tuple[int, ...] = DEFAULT_BUCKETS,
+        beside: OnnxImageEncoder | None = None,
     ) -> None:
-        """Open the session. Raises MissingExtra or BundleError."""
-        opened = open_session(bundle.image_encoder, options=options)
+        """Open the session. Raises MissingExtra or BundleError.
+
+        ``beside``: an encoder whose session serves this one, too, on a thread of its own. The
+        library allows runs at the same time, and the weights are in memory once.
+        """
+        opened = beside.opened if beside else open_session(bundle.image_encoder, options=options)
+        self.opened: Opened = opened
         self._session = opened.session
         super().__init__(
             bundle=bundle,

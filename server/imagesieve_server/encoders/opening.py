@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from imagesieve_server.core.errors import BundleError
 from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
+from imagesieve_server.encoders.core_share import ALL_ON_ONE, LONE_RUN_S, CoreShare, core_share
 from imagesieve_server.encoders.cuda import CUDA_BUCKETS, BoundImageEncoder
 from imagesieve_server.encoders.cuda_session import CUDA
 from imagesieve_server.encoders.int8_support import note_of
@@ -27,6 +28,7 @@ from imagesieve_server.encoders.runtime import (
     open_session,
     why_not_cuda,
 )
+from imagesieve_server.usable_cores import usable_cores
 
 _CUDA_SESSIONS = 2
 """One copies its pixels while the other computes."""
@@ -37,7 +39,7 @@ class ServingOptions:
     """How a bundle's image encoder is opened for serving."""
 
     runtime: RuntimeOptions
-    sessions: int = 0  # at work at once; 0: as many as suit the provider
+    sessions: int = 0  # batches at work at once; 0: as many as suit the provider
     max_batch: int = 0  # rows of the largest bucket; 0: as suits the provider
 
 
@@ -66,10 +68,7 @@ def open_encoders(bundle: Bundle, options: ServingOptions) -> Serving:
                 raise
             note = why_not_cuda(problem)
         runtime = dataclasses.replace(runtime, provider=Provider.CPU)
-    buckets = buckets_up_to(options.max_batch) or DEFAULT_BUCKETS
-    encoders = [
-        open_encoder(bundle, runtime, buckets=buckets) for _ in range(options.sessions or 1)
-    ]
+    encoders = _on_cpu(bundle, dataclasses.replace(options, runtime=runtime))
     if runtime.provider is not Provider.OPENVINO:  # its own kernels
         note = "; ".join(filter(None, (note, note_of(bundle.manifest.precision))))
     return Serving(encoders=encoders, one_device=False, note=note)
@@ -110,3 +109,31 @@ def _on_cuda(bundle: Bundle, options: ServingOptions) -> Serving:
         pins = cuda_pins(library().cuda_version)  # the session has loaded its runtime
         encoders.append(BoundImageEncoder(bundle=bundle, opened=opened, buckets=buckets, pins=pins))
     return Serving(encoders=encoders, one_device=True, note=encoders[0].note)
+
+
+def _on_cpu(bundle: Bundle, options: ServingOptions) -> Sequence[BucketedEncoder]:
+    """Sessions of one thread share the weights: such a run computes on the thread that calls it."""
+    runtime, sessions = options.runtime, options.sessions
+    buckets = buckets_up_to(options.max_batch) or DEFAULT_BUCKETS
+    if runtime.provider is Provider.OPENVINO:  # divides the cores by its own rules
+        return [open_encoder(bundle, runtime, buckets=buckets) for _ in range(sessions or 1)]
+    share = core_share(sessions=sessions, threads=runtime.threads, cores=usable_cores())
+    first = _opened(bundle, runtime, share, buckets)
+    chosen = sessions == 0 and runtime.threads == 0
+    if chosen and share.sessions > 1 and first.lone_run_s() > LONE_RUN_S:
+        return [_opened(bundle, runtime, ALL_ON_ONE, buckets)]
+    shared = first if share.threads == 1 else None
+    return [first] + [
+        _opened(bundle, runtime, share, buckets, beside=shared) for _ in range(share.sessions - 1)
+    ]
+
+
+def _opened(
+    bundle: Bundle,
+    runtime: RuntimeOptions,
+    share: CoreShare,
+    buckets: tuple[int, ...],
+    beside: OnnxImageEncoder | None = None,
+) -> OnnxImageEncoder:
+    options = dataclasses.replace(runtime, threads=share.threads)
+    return OnnxImageEncoder(bundle=bundle, options=options, buckets=buckets, beside=beside)

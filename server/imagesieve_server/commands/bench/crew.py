@@ -28,6 +28,8 @@ class Crew:
             for encoder in serving.encoders
         ]
         first = serving.encoders[0]
+        self.at_once = 1 if serving.one_device else len(serving.encoders)
+        """Batches that make each other no slower."""
         self.spec: EncoderSpec = first.spec
         self.buckets: tuple[int, ...] = first.buckets
         times = [thread.submit(encoder.warm).result() for encoder, thread in self._members]
@@ -45,17 +47,17 @@ class Crew:
         pixels = np.random.default_rng(1).integers(0, 255, shape, dtype=np.uint8)
         started = time.perf_counter()
         work = [
-            thread.submit(_views_until, encoder, pixels, started + seconds)
+            thread.submit(_rate_until, encoder, pixels, started, started + seconds)
             for encoder, thread in self._members
         ]
-        views = sum(member.result() for member in work)
-        return views / (time.perf_counter() - started)
+        return sum(member.result() for member in work)
 
 
-def _views_until(encoder: BucketedEncoder, pixels: Pixels, end: float) -> int:
-    """Views that were done by the first run to end after ``end``, on its clock."""
+def _rate_until(encoder: BucketedEncoder, pixels: Pixels, started: float, end: float) -> float:
+    """Views a second until the first run that ends after ``end``, which is another moment for each
+    session: by one clock for all of them the first to end would seem to rest."""
     done = 0
     while time.perf_counter() < end:
         encoder.run(pixels)
         done += len(pixels)
-    return done
+    return done / (time.perf_counter() - started)

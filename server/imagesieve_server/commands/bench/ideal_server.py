@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ class IdealMachine:
 
     runs: Mapping[int, float]  # seconds of one encoder run by batch size
     cores: int
-    shared: bool  # the encoder computes on all cores, which decoding takes from it
+    shared: bool  # the encoder computes on the cores that decoding needs
+    at_once: int = 1  # runs that make each other no slower; shared cores are divided among them
 
     def waits(self, pictures: Sequence[Coming], rule: Rule) -> list[float]:
         """Seconds from coming to done of each of ``pictures``, which are in order of coming."""
@@ -42,21 +44,23 @@ class IdealMachine:
         order = sorted(range(len(pictures)), key=ready.__getitem__)
         due = [ready[number] for number in order]
         found = [0.0] * len(pictures)
-        now, begun = 0.0, 0
+        free, begun = [0.0] * self.at_once, 0  # when each run in hand is done
         while begun < len(order):
-            now = max(now, due[begun])
-            rows = rule(bisect.bisect_right(due, now) - begun)
+            now = max(heapq.heappop(free), due[begun])
+            idle = 1 + sum(end <= now for end in free)
+            rows = rule(math.ceil((bisect.bisect_right(due, now) - begun) / idle))
             batch = order[begun : begun + rows]
-            now += self._seconds([pictures[number].decode_s for number in batch])
+            end = now + self._seconds([pictures[number].decode_s for number in batch])
             for number in batch:
-                found[number] = now - pictures[number].at
+                found[number] = end - pictures[number].at
+            heapq.heappush(free, end)
             begun += rows
         return found
 
     def _seconds(self, decode_s: Sequence[float]) -> float:
-        """Of one batch, and on shared cores of decoding its pictures on all of them."""
+        """Of one batch, and on shared cores of decoding its pictures on its part of them."""
         run = min(seconds for size, seconds in self.runs.items() if size >= len(decode_s))
-        return run + sum(decode_s) / self.cores if self.shared else run
+        return run + sum(decode_s) * self.at_once / self.cores if self.shared else run
 
     def _decoded(self, pictures: Sequence[Coming]) -> list[float]:
         """When each is decoded by cores of its own, whichever is free first."""

@@ -1,20 +1,24 @@
 """What the machine's matrix product alone does: the ceiling of every encoder.
 
-On the CPU the better of ONNX Runtime's and numpy's (its BLAS), in fp32; on a GPU ONNX Runtime's
-on data that stays there, in the encoder's precision. The graph of one product is written by hand:
-the package that writes ONNX files is not part of a server's installation.
+On the CPU the best of ONNX Runtime's, numpy's (its BLAS) and one of ONNX Runtime's on each core
+for itself, in fp32; on a GPU ONNX Runtime's on data that stays there, in the encoder's precision.
+The graph of one product is written by hand: the package that writes ONNX files is not part of a
+server's installation.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from imagesieve_server.encoders.runtime import CPU, Opened, RuntimeOptions, library, open_session
+from imagesieve_server.usable_cores import usable_cores
 
 _CPU_SIDE = 1536  # rows, columns and depth; far beyond the caches, 50 ms on two cores
 _GPU_SIDE = 8192
@@ -42,16 +46,25 @@ class MatmulPeak:
         self._run = _bound(opened, rng.standard_normal((self._side, self._side)).astype(dtype))
         self._a = rng.standard_normal((self._side, self._side)).astype(np.float32)
         self._b = rng.standard_normal((self._side, self._side)).astype(np.float32)
-        # numpy's BLAS takes every core, which compares only where the encoder does, too.
-        self._numpy_too = not self._on_gpu and options.threads == 0
+        # These take every core, which compares only where the encoder does, too.
+        self._apart: list[Callable[[], object]] = []
+        if not self._on_gpu and options.threads == 0:
+            one = open_session(path, options=dataclasses.replace(options, threads=1))
+            self._apart = [_bound(one, self._a) for _ in range(usable_cores())]
 
     def flop_per_s(self, seconds: float) -> tuple[float, ...]:
-        """Each library's rate; ``seconds`` for all together."""
-        ways: list[Callable[[], object]] = [self._run]
-        if self._numpy_too:
-            ways.append(lambda: self._a @ self._b)
-        flop = 2.0 * self._side**3
-        return tuple(calls_per_s(way, seconds / len(ways)) * flop for way in ways)
+        """Each way's rate; ``seconds`` for all together."""
+        share = seconds / (3 if self._apart else 1)
+        rates = [calls_per_s(self._run, share)]
+        if self._apart:
+            rates.append(calls_per_s(lambda: self._a @ self._b, share))
+            rates.append(self._apart_per_s(share))
+        return tuple(rate * 2.0 * self._side**3 for rate in rates)
+
+    def _apart_per_s(self, seconds: float) -> float:
+        """Of all cores, each with products of its own."""
+        with ThreadPoolExecutor(len(self._apart)) as threads:
+            return sum(threads.map(lambda run: calls_per_s(run, seconds), self._apart))
 
 
 def calls_per_s(work: Callable[[], object], seconds: float) -> float:

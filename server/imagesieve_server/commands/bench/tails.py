@@ -105,7 +105,10 @@ def _round(
     )
     most = answered.images_per_s
     machine = IdealMachine(
-        runs=crew.timed_again(), cores=bench.cores, shared=crew.spec.provider != CUDA
+        runs=crew.timed_again(),
+        cores=bench.cores,
+        shared=crew.spec.provider != CUDA,
+        at_once=crew.at_once,
     )
     decode_s = {size: _decode_s(bench, crew, pictures) for size, pictures in supplies.items()}
     due = _calls_due(LOAD * most, _LONGER * effort.seconds, seed=number)
