@@ -210,6 +210,19 @@ async def test_a_second_device_doubles_the_rate_and_a_second_session_on_one_does
         assert batcher.rows_per_s == pytest.approx(100)
 
 
+async def test_canaries_of_sessions_of_their_own_are_checked_at_once(lanes: list[Watched]) -> None:
+    """Nothing is served meanwhile: sixty, one after the other, would hold everybody up. Each waits
+    here until both are asked."""
+    async with started(lanes) as batcher:
+        together = threading.Barrier(2)
+        for lane in lanes:
+            lane.on_canary = lambda: together.wait(timeout=10)
+            lane.on_run = lambda: (_ for _ in ()).throw(RuntimeError("device lost"))
+        with pytest.raises(EncoderUnavailable):
+            await ask(batcher, 1)
+        await until(lambda: batcher.healthy)
+
+
 async def test_a_start_that_fails_on_the_second_session_fails(lanes: list[Watched]) -> None:
     def cold() -> Mapping[int, float]:
         raise MemoryError

@@ -1,8 +1,9 @@
 """Sessions of one model beside each other, each on a thread of its own.
 
 Knows which lane has a batch in hand, hangs or is free; refuses to know who waits and what a batch
-is. Lanes of one device are warmed one after the other: while a CUDA graph is captured, no other
-thread may use it. Others are warmed at once: a core may be slower while its neighbours work.
+is. Lanes of one device are warmed and checked one after the other: while a CUDA graph is captured,
+no other thread may use it. Others are so at once: nothing is served meanwhile, and a core may be
+slower while its neighbours work.
 """
 
 from __future__ import annotations
@@ -121,23 +122,24 @@ class Lanes:
 
     async def warm(self, *, limit_s: float) -> Mapping[int, float]:
         """Warm every encoder; the seconds of a run by bucket while all lanes run."""
-
-        def warmed(lane: Lane) -> Coroutine[Any, Any, Mapping[int, float]]:
-            return lane.call(lane.encoder.warm, limit_s=limit_s)
-
-        if self._one_device:
-            found = [await warmed(lane) for lane in self._lanes]
-        else:
-            found = await asyncio.gather(*map(warmed, self._lanes))
+        found = await self._of_each(lambda encoder: encoder.warm, limit_s=limit_s)
         shares = len(self._lanes) if self._one_device else 1
         return {bucket: max(one[bucket] for one in found) * shares for bucket in found[0]}
 
     async def check_canaries(self, *, limit_s: float) -> None:
         """Raises EncoderUnavailable for the first encoder that is not well."""
-        for lane in self._lanes:
-            if lane.hangs:
-                raise EncoderUnavailable("the encoder hangs")
-            await lane.call(lane.encoder.check_canary, limit_s=limit_s)
+        if any(lane.hangs for lane in self._lanes):
+            raise EncoderUnavailable("the encoder hangs")
+        await self._of_each(lambda encoder: encoder.check_canary, limit_s=limit_s)
+
+    async def _of_each(
+        self, function: Callable[[RowEncoder], Callable[[], T]], *, limit_s: float
+    ) -> list[T]:
+        """What a function of each encoder returns, on the lanes' threads."""
+        calls = (lane.call(function(lane.encoder), limit_s=limit_s) for lane in self._lanes)
+        if self._one_device:
+            return [await call for call in calls]
+        return await asyncio.gather(*calls)
 
     async def quiet(self, *, cancel: bool = False) -> None:
         """Wait until no batch is in hand, or drop them."""
