@@ -21,14 +21,13 @@ from imagesieve_server.review_queue.decision_notices import Wake, listen
 from imagesieve_server.review_queue.evidence_mark import require_same_evidence
 from imagesieve_server.review_queue.inspection import Inspection
 from imagesieve_server.review_queue.postgres import (
-    LOCK_TIMEOUT_S,
     POSTGRES,
-    STATEMENT_TIMEOUT_S,
     migrate_postgres,
     open_postgres,
     postgres_engine,
     shown,
 )
+from imagesieve_server.review_queue.postgres_session import Patience
 from imagesieve_server.review_queue.read_only import QueueReader, read_only_engine, sqlite_reader
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite
 from imagesieve_server.review_queue.store import RuledStore
@@ -127,8 +126,6 @@ def pages_engine(queue: QueueSettings) -> sa.Engine:
         url=queue.database,
         password=password_of(queue),
         connections=PAGES_CONNECTIONS,
-        statement_timeout_s=STATEMENT_TIMEOUT_S,
-        lock_timeout_s=LOCK_TIMEOUT_S,
     )
 
 
@@ -175,6 +172,5 @@ def _looking(queue: QueueSettings) -> sa.Engine:
         url=queue.database,
         password=password_of(queue),
         connections=1,
-        statement_timeout_s=READ_TIMEOUT_S,
-        lock_timeout_s=LOCK_TIMEOUT_S,
+        patience=Patience(statement_s=READ_TIMEOUT_S),
     )

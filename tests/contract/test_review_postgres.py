@@ -33,6 +33,7 @@ from imagesieve_server.review_queue import deciding, erasing, events, recording
 from imagesieve_server.review_queue.evidence import EvidenceStore, FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import FolderMark, require_same_evidence
 from imagesieve_server.review_queue.postgres import open_postgres, postgres_engine, shown
+from imagesieve_server.review_queue.postgres_session import Patience
 from imagesieve_server.review_queue.rows import Transaction
 from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
@@ -147,7 +148,7 @@ def test_a_long_open_transaction_hides_no_event(
     desk: Desk, other: RuledStore, threads: ThreadPoolExecutor, postgres_url: str
 ) -> None:
     """Who may not wait so long is told so, keeps nothing, and says it again."""
-    impatient = open_for_test(postgres_url, desk.clock, lock_timeout_s=0.2)
+    impatient = open_for_test(postgres_url, desk.clock, patience=Patience(lock_s=0.2))
     first, second = decision(desk, "r1"), decision(desk, "r2")
     long = Halfway(threads, desk.store, lambda tx: deciding.decide(tx, first))
     with pytest.raises(StoreUnavailable):
@@ -221,8 +222,7 @@ def test_groups_that_cross_do_not_wait_for_each_other(
     postgres_server: PostgresServer, postgres_url: str, clock: ManualClock
 ) -> None:
     """Everybody takes bytes in one order: no deadlock, hence no second of waiting for one."""
-    patient = {"lock_timeout_s": 100.0, "statement_timeout_s": 100.0}
-    servers = [open_for_test(postgres_url, clock, **patient) for _ in range(2)]
+    servers = [open_for_test(postgres_url, clock) for _ in range(2)]
     names = [f"c{n}" for n in range(40)]
 
     def record(turn: int) -> None:
@@ -457,11 +457,24 @@ def test_a_connection_that_was_cut_heals(
 def test_a_statement_that_takes_too_long_is_unavailable(
     postgres_url: str, clock: ManualClock
 ) -> None:
-    store = open_for_test(postgres_url, clock, statement_timeout_s=0.1)
+    store = open_for_test(postgres_url, clock, patience=Patience(statement_s=0.1))
     with pytest.raises(StoreUnavailable), store.backend.write() as tx:
         tx._connection.execute(sa.text("SELECT pg_sleep(30)"))  # type: ignore[attr-defined]
     assert store.claim(ClaimRequest(tenant="t", reviewer="ann", claim_id="c")) is None
     store.close()
+
+
+def test_a_server_that_stops_within_a_transaction_holds_up_nobody_for_long(
+    desk: Desk, other: RuledStore, threads: ThreadPoolExecutor, postgres_url: str
+) -> None:
+    stopped = open_for_test(postgres_url, desk.clock, patience=Patience(idle_s=0.2))
+    asked = decision(desk, "r1")
+    halfway = Halfway(threads, stopped, lambda tx: deciding.decide(tx, asked))
+    assert other.decide(asked).effective
+    with pytest.raises(StoreUnavailable):
+        halfway.commit()
+    assert len(desk.item(asked.item_id).decisions) == 1
+    stopped.close()
 
 
 def test_commits_wait_for_the_disk_whatever_the_databases_default(
@@ -642,9 +655,7 @@ def test_connections_end_with_the_store(postgres_server: PostgresServer, postgre
     store = open_for_test(postgres_url)
     store.stats(tenant=None)
     store.close()
-    engine = postgres_engine(
-        url=postgres_url, password=None, connections=1, statement_timeout_s=1, lock_timeout_s=1
-    )
+    engine = postgres_engine(url=postgres_url, password=None, connections=1)
     engine.dispose()
     text = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'imagesieve-server'"
     while postgres_server.run(postgres_url, text)[0][0]:
@@ -697,7 +708,7 @@ async def erased_while_uploaded(
     kind: type[QueueWriter], url: str, clock: ManualClock, evidence: EvidenceStore
 ) -> int:
     """One server deletes what another is just given: how often the picture is missing then."""
-    stores = [open_for_test(url, clock, lock_timeout_s=60.0) for _ in range(2)]
+    stores = [open_for_test(url, clock) for _ in range(2)]
     held = Held(evidence)
     erasing_one, uploading_one = (
         kind(

@@ -27,6 +27,7 @@ from imagesieve_server.review_queue.postgres import (
     open_postgres,
     postgres_engine,
 )
+from imagesieve_server.review_queue.postgres_session import Patience
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.store import RuledStore
 
@@ -70,7 +71,7 @@ class PostgresServer:
         name = f"q{secrets.token_hex(6)}"
         self.run(self.url(), f"CREATE DATABASE {name}")
         if migrated:
-            migrate_postgres(url=self.url(name))
+            migrate_postgres(url=self.url(name), patience=PATIENT)
         return self.url(name)
 
     def run(self, url: str, *statements: str) -> list[Any]:
@@ -130,16 +131,25 @@ class PostgresServer:
         self._last_rites.communicate()
 
 
-def open_for_test(url: str, clock: Callable[[], float] | None = None, **options: Any) -> RuledStore:
+PATIENT = Patience(connect_s=900, statement_s=900.0, lock_s=900.0, idle_s=900.0)
+"""A test says nothing about how fast the machine is: a process that does not get its turn for ten
+seconds in mid-transaction would lose it, as a server's should."""
+
+
+def open_for_test(
+    url: str,
+    clock: Callable[[], float] | None = None,
+    *,
+    connections: int = 4,
+    patience: Patience = PATIENT,
+) -> RuledStore:
     """A store on the database, on the database's clock where none is given."""
     of_connection = None if clock is None else (lambda _: clock())
-    return open_postgres(url=url, clock=of_connection, **{"connections": 4, **options})
+    return open_postgres(url=url, clock=of_connection, connections=connections, patience=patience)
 
 
 def engine_for_test(url: str) -> sa.Engine:
-    return postgres_engine(
-        url=url, password=None, connections=4, statement_timeout_s=20.0, lock_timeout_s=10.0
-    )
+    return postgres_engine(url=url, password=None, connections=4, patience=PATIENT)
 
 
 def postmasters(folder: Path) -> list[int]:

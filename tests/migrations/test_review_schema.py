@@ -17,6 +17,7 @@ from imagesieve_server.core.errors import StartupError, StoreNotUsable
 from imagesieve_server.core.review import ClaimRequest
 from imagesieve_server.review_queue import migrations
 from imagesieve_server.review_queue.postgres import migrate_postgres
+from imagesieve_server.review_queue.postgres_session import Patience
 from imagesieve_server.review_queue.schema import metadata
 from imagesieve_server.review_queue.sqlite import migrate_sqlite, open_sqlite, sqlite_engine
 
@@ -151,7 +152,7 @@ def test_a_migration_does_not_wait_long_for_a_table_and_leaves_nothing(
         connection.execute(sa.text("DROP TABLE claim"))
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num varchar(32))"))
         with pytest.raises(StoreNotUsable, match="lock timeout"):
-            migrate_postgres(url=url, lock_timeout_s=0.1)
+            migrate_postgres(url=url, patience=Patience(lock_s=0.1))
     engine.dispose()
     migrate_postgres(url=url)
     open_for_test(url).close()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from imagesieve_server.extras import need
-from imagesieve_server.review_queue.postgres_session import LIVENESS
+from imagesieve_server.review_queue.postgres_session import liveness
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ async def listen(
     while True:
         try:
             connection = await psycopg.AsyncConnection.connect(
-                url, autocommit=True, **LIVENESS, **secret
+                url, autocommit=True, **liveness(), **secret
             )
             async with connection:
                 await connection.execute(f"LISTEN {CHANNEL}")

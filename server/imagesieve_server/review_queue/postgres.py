@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,15 +19,10 @@ from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.extras import need
 from imagesieve_server.review_queue.decision_notices import notify
 from imagesieve_server.review_queue.migrations import is_current, require_current, upgrade
-from imagesieve_server.review_queue.postgres_session import LIVENESS
+from imagesieve_server.review_queue.postgres_session import PATIENCE, Patience, liveness
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
 from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
-STATEMENT_TIMEOUT_S = 10.0
-LOCK_TIMEOUT_S = 5.0
-IDLE_TIMEOUT_S = 10.0
-"""A transaction whose server has stopped between two statements ends after this, seconds, so
-that its locks do not hold up the others."""
 OLDEST = 140000
 """Version 14, as the server itself writes it."""
 
@@ -41,8 +37,7 @@ def open_postgres(
     password: str | None = None,
     connections: int,
     clock: Callable[[sa.Connection], float] | None = None,
-    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
-    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    patience: Patience = PATIENCE,
     grouping: Grouping | None = GROUPING,
 ) -> RuledStore:
     """A ``ReviewStore`` that several servers may use at once.
@@ -51,13 +46,7 @@ def open_postgres(
     in for the database's. Raises StoreNotUsable where the database cannot be reached or
     written, is not migrated, is of a newer version, or would lose commits in a power cut.
     """
-    engine = postgres_engine(
-        url=url,
-        password=password,
-        connections=connections,
-        statement_timeout_s=statement_timeout_s,
-        lock_timeout_s=lock_timeout_s,
-    )
+    engine = postgres_engine(url=url, password=password, connections=connections, patience=patience)
     try:
         with engine.begin() as connection:
             _require_durable(connection)
@@ -75,18 +64,13 @@ def open_postgres(
 
 
 def migrate_postgres(
-    *, url: str, password: str | None = None, lock_timeout_s: float = LOCK_TIMEOUT_S
+    *, url: str, password: str | None = None, patience: Patience = PATIENCE
 ) -> None:
     """Bring the tables up to date, one server at a time; those that are need no more rights
-    than to read them. What has locked a table is waited for ``lock_timeout_s`` at most: all who
+    than to read them. What has locked a table is waited for ``patience.lock_s`` at most: all who
     come after wait, too. Raises StoreNotUsable."""
-    engine = postgres_engine(
-        url=url,
-        password=password,
-        connections=1,
-        statement_timeout_s=0.0,  # the length of a table's rewrite is nobody's guess
-        lock_timeout_s=lock_timeout_s,
-    )
+    unhurried = replace(patience, statement_s=0.0)  # a table's rewrite takes nobody knows how long
+    engine = postgres_engine(url=url, password=password, connections=1, patience=unhurried)
     try:
         with engine.begin() as connection:
             if is_current(connection):
@@ -101,12 +85,7 @@ def migrate_postgres(
 
 
 def postgres_engine(
-    *,
-    url: str,
-    password: str | None,
-    connections: int,
-    statement_timeout_s: float,
-    lock_timeout_s: float,
+    *, url: str, password: str | None, connections: int, patience: Patience = PATIENCE
 ) -> sa.Engine:
     """Connections with time-outs, made when they are needed and made again when they broke.
 
@@ -119,10 +98,10 @@ def postgres_engine(
         raise StoreNotUsable(f"{shown(url)} is not a PostgreSQL URL: {problem}") from None
     engine = sa.create_engine(
         "postgresql+psycopg://",
-        connect_args={**LIVENESS, **({"password": password} if password else {})},
+        connect_args={**liveness(patience), **({"password": password} if password else {})},
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=LOCK_TIMEOUT_S,
+        pool_timeout=patience.lock_s or None,
         pool_pre_ping=True,  # a restart of the database is not the next caller's trouble
     )
 
@@ -140,7 +119,10 @@ def postgres_engine(
                 # Off would lose acknowledged commits; all else is the operator's choice.
                 " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
                 " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)",
-                [_milliseconds(s) for s in (statement_timeout_s, lock_timeout_s, IDLE_TIMEOUT_S)],
+                [
+                    _milliseconds(s)
+                    for s in (patience.statement_s, patience.lock_s, patience.idle_s)
+                ],
             )
         connection.commit()
 
