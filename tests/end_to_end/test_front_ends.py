@@ -99,6 +99,10 @@ def is_gone(pid: int) -> bool:
     return state is not None and state[1] == "Z"
 
 
+def environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def test_two_front_ends_answer_as_one_process_does(
     settings: dict[str, str], tmp_path: Path, client: Client
 ) -> None:
@@ -158,9 +162,13 @@ def test_what_is_killed_is_missed_by_nobody_else(settings: dict[str, str], tmp_p
 def test_nothing_is_left_of_a_server_whose_supervisor_is_killed(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    server = launch(folder=tmp_path, **settings)
+    server = launch(folder=tmp_path, PGPASSWORD="hunter2", **settings)
     everybody = family(server.process.pid)
     assert len(everybody) >= 4 + 2  # the decode workers, too
+    assert {name for name, pid in pids(server).items() if b"hunter2" in environment(pid)} == {
+        "front-1",
+        "front-2",
+    }, "who does not ask the database does not know its password"
     server.process.kill()
     server.process.wait()
     until(lambda: all(is_gone(pid) for pid in everybody))

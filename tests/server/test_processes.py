@@ -22,6 +22,7 @@ from imagesieve_server.commands import serve
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError, StartupError
 from imagesieve_server.metrics.http import MetricsServer
+from imagesieve_server.processes.environment import environment_of
 from imagesieve_server.processes.one_process import OneProcess, start_process
 from imagesieve_server.processes.orders import Orders, Part, load_orders
 from imagesieve_server.processes.port import SharedPort
@@ -83,6 +84,21 @@ def test_one_front_end_has_the_pages_and_tells_endpoints() -> None:
 def test_orders_arrive_as_they_were_given() -> None:
     orders = Orders(part=Part.LEADER, name="front-1", meeting=9, settings=of(3))
     assert load_orders(orders.dump()) == orders
+
+
+def test_the_encoder_gets_no_password_of_the_environment() -> None:
+    tuning = {"OMP_NUM_THREADS": "2", "LD_LIBRARY_PATH": "/lib", "CUDA_VISIBLE_DEVICES": "1"}
+    secret = {
+        "PGPASSWORD": "hunter2",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "IMAGESIEVE__SERVER__SECRET_FILE": "secret",
+        "ANYTHING": "hunter2",
+    }
+    encoders = environment_of(Part.ENCODER, tuning | secret)
+    assert encoders.items() >= tuning.items()
+    assert not encoders.keys() & secret.keys()
+    for part in (Part.LEADER, Part.FRONT_END):
+        assert environment_of(part, tuning | secret).items() >= secret.items()
 
 
 def test_log_lines_say_whose_they_are() -> None:

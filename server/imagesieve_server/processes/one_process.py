@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from imagesieve_server.processes.environment import environment_of
 from imagesieve_server.processes.orders import Orders
 from imagesieve_server.processes.reports import LINE_MAX, ChildTalk
 
@@ -60,15 +61,13 @@ async def start_process(orders: Orders, *, command: Sequence[str] = CHILD) -> On
     """A fresh interpreter, never a fork. Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         process = await asyncio.create_subprocess_exec(
             *command,
             str(theirs.fileno()),
             str(os.getpid()),
             pass_fds=(theirs.fileno(), orders.meeting),
             stdin=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=environment_of(orders.part, os.environ),
         )
     except BaseException:
         ours.close()
