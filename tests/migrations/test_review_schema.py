@@ -83,6 +83,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     engine = engine_of(path)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE fit_release SET revision = '9999'"))
     engine.dispose()
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_sqlite(path=path, clock=time.time)
@@ -102,6 +103,19 @@ def test_there_is_one_newest_migration_and_each_has_a_docstring() -> None:
     scripts = list(migrations.script_directory().walk_revisions())
     assert scripts[0].revision == migrations.head()
     assert all(script.doc for script in scripts)
+
+
+def test_the_release_before_may_work_on_what_each_migration_leaves(tmp_path: Path) -> None:
+    scripts = list(migrations.script_directory().walk_revisions())
+    for script in scripts:
+        fit = set(script.module.fit_for)
+        assert fit >= {script.revision, script.down_revision} - {None}
+    migrate_sqlite(path=tmp_path / "queue.db")
+    engine = engine_of(tmp_path / "queue.db")
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT revision FROM fit_release")).scalars()
+        assert set(found) == set(scripts[0].module.fit_for)
+    engine.dispose()
 
 
 CONSTRAINTS = """
@@ -194,6 +208,7 @@ def test_a_server_without_the_right_to_change_tables_starts(
 def test_a_newer_postgresql_database_is_refused(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database()
     postgres_server.run(url, "UPDATE alembic_version SET version_num = '9999'")
+    postgres_server.run(url, "UPDATE fit_release SET revision = '9999'")
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_for_test(url)
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):

@@ -40,7 +40,7 @@ def add_parsers(commands: Any) -> None:
 def _check(args: argparse.Namespace) -> int:
     queue = queue_settings(args.config)
     inspection = open_inspection(queue, tenant=args.tenant)
-    print(f"{place_of(queue)}: schema is this release's")
+    print(f"{place_of(queue)}: the schema is fit for this release")
     evidence = evidence_to_read(queue)
 
     def problems(whole: Whole) -> Iterator[str]:

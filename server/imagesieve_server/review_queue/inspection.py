@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.review_queue import schema as t
-from imagesieve_server.review_queue.migrations import require_current
+from imagesieve_server.review_queue.migrations import require_usable
 from imagesieve_server.review_queue.rows import (
     DecisionRow,
     EvidenceRow,
@@ -60,7 +60,7 @@ class Inspection:
         self._page = page
         try:
             with engine.connect() as connection:
-                require_current(connection)
+                require_usable(connection)
         except SQLAlchemyError as problem:
             raise self._unusable(problem) from problem
 

@@ -18,7 +18,7 @@ from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.core.near_duplicates import Grouping
 from imagesieve_server.extras import need
 from imagesieve_server.review_queue.decision_notices import notify
-from imagesieve_server.review_queue.migrations import is_current, require_current, upgrade
+from imagesieve_server.review_queue.migrations import is_usable, require_usable, upgrade
 from imagesieve_server.review_queue.postgres_session import PATIENCE, Patience, liveness
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
 from imagesieve_server.review_queue.store import GROUPING, RuledStore
@@ -50,7 +50,7 @@ def open_postgres(
     try:
         with engine.begin() as connection:
             _require_durable(connection)
-            require_current(connection)
+            require_usable(connection)
             # A statement that changes nothing but has to be written.
             connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
     except SQLAlchemyError as problem:
@@ -73,7 +73,7 @@ def migrate_postgres(
     engine = postgres_engine(url=url, password=password, connections=1, patience=unhurried)
     try:
         with engine.begin() as connection:
-            if is_current(connection):
+            if is_usable(connection):
                 return
         with engine.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))

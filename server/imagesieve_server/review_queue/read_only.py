@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.core.review import AuditCount
 from imagesieve_server.review_queue import schema as t
-from imagesieve_server.review_queue.migrations import require_current
+from imagesieve_server.review_queue.migrations import require_usable
 from imagesieve_server.review_queue.rows import DecisionRow, ItemRow, SubmissionRow
 from imagesieve_server.review_queue.sql_rows import value_of
 
@@ -39,7 +39,7 @@ class QueueReader:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
             with self._engine.connect() as connection:
-                require_current(connection)
+                require_usable(connection)
         except SQLAlchemyError as problem:
             raise self._unusable(problem) from problem
 

@@ -3,9 +3,9 @@
 Knows columns, keys and constraints. Does not know how rows come about (``moves.py`` and its
 callers) nor how an old database becomes this one (``migrations/``; a test holds both equal).
 
-Tenant is the first column of every key but that of ``secret``. Times are seconds since the
-epoch by the store's clock. The table ``item`` is small and hot; what is wide lies in
-``submission_payload``, once per submission, and an item shows the payload of one of its
+Tenant is the first column of every key but those of ``secret`` and ``fit_release``. Times are
+seconds since the epoch by the store's clock. The table ``item`` is small and hot; what is wide lies
+in ``submission_payload``, once per submission, and an item shows the payload of one of its
 submissions.
 """
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagesieve_server import durable_files as files
 from imagesieve_server.core.errors import StoreNotUsable
 from imagesieve_server.core.near_duplicates import Grouping
-from imagesieve_server.review_queue.migrations import require_current, upgrade
+from imagesieve_server.review_queue.migrations import require_usable, upgrade
 from imagesieve_server.review_queue.sql import Dialect, SqlBackend
 from imagesieve_server.review_queue.store import GROUPING, RuledStore
 
@@ -47,7 +47,7 @@ def open_sqlite(
     engine = sqlite_engine(path=path, busy_timeout_s=busy_timeout_s)
     try:
         with engine.begin() as connection:
-            require_current(connection)
+            require_usable(connection)
             # A statement that changes nothing but has to be written: the disk's answer.
             connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
     except SQLAlchemyError as problem:

@@ -2,6 +2,11 @@
 
 Knows Alembic; needs no configuration file, so that the installed package migrates by itself.
 A released migration is never edited; ``schema.py`` is what all of them together make.
+
+Each migration says which releases may work on what it leaves (``fit_for``), the one before it
+always among them: servers of that release go on beside the first ones of the next, and may start
+again. So a migration adds tables, indexes and columns that are NULL or have a default of the
+database; what is no longer used is dropped a release later.
 """
 
 from __future__ import annotations
@@ -15,20 +20,29 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from imagesieve_server.core.errors import StoreNotUsable
+from imagesieve_server.review_queue.schema_releases import fit_release
 
 _HERE = Path(__file__).parent
 _REMEDY = "run `imagesieve-server queue migrate`"
 
 
 def upgrade(connection: sa.Connection, *, revision: str = "head") -> None:
-    """Bring the database up to ``revision`` within the connection's transaction.
+    """Bring the database up to ``revision`` within the connection's transaction. One that a newer
+    release made, and that this one may work on, stays as it is.
 
-    Raises StoreNotUsable where a newer version made it.
+    Raises StoreNotUsable where this release may not work on it.
     """
-    _require_known(MigrationContext.configure(connection).get_current_revision())
+    script = script_directory().get_revision(revision)
+    assert script is not None  # alembic raises where there is none
+    if _is_newer(connection) or _present(connection) == script.revision:
+        return
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+    connection.execute(sa.delete(fit_release))
+    connection.execute(
+        sa.insert(fit_release), [{"revision": each} for each in script.module.fit_for]
+    )
 
 
 def head() -> str:
@@ -38,31 +52,42 @@ def head() -> str:
     return newest
 
 
-def is_current(connection: sa.Connection) -> bool:
-    """Whether the database is exactly at ``head``."""
-    return MigrationContext.configure(connection).get_current_revision() == head()
+def is_usable(connection: sa.Connection) -> bool:
+    """Whether nothing has to be done before this release works on the database: it is at ``head``,
+    or newer and fit for it. Raises StoreNotUsable where a newer one is not."""
+    return _present(connection) == head() or _is_newer(connection)
 
 
-def require_current(connection: sa.Connection) -> None:
-    """Raises StoreNotUsable where the database is not exactly at ``head``."""
-    present = MigrationContext.configure(connection).get_current_revision()
-    if present == head():
+def require_usable(connection: sa.Connection) -> None:
+    """Raises StoreNotUsable where this release may not work on the database as it is."""
+    if is_usable(connection):
         return
+    present = _present(connection)
     if present is None:
         raise StoreNotUsable(f"the database has no tables of imagesieve yet; {_REMEDY}")
-    _require_known(present)
     raise StoreNotUsable(
         f"the database is at revision {present}, this version needs {head()}; {_REMEDY}"
     )
 
 
-def _require_known(present: str | None) -> None:
+def _present(connection: sa.Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_newer(connection: sa.Connection) -> bool:
+    """Whether a newer release made the tables and says that this one may work on them. Raises
+    StoreNotUsable where it does not say so."""
+    present = _present(connection)
     known = {script.revision for script in script_directory().walk_revisions()}
-    if present is not None and present not in known:
-        raise StoreNotUsable(
-            f"the database is at revision {present}, which this version does not know (its newest "
-            f"is {head()}); a newer imagesieve made it"
-        )
+    if present is None or present in known:
+        return False
+    fit = sa.select(fit_release).where(fit_release.c.revision == head())
+    if connection.execute(fit).first() is not None:
+        return True
+    raise StoreNotUsable(
+        f"the database is at revision {present}, which this version does not know (its newest "
+        f"is {head()}); a newer imagesieve made it"
+    )
 
 
 def script_directory() -> ScriptDirectory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
-from imagesieve_server.review_queue import schema_groups  # noqa: F401 - adds its tables
+from imagesieve_server.review_queue import schema_groups, schema_releases  # noqa: F401 - add tables
 from imagesieve_server.review_queue.schema import metadata
 
 connection: sa.Connection = context.config.attributes["connection"]

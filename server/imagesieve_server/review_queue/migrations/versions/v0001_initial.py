@@ -11,6 +11,7 @@ from imagesieve_server.review_queue.migrations import (
     v0001_console,
     v0001_golden,
     v0001_groups,
+    v0001_releases,
     v0001_webhooks,
 )
 
@@ -18,6 +19,9 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+fit_for = ("0001",)
+"""Releases that may work on what this leaves, by the newest migration that each knows."""
 
 
 def upgrade() -> None:
@@ -40,6 +44,7 @@ def upgrade() -> None:
     v0001_console.create()
     v0001_golden.golden()
     v0001_golden.golden_copy()
+    v0001_releases.fit_release()
 
 
 def _item() -> None:
