@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from helpers.console_rig import ORIGIN, PASSWORD, Rig, account, console
@@ -20,6 +22,7 @@ from imagesieve_server.console.login_limit import (
 )
 from imagesieve_server.console.signing_in import TOO_OFTEN, WRONG, Proxy, proxy_of
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.core.review import State
 
 PAGES = ("/review", "/preferences", "/items/x/picture")
 FORMS = (
@@ -194,6 +197,19 @@ async def test_each_sign_in_is_a_new_session(rig: Rig) -> None:
     first = ann.client.cookies["imagesieve"]
     await ann.sign_in()
     assert ann.client.cookies["imagesieve"] != first
+
+
+async def test_who_signs_in_leaves_the_session_that_the_browser_had(rig: Rig) -> None:
+    """On a shared machine: the one before forgot to sign out, with an item in hand."""
+    item = await rig.flag()
+    browser = await rig.signed_in("ann")
+    assert await browser.take() == item
+    before = browser.client.cookies["imagesieve"]
+    await browser.sign_in("bob")
+    assert (await rig.item(item)).state is State.READY
+    thief = rig.browser()
+    thief.client.cookies.set("imagesieve", before)
+    assert (await thief.get("/review")).status_code == 303
 
 
 @pytest.mark.parametrize("step", [3601.0, 3000.0])
@@ -379,11 +395,48 @@ async def test_two_names_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "addresses"), [("X", ""), ("", "10.0.0.1"), ("X", "somewhere"), ("X", "10.0.0.1/8")]
+    ("header", "addresses"), [("X", ""), ("", "somewhere"), ("X", "somewhere"), ("X", "10.0.0.1/8")]
 )
-def test_a_proxy_is_configured_wholly_or_not_at_all(header: str, addresses: str) -> None:
+def test_a_proxy_that_cannot_be_known_is_refused(header: str, addresses: str) -> None:
     with pytest.raises(ConfigError, match=r"console\.proxy"):
         proxy_of(header=header, addresses=addresses)
+
+
+async def test_behind_a_proxy_guesses_shut_out_only_who_guesses(tmp_path: Path) -> None:
+    networks = (ipaddress.ip_network("10.1.0.0/16"),)
+    async with console(tmp_path, proxy=Proxy(header="", networks=networks)) as rig:
+
+        async def tries(name: str, password: str, forwarded: str, peer: str = "10.1.0.4") -> str:
+            answer = await rig.browser(peer).client.post(
+                "/login", data={"name": name, "password": password},
+                headers={"Origin": ORIGIN, "X-Forwarded-For": forwarded},
+            )  # fmt: skip
+            return answer.text
+
+        for number in range(PER_ADDRESS):
+            await tries(f"n{number}", "wrong", f"192.0.2.{number}, 198.51.100.7")
+        assert TOO_OFTEN in await tries("ann", PASSWORD, "203.0.113.5, 198.51.100.7")
+        assert await tries("ann", PASSWORD, "198.51.100.7, 203.0.113.5") == ""
+        assert WRONG in await tries("bob", "wrong", "unknown")
+        for number in range(PER_ADDRESS):
+            await tries(f"m{number}", "wrong", f"203.0.113.{number}", peer="10.2.0.1")
+        assert TOO_OFTEN in await tries("ann", PASSWORD, "203.0.113.99", peer="10.2.0.1")
+
+
+# --- what browsers keep ----------------------------------------------------------------------
+
+
+async def test_the_style_and_the_script_are_kept_by_browsers(rig: Rig) -> None:
+    browser = await rig.signed_in()
+    found = re.findall(r'(?:href|src)="(/static/[^"]+)"', browser.page)
+    assert len(found) >= 3
+    for path in found:
+        answer = await browser.client.get(path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+        other = await browser.client.get(path.partition("?")[0] + "?ofanotherbuild")
+        assert other.headers["cache-control"] == "no-cache"
+    assert (await browser.client.get("/static/none.css")).headers["cache-control"] == "no-store"
 
 
 # --- a store that is down ----------------------------------------------------------------------
@@ -395,3 +448,20 @@ async def test_a_queue_that_does_not_answer_is_told_and_nothing_is_lost(rig: Rig
     answer = await ann.post("/review/next")
     assert answer.status_code == 503
     assert "try again" in answer.text
+
+
+async def test_a_mistake_of_the_servers_is_a_page_that_tells_nothing_of_it(rig: Rig) -> None:
+    ann = await rig.signed_in()
+
+    async def broken(**_: object) -> None:
+        raise RuntimeError("internal words")
+
+    rig.queue.stats = broken  # type: ignore[method-assign, assignment]
+    transport = httpx2.ASGITransport(app=rig.app, raise_app_exceptions=False)
+    cookies = dict(ann.client.cookies)
+    async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN, cookies=cookies) as client:
+        answer = await client.get("/review")
+    assert answer.status_code == 500
+    assert "That went wrong" in answer.text
+    assert "internal" not in answer.text
+    assert answer.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]

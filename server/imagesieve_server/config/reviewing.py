@@ -130,7 +130,9 @@ class ConsoleSettings:
         "", "header in which a trusted proxy names who is signed in, for example X-Remote-User"
     )
     proxy_addresses: str = setting(
-        "", "addresses or networks of that proxy, separated by commas; from others it is ignored"
+        "",
+        "addresses or networks of the proxy in front, separated by commas; from others that header "
+        "and X-Forwarded-For are ignored",
     )
     always_veil: bool = setting(
         False, "pictures come blurred and grey, whatever the reviewer prefers"

@@ -51,6 +51,7 @@ class AccountPages:
             self.metrics.console_login("limited" if found == TOO_OFTEN else "failed")
             return self._login(problem=found, name=name, after=after, status=403)
         self.metrics.console_login("ok")
+        await self._leave_session(request)
         cookie = await self.signing_in.sessions.begin(found)
         response = RedirectResponse(_own_path(after), status_code=303)
         self.signing_in.set_cookie(response, cookie)
@@ -97,6 +98,14 @@ class AccountPages:
         )
         await self.book.choose(session.account.name, chosen)
         return RedirectResponse("/preferences?saved", status_code=303)
+
+    async def _leave_session(self, request: Request) -> None:
+        """Whoever was signed in with this browser is not any more: their cookie is replaced, and
+        what they had in hand would wait for its lease to end."""
+        before = await self.signing_in.of_cookie(request)
+        if before is not None:
+            await self.desk.leave(before)
+            await self.signing_in.sessions.end(before)
 
     def _login(self, *, problem: str, name: str, after: str, status: int = 200) -> Response:
         return self.templates.page(

@@ -26,7 +26,8 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"build": _build(), "ago": ago, "span": span}
+        self.build = _build()
+        self._environment.globals |= {"build": self.build, "ago": ago, "span": span}
 
     def page(self, name: str, /, *, status: int = 200, **values: Any) -> HTMLResponse:
         """One page as a response."""

@@ -34,17 +34,17 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """A proxy that has signed people in already, and names them in a header."""
+    """A proxy in front, which may have signed people in already and name them in a header."""
 
-    header: str  # "" where there is none
-    networks: tuple[Network, ...] = ()  # only from here the header is believed
+    header: str  # "" where it names nobody
+    networks: tuple[Network, ...] = ()  # only from here that and X-Forwarded-For are believed
 
 
 def proxy_of(*, header: str, addresses: str) -> Proxy:
     """From the settings. Raises ConfigError."""
     names = [part.strip() for part in addresses.split(",") if part.strip()]
-    if bool(header) != bool(names):
-        raise ConfigError("console.proxy_header and console.proxy_addresses belong together")
+    if header and not names:
+        raise ConfigError("console.proxy_header needs console.proxy_addresses")
     try:
         networks = tuple(ipaddress.ip_network(name) for name in names)
     except ValueError as error:
@@ -72,8 +72,7 @@ class SigningIn:
 
         Raises Forbidden where the proxy names somebody without an account.
         """
-        value = request.cookies.get(self.cookie, "")
-        session = await self.sessions.find(value) if value else None
+        session = await self.of_cookie(request)
         name = self._named(request)
         if name is None:
             return session, ""
@@ -82,12 +81,19 @@ class SigningIn:
             raise Forbidden("You are signed in, but have no account for reviewing here.")
         if session is not None and session.account.name == account.name:
             return session, ""
+        if session is not None:
+            await self.sessions.end(session)
         fresh = await self.sessions.begin(account)
         return await self.sessions.find(fresh), fresh
 
+    async def of_cookie(self, request: Request) -> Session | None:
+        """The session that the browser's cookie belongs to, whoever the proxy names."""
+        value = request.cookies.get(self.cookie, "")
+        return await self.sessions.find(value) if value else None
+
     async def sign_in(self, request: Request, *, name: str, password: str) -> str | Account:
         """The account that name and password belong to, or what to tell whoever tried."""
-        address = request.client.host if request.client else ""
+        address = self._address(request)
         name = name[:256]
         if not self.limit.begin(name=name, address=address):
             return TOO_OFTEN
@@ -114,18 +120,33 @@ class SigningIn:
 
     def _named(self, request: Request) -> str | None:
         """Whom the proxy names; None where the request does not come through it."""
-        if not self.proxy.header or request.client is None:
-            return None
-        try:
-            address = ipaddress.ip_address(request.client.host)
-        except ValueError:
-            return None
-        if not any(address in network for network in self.proxy.networks):
+        if not self.proxy.header or not self._is_proxied(request):
             return None
         names = request.headers.getlist(self.proxy.header)
         if len(names) > 1:
             raise Forbidden("The proxy names several people.")
         return names[0] if names and names[0] else None
+
+    def _address(self, request: Request) -> str:
+        """Whose attempts are counted together: behind the proxy everybody has its address, and
+        one stranger's guesses would shut out all."""
+        peer = request.client.host if request.client else ""
+        if not self._is_proxied(request):
+            return peer
+        # The last one is the proxy's own word; those before it may be the browser's.
+        told = ",".join(request.headers.getlist("X-Forwarded-For")).rpartition(",")[2].strip()
+        return told if _parsed(told) else peer
+
+    def _is_proxied(self, request: Request) -> bool:
+        peer = _parsed(request.client.host) if request.client else None
+        return peer is not None and any(peer in network for network in self.proxy.networks)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
 
 
 Form = Mapping[str, list[str]]

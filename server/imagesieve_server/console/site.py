@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from imagesieve_server.console.account_pages import AccountPages
@@ -31,6 +30,7 @@ from imagesieve_server.console.rendering import STATIC, Templates
 from imagesieve_server.console.review_pages import ReviewPages
 from imagesieve_server.console.sessions import Session, SessionMoved
 from imagesieve_server.console.signing_in import Forbidden, SigningIn
+from imagesieve_server.console.static_files import BuildFiles
 from imagesieve_server.core.errors import (
     CapacityError,
     DependencyError,
@@ -92,7 +92,7 @@ class Site:
             self._get("/quality", self.quality.page),
             self._post("/items/golden", self.quality.mark),
             self._post("/items/golden/end", self.quality.unmark),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/static", BuildFiles(STATIC, build=self.templates.build)),
         ]
         handlers = {
             Forbidden: self._forbidden,
@@ -102,6 +102,7 @@ class Site:
             CapacityError: self._busy,
             DependencyError: self._busy,
             HTTPException: self._http,
+            Exception: self._broken,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
         return Guard(app, origins=self.origins, secure=self.signing_in.secure)
@@ -149,6 +150,10 @@ class Site:
 
     async def _http(self, request: Request, error: HTTPException) -> Response:
         return self._problem("Not found", "There is no such page.", error.status_code)
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        """The server's log has what it was; the page tells nothing of it."""
+        return self._problem("That went wrong", "It is the server's fault, and is in its log.", 500)
 
     def _problem(self, title: str, text: str, status: int) -> Response:
         return self.templates.page("problem.html", status=status, title=title, text=text)
