@@ -240,6 +240,47 @@ def test_views_and_frames_can_be_stepped_through(site: Site, ann: Any) -> None:
     assert ann.input_value("#view") == first
     ann.keyboard.press("ArrowLeft")
     assert ann.input_value("#view") != first
+    ann.keyboard.press("ArrowRight")
+    ann.keyboard.press("z")
+    outlined, frame = (ann.locator(one).bounding_box() for one in ("#outline .line", "#frame"))
+    for start, length in (("x", "width"), ("y", "height")):
+        middle = outlined[start] + outlined[length] / 2
+        assert frame[start] <= middle <= frame[start] + frame[length], "the outlined view is seen"
+    drain(ann)
+
+
+def test_no_picture_is_taken_for_another_while_one_is_fetched(site: Site, ann: Any) -> None:
+    """Neither is the clear one seen when it was veiled already."""
+    upload(site, 1, first=5500)
+    press(ann, "n")
+    reveal(ann)
+    ann.wait_for_selector("#frame:not(.loading)")
+    held: list[Any] = []
+    ann.route(re.compile("/picture"), lambda route: held.append(route))
+    ann.keyboard.press("v")
+    ann.wait_for_selector("#frame.loading")
+    assert (
+        ann.evaluate("getComputedStyle(document.querySelector('#picture')).visibility") == "hidden"
+    )
+    for route in held:
+        route.continue_()
+    ann.wait_for_selector("#frame:not(.loading)")
+    assert ann.is_visible("#picture")
+    drain(ann)
+
+
+def test_long_names_stay_on_the_page(site: Site, ann: Any) -> None:
+    upload(site, 1, first=5700)
+    press(ann, "n")
+    word = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk" * 3
+    ann.eval_on_selector_all(
+        "h1, .chip span, .bar-title, .reasons li, dd, .who span",
+        "(all, word) => { for (const one of all) one.textContent = word; }",
+        word,
+    )
+    for width in (1280, 800, 390):
+        ann.set_viewport_size({"width": width, "height": 800})
+        assert ann.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1, width
     drain(ann)
 
 
@@ -354,6 +395,22 @@ def test_a_restart_of_the_server_in_mid_review(site: Site, ann: Any) -> None:
     assert "Nothing waits" in ann.inner_text("main")
     with site.client as client:
         assert client.review.get(item).decisions[-1].reviewer == "ann"
+
+
+def test_a_key_while_the_server_is_away_loses_nothing(site: Site, ann: Any) -> None:
+    (item,) = upload(site, 1, first=8200)
+    assert press(ann, "n") == item
+    ann.keyboard.press("o")
+    ann.keyboard.type("kept")
+    ann.keyboard.press("Escape")
+    site.stop()
+    ann.keyboard.press("a")
+    ann.wait_for_selector("#told:has-text('Nothing was lost')")
+    assert ann.input_value("#note") == "kept"
+    site.start()
+    assert press(ann, "a") == ""
+    with site.client as client:
+        assert client.review.get(item).decisions[-1].note == "kept"
 
 
 class Looker:

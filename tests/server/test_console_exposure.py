@@ -145,7 +145,7 @@ async def test_leads_see_who_is_at_the_limit(rig: Rig) -> None:
     await ann.take()
     await lea.get("/overview")
     assert 'ann <small class="late">at the limit</small>' in lea.page
-    assert "1 in hand, 1 urgent" in lea.page
+    assert "1 taken, 1 urgent" in lea.page
     assert "2 severe and urgent pictures, and of them 1 urgent ones" in lea.page
 
 

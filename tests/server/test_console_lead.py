@@ -50,7 +50,7 @@ async def test_the_list_is_filtered_by_state_and_category(rig: Rig) -> None:
     assert lea.page.count('<a href="/items/') == 1
     await lea.get("/queue?state=DECIDED")
     assert lea.page.count('<a href="/items/') == 1
-    assert "<td>Approve</td>" in lea.page
+    assert "<td>Approved</td>" in lea.page
     await lea.get("/queue?category=blue")
     assert "no picture" in lea.page
     await lea.get("/queue?category=green")

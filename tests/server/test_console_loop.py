@@ -102,6 +102,8 @@ async def test_undo_brings_the_item_back_and_gives_back_what_was_in_hand(rig: Ri
     await ann.post("/review/undo")
     assert ann.item == first
     assert ann.told.startswith("Undone")
+    assert "A decision was undone." in ann.page
+    assert "by the reviewer" not in ann.page, "who undid it knows"
     assert (await rig.item(second)).state is State.READY
     await ann.decide("reject", label="red")
     item = await rig.item(first)
@@ -212,6 +214,26 @@ async def test_a_second_review_does_not_show_the_first(rig: Rig) -> None:
     assert (await rig.item(item)).state is State.DECIDED
 
 
+async def test_who_settles_is_told_why_it_came(rig: Rig) -> None:
+    await rig.flag(reviews_needed=2)
+    ann, bob, lea = [await rig.signed_in(name) for name in ("ann", "bob", "lea")]
+    await ann.take()
+    await ann.decide("reject", label="other")
+    await bob.take()
+    await bob.decide("approve")
+    await lea.take()
+    assert "The reviewers do not agree. Your word settles it." in lea.page
+    assert "rejected just now (Something else)" in lea.page
+    await lea.decide("approve")
+    await rig.flag()
+    await ann.take()
+    await ann.decide("escalate", note="is that one <b>?")
+    await lea.take()
+    assert "Escalated to you. “is that one &lt;b&gt;?”" in lea.page
+    await lea.get(f"/items/{lea.item}")
+    assert "Escalated to you." in lea.page
+
+
 async def test_earlier_decisions_of_the_same_bytes_are_shown(rig: Rig) -> None:
     data = ppm((250, 3, 3), side=64)
     await rig.flag(data=data)
@@ -220,7 +242,7 @@ async def test_earlier_decisions_of_the_same_bytes_are_shown(rig: Rig) -> None:
     await ann.decide("reject", label="red", note="seen before")
     await rig.flag(data=data)
     await ann.take()
-    assert "The same file was rejected just now (red): “seen before”" in ann.page
+    assert "The same file was rejected just now (Red): “seen before”" in ann.page
 
 
 async def test_a_page_shows_scores_reasons_and_the_worst_view(rig: Rig) -> None:
@@ -230,7 +252,8 @@ async def test_a_page_shows_scores_reasons_and_the_worst_view(rig: Rig) -> None:
     assert "Red: the score is high enough for a person to look." in ann.page
     assert "0.83, review from 0.60" in ann.page
     assert 'class="line" x="32" y="0" width="32" height="64"' in ann.page
-    assert "cosine 0.21" in ann.page
+    assert "Neutral score 0.21" in ann.page
+    assert "part 2: Red</option>" in ann.page
     assert "<script>alert" not in ann.page
     assert "<img src=x>" not in ann.page
     assert "&lt;script&gt;" in ann.page

@@ -26,9 +26,10 @@ from imagesieve_server.console.accounts import (
 )
 from imagesieve_server.console.connections import BoundedListener
 from imagesieve_server.console.database import open_database
+from imagesieve_server.console.frames import plain_frames
 from imagesieve_server.console.passwords import Passwords, TooManyChecks, encode_password
 from imagesieve_server.console.patience import Impatient
-from imagesieve_server.console.shown import plain_frames, shown
+from imagesieve_server.console.shown import shown
 from imagesieve_server.console.web_server import WebOptions, WebServer
 from imagesieve_server.console.words import ago, within
 from imagesieve_server.core.errors import ConfigError, StoreNotUsable
@@ -209,6 +210,7 @@ async def test_marks_stand_where_the_thresholds_are(tmp_path: Path) -> None:
     assert [bar.review_at for bar in logit.bars] == [50.0, 50.0]
     assert [(bar.title, bar.over) for bar in score.bars] == [("Red", True), ("green", False)]
     assert [frame.worst for frame in score.frames] == [False, True]
+    assert [frame.found for frame in score.frames] == [(), ("Red",)]
     assert score.frames[1].box == (32, 0, 32, 64)
     assert score.labels == (("red", "Red", True), ("other", "Something else", False))
     assert logit.labels == (("red", "red", True), ("other", "Something else", False))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from imagesieve_server.console.breaks import Breaks
 from imagesieve_server.console.exposure import Exposure, limit_reached
 from imagesieve_server.console.sessions import Session, Sessions, Work
+from imagesieve_server.console.words import UNDONE_BY_REVIEWER
 from imagesieve_server.core.errors import (
     DecisionConflict,
     InvalidRequest,
@@ -223,7 +224,7 @@ class Desk:
         work = session.work
         request = ReopenRequest(
             tenant=session.tenant, item_id=work.last_item_id, cause=Cause.UNDO,
-            decision_id=work.last_decision_id, note="undone by the reviewer",
+            decision_id=work.last_decision_id, note=UNDONE_BY_REVIEWER,
             actor=session.account.name,
         )  # fmt: skip
         before = await self.queue.get(tenant=session.tenant, item_id=work.last_item_id)

@@ -24,6 +24,7 @@ from imagesieve_server.console.review_pages import ReviewPages, labels_of, sente
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.shown import shown
 from imagesieve_server.console.signing_in import Forbidden, Form, field_of, for_leads, read_form
+from imagesieve_server.console.words import labels_in_words
 from imagesieve_server.core.errors import DecisionConflict, GroupChanged, InvalidRequest
 from imagesieve_server.core.groups import (
     CloseGroupRequest,
@@ -95,7 +96,7 @@ class GroupPages:
             asked=asked,
             verb=group_shown.VERBS[asked.outcome],
             pictures=group_shown.pictures(asked.count),
-            titles=[titles.get(label, label) for label in asked.labels],
+            labels=labels_in_words(asked.labels, titles),
         )
 
     async def close(self, request: Request, session: Session) -> Response:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagesieve_server.console.listing import Row, listed
-from imagesieve_server.console.words import OUTCOMES, STATES, ago
+from imagesieve_server.console.words import OUTCOMES, STATES, ago, labels_in_words
 from imagesieve_server.core.groups import (
     CLOSE_MAX,
     Fate,
@@ -137,7 +137,7 @@ def changed(*, was: int, now: int) -> str:
 
 def close(made: GroupClose, *, titles: Mapping[str, str], now: float) -> Close:
     """An earlier decision in words; ``now`` is Unix time."""
-    labels = ", ".join(titles.get(label, label) for label in made.labels)
+    labels = labels_in_words(made.labels, titles)
     under_way = made.progress in (Progress.CLOSING, Progress.UNDOING)
     return Close(
         close_id=made.close_id,

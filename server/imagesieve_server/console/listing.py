@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from imagesieve_server.console.frames import plain_frames
 from imagesieve_server.console.pictures import Picture
-from imagesieve_server.console.shown import Shown, is_withheld, plain_frames
-from imagesieve_server.console.words import STATES, ago, within
+from imagesieve_server.console.shown import Shown, is_withheld
+from imagesieve_server.console.words import OUTCOMES, STATES, ago, within
 from imagesieve_server.core.errors import UnknownPolicy
 from imagesieve_server.core.policy import Policy
 from imagesieve_server.core.ports import PolicySource
@@ -59,7 +60,7 @@ def listed(item: Item, *, policy: Policy | None, now: float, reader: str) -> Row
         due=within(item.due_at - now) if told and is_open else "",
         overdue=told and is_open and item.due_at < now,
         tier=item.tier,
-        decision=effective[-1].outcome.value.capitalize() if effective and not is_open else "",
+        decision=OUTCOMES[effective[-1].outcome].capitalize() if effective and not is_open else "",
     )
 
 

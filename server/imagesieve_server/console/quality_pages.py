@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import field_of, for_leads, read_form
+from imagesieve_server.console.words import labels_in_words
 from imagesieve_server.core.agreement import Kappa
 from imagesieve_server.core.binomial import Share
 from imagesieve_server.core.errors import ArrowNotAllowed
@@ -70,6 +71,7 @@ class QualityPages:
             partial=report.partial,
             goldens=goldens,
             titles=titles,
+            labels_in_words=labels_in_words,
             now=now,
             min_pairs=MIN_PAIRS,
             min_count=MIN_COUNT,

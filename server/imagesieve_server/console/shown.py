@@ -10,17 +10,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imagesieve_server.console.words import OUTCOMES, ago, within
+from imagesieve_server.console.frames import Frame, judged_frames
+from imagesieve_server.console.words import (
+    OTHER,
+    OTHER_TITLE,
+    OUTCOMES,
+    UNDONE_BY_REVIEWER,
+    ago,
+    labels_in_words,
+    within,
+)
 from imagesieve_server.core import answer as answers
 from imagesieve_server.core.answer import Answer
 from imagesieve_server.core.blindness import words_shown
 from imagesieve_server.core.policy import Policy, Threshold
-from imagesieve_server.core.review import Cause, DecisionRecord, Item, State
+from imagesieve_server.core.review import OPEN, Cause, DecisionRecord, Item, Outcome, State
 from imagesieve_server.core.verdict import Band, CategoryScore, Reason, ReasonCode
-from imagesieve_server.core.views import Background, View, ViewKind
-
-OTHER = "other"
-"""The label of what no category of the policy names."""
 
 _SEVERITY = {1: "mild", 2: "moderate", 3: "severe", 4: "urgent"}
 _OPENED = {
@@ -42,17 +47,6 @@ class Bar:
     text: str  # for example "0.83, review from 0.60"
     over: bool
     acts: bool  # False for a category that is only observed
-    worst: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """One view that a reviewer can step to."""
-
-    label: str
-    frame: int
-    background: str
-    box: tuple[int, int, int, int] | None  # left, upper, width, height in px of the original
     worst: bool
 
 
@@ -99,30 +93,14 @@ def shown(
         reasons=() if withheld else _reasons(item, stored, titles),
         bars=_bars(stored, titles),
         neutral=_neutral(stored),
-        frames=_frames(stored),
+        frames=judged_frames(stored, titles),
         labels=_labels(item, policy),
-        earlier=_earlier(item, now=now, whole=whole),
-        notes=_notes(item),
+        earlier=_earlier(item, titles, now=now, whole=whole),
+        notes=(*_to_settle(item), *_notes(item)),
         facts=_facts(item, stored, withheld=withheld),
         due="" if withheld else within(item.due_at - now),
         overdue=not withheld and item.due_at < now,
         withheld=withheld,
-    )
-
-
-def plain_frames(frames: int, *, has_alpha: bool) -> tuple[Frame, ...]:
-    """Every frame of a file whose views must not be told, or are not known."""
-    backgrounds = (Background.WHITE, Background.BLACK) if has_alpha else (Background.WHITE,)
-    return tuple(
-        Frame(
-            label=_place(number, frames, background if has_alpha else Background.NONE),
-            frame=number,
-            background=background.value,
-            box=None,
-            worst=False,
-        )
-        for number in range(min(frames, 200))
-        for background in backgrounds
     )
 
 
@@ -202,75 +180,52 @@ def _neutral(stored: Answer | None) -> str:
     return f"{worst.neutral_score:.2f}" if worst and worst.neutral_score else ""
 
 
-def _frames(stored: Answer | None) -> tuple[Frame, ...]:
-    """The views that were judged, the worst first among equals in their own order."""
-    if stored is None or not stored.views:
-        return ()
-    worst = stored.judgement.worst
-    at = worst.view if worst and worst.view < len(stored.views) else 0
-    info = stored.decode_info
-    frames = info.frames if info else 1
-    whole = (info.width, info.height) if info else None
-    return tuple(
-        _frame(view, number, frames, whole, worst=number == at)
-        for number, view in enumerate(stored.views)
-    )
-
-
-def _frame(
-    view: View, number: int, frames: int, whole: tuple[int, int] | None, *, worst: bool
-) -> Frame:
-    left, upper, right, lower = view.box
-    everything = whole is not None and (right - left, lower - upper) == whole
-    label = _place(view.frame, frames, view.background)
-    if view.kind is ViewKind.TILE:
-        label = f"part {number + 1}" if frames == 1 else f"{label}, part"
-    return Frame(
-        label=label,
-        frame=view.frame,
-        background=(view.background if view.background is not Background.NONE
-                    else Background.WHITE).value,
-        box=None if everything else (left, upper, right - left, lower - upper),
-        worst=worst,
-    )  # fmt: skip
-
-
-def _place(number: int, frames: int, background: Background) -> str:
-    place = f"frame {number + 1} of {frames}" if frames > 1 else "picture"
-    return place if background is Background.NONE else f"{place} on {background.value}"
-
-
 def _labels(item: Item, policy: Policy | None) -> tuple[tuple[str, str, bool], ...]:
     known = [(c.id, c.title, c.id == item.category) for c in policy.categories] if policy else []
     if item.category and item.category not in [label for label, _, _ in known]:
         known.append((item.category, item.category, True))
-    return (*known, (OTHER, "Something else", not known))
+    return (*known, (OTHER, OTHER_TITLE, not known))
 
 
-def _earlier(item: Item, *, now: float, whole: bool) -> tuple[str, ...]:
+def _earlier(item: Item, titles: Mapping[str, str], *, now: float, whole: bool) -> tuple[str, ...]:
     """Decisions of earlier rounds and other items of the bytes; of the present round only what
     a higher tier settles: a second review must not know the first one's word."""
     words = item.decisions if whole else words_shown(item, settles=True)
-    lines = [_decision(record, now, by=record.reviewer if whole else "") for record in words]
+    lines = [
+        _decision(record, titles, now, by=record.reviewer if whole else "") for record in words
+    ]
     if item.earlier is not None:
-        lines.insert(0, "The same file was " + _decision(item.earlier, now))
+        lines.insert(0, "The same file was " + _decision(item.earlier, titles, now))
     return tuple(lines)
 
 
-def _decision(record: DecisionRecord, now: float, *, by: str = "") -> str:
+def _decision(
+    record: DecisionRecord, titles: Mapping[str, str], now: float, *, by: str = ""
+) -> str:
     text = f"{OUTCOMES[record.outcome]} {ago(now - record.decided_at)}"
     if by:
         text += f" by {by}"
     if record.labels:
-        text += f" ({', '.join(record.labels)})"
+        text += f" ({labels_in_words(record.labels, titles)})"
     return text + (f": “{record.note}”" if record.note else "")
+
+
+def _to_settle(item: Item) -> tuple[str, ...]:
+    """Why an item waits in a higher tier, for whoever decides there."""
+    words = [record for record in item.decisions if record.round == item.round]
+    if item.tier < 2 or item.state not in OPEN or not words:
+        return ()
+    last = words[-1]
+    if last.outcome is not Outcome.ESCALATE:
+        return ("The reviewers do not agree. Your word settles it.",)
+    return ("Escalated to you." + (f" “{last.note}”" if last.note else ""),)
 
 
 def _notes(item: Item) -> tuple[str, ...]:
     opened = _OPENED.get(item.opened_by)
     if opened is None:
         return ()
-    said = item.opening_note
+    said = "" if item.opening_note == UNDONE_BY_REVIEWER else item.opening_note
     return (opened + (f" “{said}”" if said else ""),)
 
 

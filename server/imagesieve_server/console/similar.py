@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imagesieve_server.console.sessions import Session
-from imagesieve_server.console.words import OUTCOMES, ago
+from imagesieve_server.console.words import OUTCOMES, ago, labels_in_words
 from imagesieve_server.core.blindness import is_hidden
 from imagesieve_server.core.errors import ImagesieveError
 from imagesieve_server.core.groups import Alike
@@ -80,7 +80,7 @@ def _past(one: Alike, session: Session, titles: Mapping[str, str], now: float) -
         item_id=one.item.item_id,
         proof=proof_of(session, one.item.item_id),
         outcome=OUTCOMES[decision.outcome],
-        labels=", ".join(titles.get(label, label) for label in decision.labels),
+        labels=labels_in_words(decision.labels, titles),
         when=ago(now - decision.decided_at),
         how_near="almost the same" if one.distance <= _SAME else "similar",
     )

@@ -1,8 +1,8 @@
-"""Spans of time and states of items in a reader's words."""
+"""Spans of time, states of items and labels in a reader's words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from imagesieve_server.core.review import Outcome, State
 
@@ -20,6 +20,11 @@ OUTCOMES: Mapping[Outcome, str] = {
     Outcome.REJECT: "rejected",
     Outcome.ESCALATE: "escalated",
 }
+OTHER = "other"
+"""The label of what no category of the policy names."""
+OTHER_TITLE = "Something else"
+UNDONE_BY_REVIEWER = "undone by the reviewer"
+"""Kept with an item whose own reviewer took a decision back."""
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 
 
@@ -40,3 +45,9 @@ def ago(seconds: float) -> str:
 def within(seconds: float) -> str:
     """Until when something should be done, so many seconds from now."""
     return f"due in {span(seconds)}" if seconds >= 0 else f"overdue by {span(-seconds)}"
+
+
+def labels_in_words(labels: Sequence[str], titles: Mapping[str, str]) -> str:
+    """Labels by the titles of their categories, where they have any."""
+    known = {OTHER: OTHER_TITLE, **titles}
+    return ", ".join(known.get(label, label) for label in labels)

@@ -5,6 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const HEARTBEAT_MS = 60_000;
 const PAN = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const IN_A_MOMENT = "Nothing was lost; press the key again in a moment.";
 const AWAY_MS = 5 * 60_000; // without a key or a move for so long, the lease is let go
 
 // --- keys ----------------------------------------------------------------------------------
@@ -72,6 +73,40 @@ function onSubmit(event) {
   }
   sent = true;
   document.body.classList.add("waiting-for-answer");
+  if (inLoop(event.target, button)) {
+    event.preventDefault();
+    send(event.target, button);
+  }
+}
+
+// The forms of the loop all lead to its page. Sent from here, the page stays with its note and its
+// labels where the server does not answer: a restart, or a network that is away.
+function inLoop(form, button) {
+  return pathOf(form, button).startsWith("/review/");
+}
+
+function pathOf(form, button) {
+  return button?.getAttribute("formaction") ?? form.getAttribute("action");
+}
+
+async function send(form, button) {
+  const body = new URLSearchParams(new FormData(form));
+  if (button?.name) body.set(button.name, button.value);
+  let answer;
+  try {
+    answer = await fetch(pathOf(form, button), { method: "POST", body, redirect: "manual" });
+  } catch {
+    return again("The server does not answer. " + IN_A_MOMENT);
+  }
+  if (answer.type === "opaqueredirect") location.assign("/review");
+  else if (answer.status >= 500) again("The review queue does not answer. " + IN_A_MOMENT);
+  else again("Nothing was recorded: this page is too old. Load it again.");
+}
+
+function again(message) {
+  sent = false;
+  document.body.classList.remove("waiting-for-answer");
+  tell(message);
 }
 
 function tell(message) {
@@ -79,6 +114,7 @@ function tell(message) {
   if (!told) return;
   told.hidden = false;
   told.textContent = message;
+  told.scrollIntoView({ block: "nearest" }); // on a narrow screen the buttons are far below
 }
 
 async function post(path) {
@@ -106,11 +142,32 @@ function show() {
   }
   url.searchParams.delete("clear");
   if (stage.clear) url.searchParams.set("clear", "");
-  if (image.src !== url.href) image.src = url.href;
+  if (image.src !== url.href) {
+    loading(true); // the picture before is not taken for this one, nor seen when it was veiled
+    image.src = url.href;
+  }
   image.alt = "The picture under review" + (stage.clear ? "" : ", blurred and grey");
   frame.classList.toggle("clear", stage.clear);
   $("veil").hidden = !stage.clear;
   if ($("reveal")) $("reveal").hidden = stage.clear;
+  centre();
+}
+
+function loading(on) {
+  $("frame").classList.toggle("loading", on);
+  $("frame").setAttribute("aria-busy", String(on));
+}
+
+// A zoomed picture shows the outlined view, or its own middle.
+function centre() {
+  const frame = $("frame"), line = $("outline").querySelector(".line");
+  if (!frame.classList.contains("zoomed")) return;
+  const shown = (line.getAttribute("width") === "0" ? $("picture") : line).getBoundingClientRect();
+  const seen = frame.getBoundingClientRect();
+  frame.scrollBy(
+    shown.left + shown.width / 2 - seen.left - seen.width / 2,
+    shown.top + shown.height / 2 - seen.top - seen.height / 2,
+  );
 }
 
 function outline(box) {
@@ -171,10 +228,12 @@ function setUpPicture() {
     const frame = $("frame");
     if (frame.classList.contains("zoomed")) frame.tabIndex = 0; // there is something to scroll
     else frame.removeAttribute("tabindex");
+    centre();
   });
   $("view")?.addEventListener("change", show);
   $("before")?.addEventListener("click", () => step(-1));
   $("after")?.addEventListener("click", () => step(1));
+  image.addEventListener("load", () => loading(false));
   image.addEventListener("error", () => tell("The picture could not be loaded. Load the page again."));
 }
 
@@ -203,6 +262,11 @@ function offerNext() {
   link.className = "button";
   link.dataset.key = "n";
   link.textContent = "Go on";
+  if (document.body.dataset.shortcuts === "on") {
+    const key = document.createElement("kbd");
+    key.textContent = "N";
+    link.append(" ", key);
+  }
   $("told").append(" ", link);
 }
 
@@ -215,7 +279,10 @@ addEventListener("pageshow", (event) => {
   document.body.classList.remove("waiting-for-answer");
   if (event.persisted) location.reload();
 });
-$("help-button")?.addEventListener("click", () => $("help").showModal());
+$("help-button")?.addEventListener("click", () => {
+  $("help").showModal();
+  $("help").scrollTop = 0; // the button that has the focus is at its end
+});
 setUpPicture();
 if ($("decision")) {
   for (const kind of ["keydown", "pointermove", "pointerdown", "scroll"]) {
