@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from helpers.console_rig import Rig, console
+from imagesieve_server.console.quality_plot import quality_bars
+from imagesieve_server.core.agreement import Table
 from imagesieve_server.core.golden import GoldenPlan
+from imagesieve_server.core.quality_report import Counts
 from imagesieve_server.core.review import State
 
 
@@ -56,6 +59,20 @@ async def test_a_lead_sees_how_well_people_decide(rig: Rig) -> None:
     assert "Nobody decided." in lea.page
     await lea.get("/quality?days=nonsense")
     assert '<th scope="row">ann</th>' in lea.page, "thirty days"
+
+
+def test_figures_are_drawn_with_their_intervals() -> None:
+    table = Table(both_reject=30, only_first=10, neither=20)
+    counts = Counts(table=table, decisions=40, overturned=4, golden=5, golden_right=5)
+    drawn = {bar.title.partition(",")[0]: bar for bar in quality_bars(counts)}
+    agreement, kappa = drawn["Agreement of two reviewers"], drawn["Cohen's kappa"]
+    for bar in (agreement, kappa, drawn["Overturned"]):
+        assert bar.value is not None
+        assert 0 < bar.low < bar.value < bar.high < 100
+    assert agreement.value == 83.3
+    assert drawn["Overturned"].value == 10.0
+    assert drawn["Golden items right"].value is None
+    assert drawn["Golden items right"].text == "too few"
 
 
 async def test_a_golden_item_is_marked_given_and_answered(rig: Rig) -> None:

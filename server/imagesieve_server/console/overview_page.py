@@ -18,7 +18,7 @@ from imagesieve_server.console.figures import by_category, by_hour, people
 from imagesieve_server.console.kept_figures import KeptFigures
 from imagesieve_server.console.listing import Row, categories_of, listed, policy_of
 from imagesieve_server.console.precision_plot import DAYS, precision_plots
-from imagesieve_server.console.quality_pages import line
+from imagesieve_server.console.quality_plot import quality_bars
 from imagesieve_server.console.rendering import Templates
 from imagesieve_server.console.sessions import Session
 from imagesieve_server.console.signing_in import for_leads
@@ -67,7 +67,7 @@ class OverviewPage:
             ),
             limits=self.limits,
             parked=await self._parked(session),
-            quality=line("", (await self.figures.quality(tenant, days=QUALITY_DAYS)).total),
+            quality=quality_bars((await self.figures.quality(tenant, days=QUALITY_DAYS)).total),
             quality_days=QUALITY_DAYS,
             **await self._precision(tenant),
         )

@@ -5,7 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const HEARTBEAT_MS = 60_000;
 const PAN = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const IN_A_MOMENT = "Nothing was lost; press the key again in a moment.";
+const IN_A_MOMENT = "Nothing was lost; try again in a moment.";
 const AWAY_MS = 5 * 60_000; // without a key or a move for so long, the lease is let go
 
 // --- keys ----------------------------------------------------------------------------------
