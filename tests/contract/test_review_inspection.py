@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from contract.test_review_groups import carried_out, order, show
 
 from helpers.review_queue import Desk, ManualClock
 from imagesieve_server.commands import main
 from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.groups import Fate
 from imagesieve_server.core.review import Cause, Outcome
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
 from imagesieve_server.offline.labelled.label_file import read_labels
@@ -229,6 +231,25 @@ def test_only_decisions_in_effect_on_pictures_that_are_there_count(
     (row,) = csv.DictReader(out.read_text().splitlines())
     assert hashlib.sha256(b"changed").hexdigest() in row["file"]
     assert row["weapons"] == "0"
+
+
+def test_a_group_that_was_closed_is_one_label(
+    office: Office, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """However many copies came; one that somebody looked at for itself counts for itself."""
+    first, *_, last = (office.bring(f"copy {n}", picture_hash="5a" * 32) for n in range(5))
+    office.bring("another")
+    office.decide(office.lease(item_id=last), APPROVE)
+    shown = show(office, office.item(first))
+    order(office, shown, labels=())
+    assert carried_out(office).by_fate[Fate.CLOSED] == 4
+    office.say(REJECT)
+    out = tmp_path / "labels.csv"
+    assert main(["queue", "export", "--labels", str(out)]) == 0
+    assert "left out, look-alike of another, closed with it: 3" in capsys.readouterr().out
+    files = [Path(row["file"]).stem for row in csv.DictReader(out.read_text().splitlines())]
+    contents = ("copy 0", "copy 4", "another")
+    assert sorted(files) == sorted(hashlib.sha256(each.encode()).hexdigest() for each in contents)
 
 
 def test_tenants_and_policies_are_told_apart(office: Office, tmp_path: Path) -> None:

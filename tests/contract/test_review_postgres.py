@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from helpers.postgres import PostgresServer, engine_for_test, lives, open_for_test, postmasters
 from helpers.review_queue import Desk, ManualClock, make_flag
 from imagesieve_server.core.errors import LeaseLost, StoreNotUsable, StoreUnavailable
+from imagesieve_server.core.golden import GoldenRequest
 from imagesieve_server.core.review import (
     Cause,
     ClaimRequest,
@@ -29,7 +30,7 @@ from imagesieve_server.core.review import (
     State,
 )
 from imagesieve_server.core.review_afterwards import EraseRequest, ReopenRequest
-from imagesieve_server.review_queue import deciding, erasing, events, recording
+from imagesieve_server.review_queue import deciding, erasing, events, goldens, recording
 from imagesieve_server.review_queue.evidence import EvidenceStore, FolderEvidence
 from imagesieve_server.review_queue.evidence_mark import FolderMark, require_same_evidence
 from imagesieve_server.review_queue.postgres import open_postgres, postgres_engine, shown
@@ -381,6 +382,25 @@ def test_bytes_are_removed_only_while_nobody_can_come_to_need_them(
     slow.commit()
     assert not removing.result(60.0)
     assert gone == []
+
+
+def test_retention_does_not_take_what_becomes_golden_at_the_same_moment(
+    desk: Desk,
+    other: RuledStore,
+    threads: ThreadPoolExecutor,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+) -> None:
+    kept = desk.keep("r1")
+    desk.decide(desk.lease())
+    desk.clock.advance(100.0)
+    asked = GoldenRequest(tenant="t", item_id=kept.item_id, actor="lea")
+    marking = Halfway(threads, desk.store, lambda tx: goldens.mark(tx, asked))
+    retiring = threads.submit(other.retire, older_than_s=50.0, limit=9)
+    wait_until_blocked(postgres_server, postgres_url, retiring)
+    marking.commit()
+    assert list(retiring.result(60.0)) == []
+    assert desk.item(kept.item_id).state is State.DECIDED
 
 
 def test_retention_does_not_take_what_is_flagged_at_the_same_moment(

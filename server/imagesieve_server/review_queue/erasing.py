@@ -90,7 +90,14 @@ def _held(tx: Transaction, rows: Sequence[ItemRow]) -> list[ItemRow]:
     for tenant in sorted({row.tenant for row in rows}):
         mine = {row.item_id: row for row in rows if row.tenant == tenant}
         now = tx.items(tenant, sorted(mine))
-        same += [row for row in mine.values() if now.get(row.item_id) == row]
+        # Locked now: nobody marks one from here on, and whoever did before is seen.
+        golden = tx.goldens(tenant, sorted(mine))
+        same += [
+            row
+            for row in mine.values()
+            if now.get(row.item_id) == row
+            and (row.item_id not in golden or golden[row.item_id].ended_at is not None)
+        ]
     return same
 
 

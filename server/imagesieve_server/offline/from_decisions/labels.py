@@ -3,7 +3,8 @@
 Knows what a decision says about which category, and no more than it says: an APPROVE says of every
 category the picture was judged by that it is not there; a REJECT says that the categories which
 its labels name are there, without labels the one that the reviewer was shown, and nothing of the
-others. A legal deletion says nothing. A contested decision waits for the next one.
+others. A legal deletion says nothing. A contested decision waits for the next one. What closed a
+group of look-alikes is one decision, so it labels one picture: a flood must not outweigh all else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from imagesieve_server.core.review import OPEN, Outcome
+from imagesieve_server.core.review import OPEN, Cause, Outcome
 from imagesieve_server.core.tenant_folders import folder_name
 from imagesieve_server.offline.from_decisions.past import SAID_BY_PEOPLE
 from imagesieve_server.review_queue.inspection import Upload, Whole
@@ -54,9 +55,11 @@ class Left:
 def labelled(
     items: Iterable[Whole], *, policy: str, aliases: Mapping[str, str], left: Left
 ) -> list[Labelled]:
-    """The pictures of decided items, each once, with the last decision on it. ``policy`` "" is
+    """The pictures of decided items, each once, with the last decision on it, and of those that
+    were closed with their group the first. ``items`` come by tenant and arrival; ``policy`` "" is
     all; ``aliases`` maps reviewers' labels to categories."""
     last: dict[tuple[str, str], Labelled] = {}
+    closed: set[tuple[str, str | None, Outcome]] = set()
     for whole in items:
         uploads = [u for u in whole.uploads if policy in ("", u.submission.policy)]
         if not uploads:
@@ -70,6 +73,12 @@ def labelled(
         if not found.said:
             left.counts["decision names no category"] += 1
             continue
+        if decision.cause is Cause.GROUP_CLOSE:
+            group = (found.tenant, whole.item.group_id, decision.outcome)
+            if group in closed:
+                left.counts["look-alike of another, closed with it"] += 1
+                continue
+            closed.add(group)
         key = (found.tenant, found.sha256)
         if key not in last or found.decided_at > last[key].decided_at:
             last[key] = found
