@@ -247,7 +247,9 @@ def test_a_group_that_was_closed_is_one_label(
     out = tmp_path / "labels.csv"
     assert main(["queue", "export", "--labels", str(out)]) == 0
     assert "left out, look-alike of another, closed with it: 3" in capsys.readouterr().out
-    files = [Path(row["file"]).stem for row in csv.DictReader(out.read_text().splitlines())]
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    files = [Path(row["file"]).stem for row in rows]
+    assert sorted(row["group"] for row in rows) == ["", first, first], "they can be counted once"
     contents = ("copy 0", "copy 4", "another")
     assert sorted(files) == sorted(hashlib.sha256(each.encode()).hexdigest() for each in contents)
 

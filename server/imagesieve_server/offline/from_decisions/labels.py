@@ -89,7 +89,7 @@ def write_labels(path: Path, pictures: Sequence[Labelled]) -> None:
     """A column per category, 1, 0 or empty, and a column per slice whose name is free."""
     categories = sorted({category for picture in pictures for category in picture.said})
     slices = [
-        name for name in ("policy", "policy_version", "drawn_as", "decided")
+        name for name in ("policy", "policy_version", "drawn_as", "decided", "group")
         if name not in categories
     ]  # fmt: skip
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -164,6 +164,7 @@ def _labelled(
             "policy_version": shown.policy_version,
             "drawn_as": "sample" if whole.item.audit else "flag",
             "decided": datetime.fromtimestamp(decision.decided_at, UTC).date().isoformat(),
+            "group": whole.item.group_id or "",
         },
     )
 
