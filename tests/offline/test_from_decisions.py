@@ -167,7 +167,11 @@ def test_escalated_and_open_items_are_not_decided(queue: Queue) -> None:
     queue.sample("s2")
     found = queue.measured()
     assert (found.samples_waiting, found.bands[0].waiting) == (1.0, 2)
-    assert any("100\u202f% of the samples are not decided" in warning for warning in found.warnings)
+    assert any("no sample is decided yet" in warning for warning in found.warnings)
+    queue.sample("s3")
+    queue.say(APPROVE)
+    (warning,) = (one for one in queue.measured().warnings if "not decided" in one)
+    assert "66.7\u202f% of the samples are not decided" in warning
 
 
 def test_the_last_decision_counts_and_a_contested_one_does_not(queue: Queue) -> None:
@@ -281,6 +285,29 @@ def test_without_audit_the_recall_is_said_to_be_unknown(queue: Queue) -> None:
     assert row(found).estimate.recall is None
     assert "not known" in as_text([found])
     assert any("nothing was audited" in warning for warning in found.warnings)
+
+
+def test_before_anybody_decided_nothing_is_claimed(queue: Queue) -> None:
+    for name in "abc":
+        queue.flagged(f"f{name}", name)
+    queue.sample("s1")
+    queue.count(1, band="near", probability=0.5)
+    found = queue.measured()
+    for category in ("any", "weapons"):
+        estimate = row(found, category).estimate
+        assert (estimate.caught.low, estimate.caught.high) == (0.0, 3.0)
+        assert estimate.recall is None
+        assert estimate.share is None
+        assert estimate.needed is None
+    assert "not known (0 to 3)" in as_text([found])
+    read = json.loads(as_json([found]))
+    assert read["versions"][0]["categories"][0]["estimate"]["caught"]["value"] is None
+    said = " ".join(found.warnings)
+    assert "no flag is decided yet" in said
+    assert "no sample is decided yet" in said
+    queue.say(REJECT, "weapons")  # the flags come first
+    assert row(queue.measured()).estimate.recall is not None
+    assert "no flag is decided" not in " ".join(queue.measured().warnings)
 
 
 def test_results_are_a_table_and_json_without_what_json_cannot_say(queue: Queue) -> None:

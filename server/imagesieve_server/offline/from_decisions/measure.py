@@ -175,10 +175,12 @@ def _warnings(of: Units) -> list[str]:
     said = []
     if not of.samples and not of.allowed:
         said.append("nothing was audited: without audit samples the recall is not known")
-    elif not of.samples:
-        said.append("no sample yet: the bounds are those of having seen nothing")
+    elif all(sample.violates is None for sample in of.samples):
+        said.append("no sample is decided yet: the bounds are those of having seen nothing")
+    if of.flags and all(flag.violates is None for flag in of.flags):
+        said.append("no flag is decided yet: nothing can be said of what was caught")
     for what, share in (("flags", _waiting(of.flags)), ("samples", _waiting(of.samples))):
-        if share > WAITING_LIMIT:
+        if WAITING_LIMIT < share < 1.0:
             said.append(
                 f"{percent(share)} of the {what} are not decided; they are taken to be like the "
                 f"others (above {percent(WAITING_LIMIT)} this assumption carries the result)"

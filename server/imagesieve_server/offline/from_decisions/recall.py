@@ -38,8 +38,8 @@ class Flags:
 class Recall:
     """What is estimated of one category, or of all together."""
 
-    recall: Figure | None  # None where nothing violating was caught, or nothing was audited
-    caught: Figure  # violating uploads that were flagged
+    recall: Figure | None  # None where nothing violating was caught, decided or audited
+    caught: Figure  # violating uploads that were flagged; NaN between its bounds: not known
     missed: Figure  # violating uploads that were allowed
     share: Figure | None  # violating ÷ all uploads; None where uploads were not counted
     found: int  # samples behind ``missed``
@@ -54,7 +54,7 @@ def estimate(*, flags: Sequence[Flags], bands: Sequence[Band]) -> Recall:
     lost = allowed.figure()
     uploads = sum(float(f.uploads.sum()) + f.waiting for f in flags)
     uploads += sum(band.allowed for band in bands)
-    counted = bool(bands) and all(band.allowed for band in bands)
+    counted = bool(bands) and all(band.allowed for band in bands) and not math.isnan(caught.value)
     weights = np.array([1.0 / band.reached for band in bands for _ in band.uploads])
     return Recall(
         recall=_recall(caught, lost) if bands else None,
@@ -71,12 +71,12 @@ def _caught(flags: Sequence[Flags]) -> Figure:
     known = expected = variance = 0.0
     waiting = sum(f.waiting for f in flags)
     everything = _pooled(flags)
+    if waiting and not len(everything.uploads):
+        return Figure(value=math.nan, low=0.0, high=waiting)  # nobody has said anything yet
     for f in flags:
         known += float(f.uploads[f.violating].sum())
         like = f if len(f.uploads) else everything
-        if not f.waiting or not len(like.uploads):
-            variance += f.waiting**2 / 12.0  # anything from none to all
-            expected += f.waiting / 2.0
+        if not f.waiting:
             continue
         n = len(like.uploads)
         expected += f.waiting * float(like.uploads[like.violating].sum() / like.uploads.sum())
@@ -99,7 +99,7 @@ def _pooled(flags: Sequence[Flags]) -> Flags:
 
 
 def _recall(caught: Figure, lost: Figure) -> Figure | None:
-    if caught.value <= 0.0:
+    if not caught.value > 0.0:
         return None
     low, high = _ratio(lost, caught)
     value = caught.value / (caught.value + lost.value)

@@ -78,7 +78,11 @@ def _row(row: CategoryResult) -> tuple[str, ...]:
 def _number(figure: Figure) -> str:
     if figure.low == figure.high:
         return f"{figure.value:,.0f}"
+    if math.isinf(figure.high) and not figure.value:
+        return "not known"
     high = "?" if math.isinf(figure.high) else f"{figure.high:,.0f}"
+    if math.isnan(figure.value):
+        return f"not known ({figure.low:,.0f} to {high})"
     return f"{figure.value:,.0f} ({figure.low:,.0f} to {high})"
 
 
