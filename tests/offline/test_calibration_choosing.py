@@ -211,6 +211,15 @@ def test_groups_come_from_a_column_or_from_equal_bytes() -> None:
         sample(same, folds=20)
 
 
+def test_it_is_said_that_a_promise_is_about_groups() -> None:
+    videos = [str(number // 2) for number in range(100)]
+    labelled = mixed(60, 40, columns={"video": videos})
+    aim = dataclasses.replace(FPR, rate=0.2)
+    (note,) = (n for n in weapons_only(sample(labelled, group="video"), aim).notes if "group" in n)
+    assert "the 50 groups that 100 pictures make" in note
+    assert not any("group" in n for n in weapons_only(sample(labelled), aim).notes)
+
+
 def test_unknown_categories_are_refused() -> None:
     with pytest.raises(PolicyError, match="no category 'hats'; it has weapons, drugs"):
         chosen_categories(rules(), ["hats"])

@@ -48,7 +48,7 @@ def _head(report: Report) -> Iterator[str]:
     if tally.given:
         yield (
             f"{tally.given} of them were judged by A itself when they came; "
-            f"{tally.given_otherwise} verdicts differ from then"
+            f"then the verdict was another for {tally.given_otherwise}"
         )
     yield (
         f"close calls: {tally.close_a} images under A and {tally.close_b} under B lie within "

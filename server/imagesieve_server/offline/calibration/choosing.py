@@ -148,7 +148,7 @@ def _outcome(
         seed=sample.seed,
         flagged_now=interval(int(now.sum()), len(sample)),
         flagged_held_out=interval(int(new.sum()), len(sample)),
-        notes=_notes(goal),
+        notes=_notes(goal, sample),
     )
 
 
@@ -255,12 +255,19 @@ def _refuse_views(categories: Sequence[Category], *, per_view_kind: bool) -> Non
             )
 
 
-def _notes(goal: Aim | Budget) -> tuple[str, ...]:
+def _notes(goal: Aim | Budget, sample: Sample) -> tuple[str, ...]:
     if isinstance(goal, Budget):
         return (
             "the promise holds where the pictures are a fair sample of the uploads; files that "
             "cannot be decoded come on top",
         )
+    notes = []
     if goal.goal is Goal.MAX_FPR:
-        return ("each category keeps its rate by itself; all together may flag more",)
-    return ()
+        notes.append("each category keeps its rate by itself; all together may flag more")
+    groups = len(np.unique(sample.groups))
+    if groups < len(sample):
+        notes.append(
+            f"pictures that belong together count once, by the worst of them: the promise is about "
+            f"the {groups} groups that {len(sample)} pictures make"
+        )
+    return tuple(notes)

@@ -181,9 +181,10 @@ def _gaps(evaluation: Evaluation) -> list[str]:
     title = {c.category.id: c.category.title for c in evaluation.categories}
     size = f"{abs(widest.gap.difference) * 100:.0f}"
     side = "less recall" if widest.what == "recall" else "more false positives"
+    served = "slice of the pictures is" if len(worse) == 1 else "slices of the pictures are"
     return [
-        f"{count(len(worse))} slices of the pictures are served worse than the rest by more than "
-        f"chance. The widest gap: {title[widest.table.category]} has {size} points {side} where "
+        f"{count(len(worse))} {served} served worse than the rest by more than chance. "
+        f"The widest gap: {title[widest.table.category]} has {size} points {side} where "
         f"{widest.table.column} is {widest.row.value}."
     ]
 
