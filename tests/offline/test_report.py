@@ -343,6 +343,9 @@ def test_a_histogram_of_anything_stays_in_its_frame(
     places = [float(x) for x in re.findall(r' (?:x|x1|x2)="([-\d.]+)"', svg)]
     assert min(places) >= 0
     assert max(places) <= 660
+    (height,) = (float(found) for found in re.findall(r'viewBox="0 0 660 ([\d.]+)"', svg))
+    lines = [float(y) for y in re.findall(r'<text[^>]* y="([-\d.]+)"', svg)]
+    assert max(lines) + 4 <= height  # what hangs below a line of text is not cut off
     counted = sum(int(n) for n in re.findall(r"<title>[ab]: (\d+) ", svg))
     assert counted == len(above) + len(below)
 

@@ -64,7 +64,14 @@ def two_histograms(
     parts.append(line(12, field.middle, width - 12, field.middle, "base"))
     parts += [_limit(field, limit, 12 + 13 * n) for n, limit in enumerate(limits)]
     parts.append(words(width / 2, height - 2, label, "axis", anchor="middle"))
-    return drawing(width, height, "".join(parts), about=f"Histogram of {label}", style="chart wide")
+    below_the_words = 4  # what hangs below a line of text: g, p
+    return drawing(
+        width,
+        height + below_the_words,
+        "".join(parts),
+        about=f"Histogram of {label}",
+        style="chart wide",
+    )
 
 
 def _ends(values: Doubles, limits: Sequence[float]) -> tuple[float, float]:
