@@ -36,7 +36,7 @@ def test_where_larger_gains_little_a_batch_is_a_third_of_what_waits_until_a_full
 
 @pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (2, 2), (5, 8), (16, 16), (99, 16)])
 def test_where_larger_gains_much_a_batch_takes_all_it_can(rows: int, bucket: int) -> None:
-    assert BucketTimes(GPU).choose(rows=rows, time_left=9.0) == bucket
+    assert BucketTimes(GPU).choose(rows=rows, time_left=60.0) == bucket
 
 
 @pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (5, 4), (16, 16)])
@@ -66,6 +66,9 @@ def test_runs_under_load_do_not_change_which_batch_pays() -> None:
         ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 9.0, 8),
         # No more than the earliest deadline allows.
         ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 5.0, 4),
+        # And not to the last moment: a run that is a little slow would be late as a whole.
+        ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 6.9, 4),
+        ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 7.1, 8),
         ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 1.5, 1),
         # Not even one row in time, by the estimate: try, and the smallest at that.
         ({1: 1.0, 2: 1.8, 4: 3.2, 8: 5.6}, 8, 0.5, 1),

@@ -291,6 +291,12 @@ def test_a_rate_counts_whole_batches_in_whole_times() -> None:
     assert caller.rate_of(clumps, first=4.5, last=9.0) == 0.0
 
 
+def test_a_rate_of_callers_counts_all_that_was_done_for_them() -> None:
+    """Work before a window, for answers in it, would be left out."""
+    assert caller.rate_of_all([0.5, 2.0, 1.0]) == pytest.approx(1.5)
+    assert caller.rate_of_all([]) == 0.0
+
+
 def test_a_server_that_stops_to_answer_is_not_counted_as_if_it_had_gone_on() -> None:
     clumps = [0.5, 1.0, 1.1, 1.2]
     assert caller.rate_of(clumps, first=0.9, last=3.5) == pytest.approx(3 / 3.0)

@@ -23,6 +23,10 @@ _BEHIND = 3
 """Batches larger than pay only where so many of that size wait: the more wait, the more every per
 cent of the encoder counts, and the smaller a part of the wait one batch is."""
 
+_IN_TIME = 1.25
+"""A batch counts as in time where this many times its estimated seconds are left. Under overload
+all wait until deadlines are near; without it a batch that is a little slow is late as a whole."""
+
 
 class BucketTimes:
     """Estimated seconds of a run for each bucket, and the next bucket by them."""
@@ -79,7 +83,8 @@ class BucketTimes:
         filled = max((size for size in self._seconds if size <= rows), default=padded)
         if self._cost(padded, rows) <= self._cost(filled, rows):
             filled = padded
-        in_time = [s for s in self._seconds if s <= filled and self._seconds[s] <= time_left]
+        most = time_left / _IN_TIME
+        in_time = [s for s in self._seconds if s <= filled and self._seconds[s] <= most]
         return max(in_time, default=min(self._seconds))
 
     def _cost(self, bucket: int, rows: int) -> float:
