@@ -39,9 +39,10 @@ MIXES: Mapping[str, Mapping[Kind, float]] = {
 }
 MACHINES: Mapping[str, Machine] = {
     "first come, first served": FIRST_COME,
-    "by due time": Machine(one_for_short=False, weight_of_long=1.0),
-    "and one worker more": Machine(weight_of_long=1.0),
-    "and lower priority": Machine(),
+    "by due time": Machine(one_for_short=False, weight_of_long=1.0, together=False),
+    "and one worker more": Machine(weight_of_long=1.0, together=False),
+    "and lower priority": Machine(together=False),
+    "and several at a time": Machine(),
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesieve_server.core.views import ViewPlan
-from imagesieve_server.images.job_queue import PATIENCE, Job, JobQueue
+from imagesieve_server.images.job_queue import PATIENCE, HandOver, Job, JobQueue, Together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,10 @@ class Machine:
     one_for_short: bool = True
     patience: float = PATIENCE
     weight_of_long: float = 335 / 1024  # of their workers, where there are more than cores
+    together: bool = True  # short ones that wait are handed over several at a time
 
 
-FIRST_COME = Machine(one_for_short=False, patience=0.0, weight_of_long=1.0)
+FIRST_COME = Machine(one_for_short=False, patience=0.0, weight_of_long=1.0, together=False)
 """One worker a core, first come first served."""
 
 
@@ -76,11 +77,13 @@ def decode_all(uploads: Sequence[Upload], machine: Machine) -> None:
     queue = JobQueue(
         capacity=len(uploads) + 1,
         long_at_once=machine.cores if machine.one_for_short else None,
+        together=Together(workers=machine.cores, room_bytes=1) if machine.together else None,
         patience=machine.patience,
         clock=lambda: clock.now,
     )
     lanes = machine.cores + machine.one_for_short
     left: dict[int, float] = {}  # seconds of a core, by the upload's number
+    at_work: dict[int, HandOver] = {}
     by_job: dict[Job, int] = {}
     coming = sorted(range(len(uploads)), key=lambda n: uploads[n].at, reverse=True)
     while coming or left:
@@ -95,15 +98,19 @@ def decode_all(uploads: Sequence[Upload], machine: Machine) -> None:
         if first is not None and ready_at <= next_at:
             number = first
             del left[number]
-            uploads[number].done_at = clock.now
-            queue.give_back(uploads[number].job)
+            handed = at_work.pop(number)
+            for job in handed.jobs:
+                uploads[by_job[job]].done_at = clock.now
+            queue.give_back(handed)
         else:
             number = coming.pop()
             uploads[number].job = _job(uploads[number].kind)
             by_job[uploads[number].job] = number
             queue.put(uploads[number].job, retry_after_s=1.0)
-        while len(left) < lanes and (job := queue.next()):
-            left[by_job[job]] = uploads[by_job[job]].kind.work_s
+        while len(left) < lanes and (handed := queue.next()):
+            number = by_job[handed.jobs[0]]
+            at_work[number] = handed
+            left[number] = sum(uploads[by_job[job]].kind.work_s for job in handed.jobs)
 
 
 def _shares(is_long: Mapping[int, bool], machine: Machine) -> dict[int, float]:

@@ -473,7 +473,7 @@ async def test_callers_who_gave_up_never_take_a_worker() -> None:
     for job in jobs:
         queue.put(job, retry_after_s=1)
     jobs[0].answer.cancel()
-    assert await queue.take() is jobs[2]
+    assert (await queue.take()).jobs == (jobs[2],)
     assert len(queue) == 0
 
 
@@ -487,6 +487,74 @@ async def test_signals_for_the_server_do_not_end_its_workers() -> None:
             os.kill(pid, signal.SIGTERM)
         assert (await decode(pool, one_colour((5, 5, 5)))).views
         assert pids <= pool.worker_pids
+    assert not metrics.deaths
+
+
+COLOURS = [(9 * number, 5, 200 - number) for number in range(6)]
+
+
+def each_colour(pool: DecoderPool) -> list[asyncio.Task[DecodedImage]]:
+    """Six images at the same moment, as those of one message are."""
+    return [asyncio.create_task(decode(pool, one_colour(colour))) for colour in COLOURS]
+
+
+async def colours_of(images: list[asyncio.Task[DecodedImage]]) -> list[tuple[int, ...]]:
+    return [tuple((await image).pixels[0, 0, 0].tolist()) for image in images]
+
+
+def company(pool: DecoderPool) -> list[int]:
+    """How many images each worker has."""
+    return sorted(len(handed.jobs) for handed in pool._queue.at_work)
+
+
+async def test_images_that_come_at_once_are_handed_over_together() -> None:
+    """One question and one answer for all six; a broken one among them fails alone."""
+    async with running_pool() as pool:
+        stop(pool.worker_pids)
+        images = each_colour(pool)
+        broken = asyncio.create_task(
+            detail(pool, pictures.encode(pictures.scene((64, 48)), "PNG")[:-30])
+        )
+        await until(lambda: company(pool) == [7])
+        go_on(pool.worker_pids)
+        assert await colours_of(images) == COLOURS
+        assert await broken is UndecodableDetail.TRUNCATED
+
+
+async def test_the_death_of_a_worker_is_held_against_none_of_several() -> None:
+    """Each goes again, by itself."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics) as pool:
+        (first,) = pool.worker_pids
+        stop(frozenset([first]))
+        images = each_colour(pool)
+        await until(lambda: company(pool) == [6])
+        os.kill(first, signal.SIGKILL)
+        assert await colours_of(images) == COLOURS
+    assert metrics.deaths == {"killed": 1}
+
+
+async def test_a_time_out_is_held_against_none_of_several() -> None:
+    """Whose time it was nobody can say; alone each of them has all of it."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics, limits=Limits(wall_s=3.0)) as pool:
+        (first,) = pool.worker_pids
+        stop(frozenset([first]))
+        images = each_colour(pool)
+        assert await colours_of(images) == COLOURS
+    assert metrics.deaths == {"timed_out": 1}
+
+
+async def test_nobody_waits_for_a_slow_one_in_their_company() -> None:
+    """It stands at its first image: the others are decoded by the other worker, by themselves."""
+    metrics = Recorder()
+    async with running_pool(workers=2, metrics=metrics) as pool:
+        held = next(iter(pool._alive)).process.pid
+        stop(frozenset([held]))
+        images = each_colour(pool)
+        await until(lambda: sum(image.done() for image in images) == 5, seconds=60)
+        go_on(frozenset([held]))
+        assert await colours_of(images) == COLOURS
     assert not metrics.deaths
 
 

@@ -22,7 +22,7 @@ from helpers.decode_simulation import (
     stream,
 )
 from imagesieve_server.core.views import ViewPlan
-from imagesieve_server.images.job_queue import LONG_S, PATIENCE, Job, JobQueue
+from imagesieve_server.images.job_queue import LONG_S, PATIENCE, Job, JobQueue, Together
 
 SMALL = Kind(name="small", work_s=0.0065)
 LARGE = Kind(name="large", work_s=0.062)
@@ -127,7 +127,7 @@ def filled(clock: Clock, *expected: float, long_at_once: int | None = 2) -> JobQ
 def taken(queue: JobQueue) -> list[float]:
     found = []
     while one := queue.next():
-        found.append(one.expected_s)
+        found.extend(job.expected_s for job in one.jobs)
     return found
 
 
@@ -141,13 +141,88 @@ async def test_long_ones_never_hold_every_worker() -> None:
     assert taken(queue) == [long]
 
 
+# --- several at a time ---
+
+
+def together(*, workers: int = 1, room_bytes: int = 1000) -> JobQueue:
+    return JobQueue(
+        capacity=64,
+        long_at_once=workers,
+        together=Together(workers=workers, room_bytes=room_bytes),
+        clock=Clock(),
+    )
+
+
+def sizes(queue: JobQueue) -> list[int]:
+    """How many go at a time."""
+    found = []
+    while handed := queue.next():
+        found.append(len(handed.jobs))
+    return found
+
+
+async def test_short_ones_that_wait_are_shared_out() -> None:
+    """As many at a time as leave the other workers theirs; one that comes alone goes alone."""
+    queue = together(workers=2)
+    jobs = [job(0.002) for _ in range(9)]
+    for one in jobs:
+        queue.put(one, retry_after_s=1)
+    first = queue.next()
+    assert first
+    assert list(first.jobs) == jobs[:5]  # in the order they came
+    assert sizes(queue) == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("expected_s", "data", "most"),
+    [(0.001, b"", 8), (0.007, b"", 4), (0.001, b"x" * 400, 2), (2 * LONG_S, b"", 1)],
+    ids=["number", "time", "room", "long"],
+)
+async def test_what_goes_together_is_bounded(expected_s: float, data: bytes, most: int) -> None:
+    """In number, in what the first waits for the last, and by the worker's slot."""
+    queue = together()
+    for _ in range(20):
+        queue.put(job(expected_s, data=data), retry_after_s=1)
+    handed = queue.next()
+    assert handed
+    assert len(handed.jobs) == most
+
+
+async def test_long_ones_and_whoever_has_gone_are_not_taken_along() -> None:
+    queue = together(workers=1)
+    jobs = [job(0.002) for _ in range(3)]
+    for one in (*jobs, job(2 * LONG_S)):
+        queue.put(one, retry_after_s=1)
+    jobs[1].answer.cancel()
+    handed = queue.next()
+    assert handed
+    assert handed.jobs == (jobs[0], jobs[2])
+
+
+async def test_who_was_put_back_goes_first_and_by_itself() -> None:
+    queue = together(workers=1)
+    jobs = [job(0.002) for _ in range(6)]
+    for one in jobs[:3]:
+        queue.put(one, retry_after_s=1)
+    handed = queue.next()
+    assert handed
+    jobs[1].fail(TimeoutError())  # answered meanwhile
+    for one in jobs[3:]:
+        queue.put(one, retry_after_s=1)
+    queue.put_back(handed.jobs)
+    queue.give_back(handed)
+    found = [queue.next() for _ in range(3)]
+    assert [one.jobs for one in found if one] == [(jobs[0],), (jobs[2],), tuple(jobs[3:])]
+    jobs[1].answer.exception()
+
+
 async def test_equal_images_go_in_the_order_they_came() -> None:
     clock = Clock()
     queue = JobQueue(capacity=9, clock=clock)
     jobs = [job(0.001) for _ in range(5)]
     for one in jobs:
         queue.put(one, retry_after_s=1)
-    assert [queue.next() for _ in jobs] == jobs
+    assert [job for _ in jobs for job in queue.next().jobs] == jobs  # type: ignore[union-attr]
 
 
 async def test_a_short_one_that_takes_long_counts_as_long() -> None:
@@ -214,8 +289,8 @@ async def test_an_image_that_nobody_waits_for_is_not_kept_until_its_turn() -> No
     await asyncio.sleep(0)
     assert [one.data for one in (gone, late, waiting)] == [b"", b"", b"a film"]
     late.answer.exception()
-    (busy, _) = at_work
-    assert busy
+    assert at_work[0]
+    (busy,) = at_work[0].jobs
     busy.data = b"still needed"
     busy.answer.cancel()
     await asyncio.sleep(0)
@@ -231,5 +306,5 @@ async def test_whoever_waits_for_work_is_woken_by_it() -> None:
     await asyncio.sleep(0)
     for seconds in (0.001, 0.002):
         queue.put(job(seconds), retry_after_s=1)
-    assert [(await taker).expected_s for taker in takers[1:]] == [0.001, 0.002]
+    assert [(await taker).jobs[0].expected_s for taker in takers[1:]] == [0.001, 0.002]
     assert len(queue) == 0

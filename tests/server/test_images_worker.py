@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +21,14 @@ from imagesieve_server.images import worker
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.worker_line import WorkerLine
-from imagesieve_server.images.worker_messages import Done, Failed, Request, Setup
+from imagesieve_server.images.worker_messages import (
+    PROGRESS_BYTES,
+    Done,
+    Failed,
+    NoRoom,
+    Request,
+    Setup,
+)
 from imagesieve_server.images.worker_packing import (
     LENGTH_BYTES,
     REQUEST_BYTES,
@@ -30,7 +38,7 @@ from imagesieve_server.images.worker_packing import (
     load_answer,
 )
 from imagesieve_server.images.worker_process import Death, WorkerDied, WorkerProcess
-from imagesieve_server.shared_slots import create_slot
+from imagesieve_server.shared_slots import Slot, create_slot
 
 # A day of processor time: the loop limits the process that it runs in, which is this one.
 LIMITS = Limits(bytes=1 << 20, cpu_s=86_400.0, wall_s=20.0)
@@ -38,11 +46,12 @@ SETUP = Setup(preprocessing=Preprocessing(size=16), limits=LIMITS, frame_key="00
 VIEWS = 4
 
 
-def answers_to(*files: bytes, is_long: bool = False) -> list[tuple[Done | Failed, bytes]]:
-    """What the loop says to each file, and what is then in the output slot."""
-    source, target = create_slot(LIMITS.bytes), create_slot(VIEWS * 16 * 16 * 3)
+@contextlib.contextmanager
+def serving_loop() -> Iterator[tuple[socket.socket, Slot, Slot]]:
+    """The worker's loop in a thread: its control socket's other end, its slots."""
+    size = VIEWS * 16 * 16 * 3 + PROGRESS_BYTES
+    source, target = create_slot(LIMITS.bytes), create_slot(size)
     ours, theirs = socket.socketpair()
-    found = []
     with ours, theirs:
         loop = threading.Thread(
             target=worker._serve,
@@ -50,21 +59,78 @@ def answers_to(*files: bytes, is_long: bool = False) -> list[tuple[Done | Failed
             daemon=True,
         )
         loop.start()
+        yield ours, source, target
+        ours.shutdown(socket.SHUT_WR)  # the server has gone
+        loop.join(timeout=60)
+        assert not loop.is_alive()
+    source.close()
+    target.close()
+
+
+def next_answer(ours: socket.socket, number: int) -> Done | Failed | NoRoom:
+    packed = ours.recv(LENGTH_BYTES, socket.MSG_WAITALL)
+    packed += ours.recv(answer_bytes(packed) - LENGTH_BYTES, socket.MSG_WAITALL)
+    return load_answer(packed, generation=number, max_views=VIEWS)
+
+
+def answers_to(*files: bytes, is_long: bool = False) -> list[tuple[Done | Failed | NoRoom, bytes]]:
+    """What the loop says to each file, and what is then in the output slot."""
+    found = []
+    with serving_loop() as (ours, source, target):
         for number, data in enumerate(files):
             source.memory[: len(data)] = data
             plan = ViewPlan(max_views=VIEWS)
             request = Request(generation=number, size=len(data), plan=plan, is_long=is_long)
             ours.sendall(dump_request(request))
-            packed = ours.recv(LENGTH_BYTES, socket.MSG_WAITALL)
-            packed += ours.recv(answer_bytes(packed) - LENGTH_BYTES, socket.MSG_WAITALL)
-            answer = load_answer(packed, generation=number, max_views=VIEWS)
-            found.append((answer, target.memory[:]))
-        ours.shutdown(socket.SHUT_WR)  # the server has gone
-        loop.join(timeout=20)
-        assert not loop.is_alive()
-    source.close()
-    target.close()
+            found.append((next_answer(ours, number), target.memory[:]))
     return found
+
+
+def answers_together(*files: bytes) -> tuple[list[Done | Failed | NoRoom], bytes]:
+    """What it says to all of them in one hand-over, and what is then in the output slot."""
+    with serving_loop() as (ours, source, target):
+        question, start = b"", 0
+        for number, data in enumerate(files):
+            source.memory[start : start + len(data)] = data
+            request = Request(
+                generation=number,
+                size=len(data),
+                start=start,
+                following=len(files) - 1 - number,
+                plan=ViewPlan(max_views=VIEWS),
+            )
+            question += dump_request(request)
+            start += len(data)
+        ours.sendall(question)
+        return [next_answer(ours, number) for number in range(len(files))], target.memory[:]
+
+
+def test_several_are_answered_as_each_alone() -> None:
+    """A damaged one between them fails alone; pixels stand one behind the other, and the slot says
+    at which image the worker was last."""
+    wide = pictures.encode(pictures.scene((90, 40)), "PNG")
+    square = pictures.encode(pictures.scene((40, 40)), "JPEG")
+    answers, slot = answers_together(wide, wide[:-40], square)
+    (first, _), (second, _), (third, _) = answers_to(wide, wide[:-40], square)
+    assert answers == [first, second, third]
+    here = [
+        decode_image(
+            data, plan=ViewPlan(), preprocessing=SETUP.preprocessing, limits=LIMITS, frame_key=b"\0"
+        ).pixels.tobytes()
+        for data in (wide, square)
+    ]
+    pixels = b"".join(here)
+    assert slot[: len(pixels)] == pixels
+    assert slot[-PROGRESS_BYTES] == 2
+
+
+def test_pixels_without_room_beside_others_are_said_so() -> None:
+    """Two views, two views, and a slot of four: the third goes by itself."""
+    wide = pictures.encode(pictures.scene((60, 40)), "PNG")
+    first, second, third = answers_together(wide, wide, wide)[0]
+    assert isinstance(first, Done)
+    assert isinstance(second, Done)
+    assert third == NoRoom(generation=2)
 
 
 @pytest.mark.parametrize("is_long", [False, True])
@@ -115,7 +181,7 @@ class Unanswered:
     def __init__(self) -> None:
         self.waited_s: list[float] = []
 
-    async def ask(self, question: bytes, *, within_s: float) -> bytes:
+    async def ask(self, question: bytes, *, within_s: float, answers: int) -> bytes:
         self.waited_s.append(within_s)
         raise TimeoutError
 
@@ -134,7 +200,7 @@ async def test_what_gives_way_has_more_time_by_the_clock(is_long: bool, times: i
     line = Unanswered()
     stub.line = line  # type: ignore[assignment]
     with pytest.raises(WorkerDied) as caught:
-        await stub.decode(b"GIF89a", ViewPlan(), is_long=is_long)
+        await stub.decode([(b"GIF89a", ViewPlan())], is_long=is_long)
     assert caught.value.death is Death.TIMED_OUT
     assert line.waited_s == [times * LIMITS.wall_s]
 
@@ -154,7 +220,7 @@ def stub_worker(script: str) -> WorkerProcess:
         process=process,
         line=WorkerLine(ours),
         source=create_slot(1024),
-        target=create_slot(VIEWS * 16 * 16 * 3),
+        target=create_slot(VIEWS * 16 * 16 * 3 + PROGRESS_BYTES),
         max_views=VIEWS,
     )
 
@@ -162,7 +228,7 @@ def stub_worker(script: str) -> WorkerProcess:
 async def died_as(stub: WorkerProcess) -> Death:
     """How the worker's end is told."""
     with pytest.raises(WorkerDied) as caught:
-        await stub.decode(b"GIF89a", ViewPlan())
+        await stub.decode([(b"GIF89a", ViewPlan())])
     assert stub.process.returncode is not None  # reaped
     assert not stub.running
     return caught.value.death
@@ -205,9 +271,9 @@ async def test_an_answer_in_two_parts_is_one() -> None:
     half = 24
     parts = rf"printf '{FAILED[:half]}' >&9; sleep 0.1; printf '{FAILED[half:]}' >&9; exec cat <&9"
     stub = stub_worker(f"{READ}; {parts}")
-    with pytest.raises(ImageUndecodable) as caught:
-        await stub.decode(b"GIF89a", ViewPlan())
-    assert caught.value.detail is UndecodableDetail.TRUNCATED
+    (found,) = await stub.decode([(b"GIF89a", ViewPlan())])
+    assert isinstance(found, ImageUndecodable)
+    assert found.detail is UndecodableDetail.TRUNCATED
     assert stub.running
     await stub.end()
 

@@ -25,6 +25,7 @@ from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.worker_messages import (
     Done,
     Failed,
+    NoRoom,
     Request,
     Setup,
     Shown,
@@ -42,6 +43,8 @@ from imagesieve_server.images.worker_packing import (
     load_answer,
     load_request,
     load_shown,
+    missing_bytes,
+    split_answers,
 )
 from imagesieve_server.shared_slots import attach_slot, create_slot
 
@@ -61,6 +64,7 @@ DONE = Done(
 
 SHOWN = Shown(generation=7, width=20, height=10, frame=3, info=DONE.info)
 FAILED = Failed(generation=7, detail=UndecodableDetail.TRUNCATED)
+NO_ROOM = NoRoom(generation=7)
 
 
 @pytest.mark.parametrize("plan", [ViewPlan(coverage=Coverage.SQUASH, max_views=3), PreviewPlan()])
@@ -68,13 +72,14 @@ def test_every_message_survives_the_way(plan: ViewPlan | PreviewPlan) -> None:
     """Both directions, all fields."""
     setup = Setup(preprocessing=Preprocessing(size=9), limits=Limits(wall_s=1.5), frame_key="ab")
     assert load_setup(dump_setup(setup)) == setup
-    request = Request(generation=2, size=77, plan=plan, is_long=True)
+    request = Request(generation=2, size=77, start=9, following=3, plan=plan, is_long=True)
     packed = dump_request(request)
     assert len(packed) == REQUEST_BYTES
     assert load_request(packed) == request
     for answer in (DONE, dataclasses.replace(DONE, picture_hash=None, truncated=())):
         assert load_answer(dump_answer(answer), generation=7, max_views=2) == answer
-    assert load_answer(dump_answer(FAILED), generation=7, max_views=2) == FAILED
+    for answer in (FAILED, NO_ROOM):
+        assert load_answer(dump_answer(answer), generation=7, max_views=2) == answer
     assert load_shown(dump_answer(SHOWN), generation=7, side=20) == SHOWN
     assert load_shown(dump_answer(FAILED), generation=7, side=20) == FAILED
 
@@ -91,6 +96,21 @@ def test_an_answer_says_how_long_it_is() -> None:
     for length in (0, 9, ANSWER_MAX + 1, 0xFFFF_FFFF):
         with pytest.raises(BadMessage):
             answer_bytes(length.to_bytes(4, "little"))
+
+
+def test_answers_behind_each_other_are_told_apart() -> None:
+    """They may come in any pieces; more than was asked for is nonsense."""
+    each = [dump_answer(answer) for answer in (DONE, FAILED, NO_ROOM)]
+    packed = b"".join(each)
+    assert split_answers(packed, 3) == each
+    assert [missing_bytes(packed[:end], 3) > 0 for end in range(len(packed))] == [True] * len(
+        packed
+    )
+    assert missing_bytes(packed, 3) == 0
+    with pytest.raises(BadMessage):
+        missing_bytes(packed, 2)
+    with pytest.raises(BadMessage):
+        missing_bytes(each[0] + b"\xff" * LENGTH_BYTES, 2)
 
 
 def bytes_of(**changes: Any) -> bytes:

@@ -67,7 +67,7 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         """One image."""
         deadline = unary_deadline(context)
         identity = present_identity()
-        read = self._read(request, identity.tenant)
+        read = self._read(request, request.image, identity.tenant)
         size_bytes = len(read.image)
         with self._admission.admit(images=1, size_bytes=size_bytes, deadline=deadline) as places:
             return await self._answer(read, places[0], deadline)
@@ -79,17 +79,18 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         deadline = unary_deadline(context)
         identity = present_identity()
         requests = list(request.requests)
-        size_bytes = check_batch(requests)
+        images = [one.image for one in requests]  # once: each access is another copy
+        size_bytes = check_batch(images)
         room = asyncio.Semaphore(self._images_per_call)
 
-        async def result(one: _Request, place: Place) -> _Result:
+        async def result(one: _Request, image: bytes, place: Place) -> _Result:
             async with room:
-                return await self._result(one, identity.tenant, place, deadline)
+                return await self._result(one, image, identity.tenant, place, deadline)
 
         with self._admission.admit(
             images=len(requests), size_bytes=size_bytes, deadline=deadline
         ) as places:
-            results = await asyncio.gather(*map(result, requests, places))
+            results = await asyncio.gather(*map(result, requests, images, places))
         return moderation_pb2.ModerateBatchResponse(results=results)
 
     async def ModerateStream(  # type: ignore[override]  # writes, so that it can be cancelled
@@ -118,10 +119,11 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         if self._draining.is_set():
             raise ShuttingDown("the server is shutting down; go on with the rest elsewhere")
 
-    def _read(self, message: _Request, tenant: str) -> ModerationRequest:
+    def _read(self, message: _Request, image: bytes, tenant: str) -> ModerationRequest:
         started = time.perf_counter()
+        limit = self._max_image_bytes
         try:
-            return read_request(message, tenant=tenant, max_image_bytes=self._max_image_bytes)
+            return read_request(message, image, tenant=tenant, max_image_bytes=limit)
         except (ImageEmpty, ImageTooLarge) as error:
             self._metrics.decode_failed(error.reason)
             raise
@@ -133,12 +135,12 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
         return response_of(await within(deadline, work, alarms=self._alarms))
 
     async def _result(
-        self, message: _Request, tenant: str, place: Place, deadline: float
+        self, message: _Request, image: bytes, tenant: str, place: Place, deadline: float
     ) -> _Result:
         """One item's answer or failure; never raises a failure of the item."""
         result = _Result(request_id=message.request_id)
         try:
-            read = self._read(message, tenant)
+            read = self._read(message, image, tenant)
             result.response.CopyFrom(await self._answer(read, place, deadline))
             place.leave(answered=True)
         except Exception as error:  # noqa: BLE001 -- each becomes the item's; unnamed ones are logged
@@ -149,11 +151,12 @@ class ModerationService(moderation_pb2_grpc.ModerationServiceServicer):
 
     async def _admitted_result(self, message: _Request, tenant: str, deadline: float) -> _Result:
         """As ``_result``, for an item that needs room of its own."""
+        image = message.image  # once: each access is another copy
         try:
             with self._admission.admit(
-                images=1, size_bytes=len(message.image), deadline=deadline
+                images=1, size_bytes=len(image), deadline=deadline
             ) as places:
-                return await self._result(message, tenant, places[0], deadline)
+                return await self._result(message, image, tenant, places[0], deadline)
         except CapacityError as error:
             failure = describe(error, request_id=message.request_id)
             return _Result(request_id=message.request_id, error=failure.item_error())

@@ -16,7 +16,6 @@ from typing import Final, Protocol
 from imagesieve_server.alarms import Alarms
 from imagesieve_server.core.errors import (
     DeadlinePassed,
-    ImageUndecodable,
     ShuttingDown,
     StartupError,
     UndecodableDetail,
@@ -30,7 +29,7 @@ from imagesieve_server.core.views import (
 )
 from imagesieve_server.images.admission import ALL_FORMATS, admit
 from imagesieve_server.images.expected_work import expected_s
-from imagesieve_server.images.job_queue import Job, JobQueue
+from imagesieve_server.images.job_queue import HandOver, Job, JobQueue, Together
 from imagesieve_server.images.limits import Limits
 from imagesieve_server.images.quarantine import Quarantine
 from imagesieve_server.images.sniff import ImageFormat
@@ -98,7 +97,11 @@ class DecoderPool:
         self._max_views = max_views
         self._formats = formats
         self._start_timeout_s = start_timeout_s
-        self._queue = JobQueue(capacity=queue_capacity, long_at_once=workers)
+        self._queue = JobQueue(
+            capacity=queue_capacity,
+            long_at_once=workers,
+            together=Together(workers=workers, room_bytes=self._limits.bytes),
+        )
         self._quarantine = Quarantine()
         self._lanes: list[asyncio.Task[None]] = []
         self._spare: asyncio.Task[WorkerProcess] | None = None
@@ -136,7 +139,8 @@ class DecoderPool:
     async def close(self) -> None:
         """End every worker; whoever still waits gets ShuttingDown. Repeats safely."""
         self._closed = True
-        for job in [*self._queue.drain(), *self._queue.at_work]:
+        at_work = [job for handed in self._queue.at_work for job in handed.jobs]
+        for job in [*self._queue.drain(), *at_work]:
             job.fail(ShuttingDown("the server is shutting down"))
         tasks = [*self._lanes, *(task for task in (self._tender, self._spare) if task)]
         for task in tasks:
@@ -175,7 +179,8 @@ class DecoderPool:
         if self._quarantine.holds(data):
             raise undecodable(UndecodableDetail.QUARANTINED)
         work_s = expected_s(data, format_, target=self._setup.preprocessing.size)
-        job = Job(data=data, plan=plan, deadline=deadline, expected_s=work_s)
+        alone = isinstance(plan, PreviewPlan)
+        job = Job(data=data, plan=plan, deadline=deadline, expected_s=work_s, alone=alone)
         if job.dead:
             raise DeadlinePassed("the deadline passed before decoding began")
         self._queue.put(job, retry_after_s=self._retry_after_s())
@@ -187,41 +192,41 @@ class DecoderPool:
             del job  # else its error would hold this frame, the frame the job and it the picture
 
     async def _lane(self, worker: WorkerProcess) -> None:
-        """One image after the other, for ever, in this worker and those that replace it."""
+        """One hand-over after the other, for ever, in this worker and those that replace it."""
         while True:
-            job = await self._queue.take()
+            handed = await self._queue.take()
             self._report()
             try:
-                worker = await self._serve(worker, job)
+                serve = self._serve_one if handed.is_one else self._serve_together
+                worker = await serve(worker, handed)
             except Exception as error:  # noqa: BLE001
                 # Nothing is known to come here; were it to, the caller must hear of it and
                 # the lane must go on with a worker in a known state.
                 _log.exception("a decode lane failed")
-                job.fail(error)
+                if handed.is_one:  # several are back in the queue, each by itself
+                    handed.jobs[0].fail(error)
                 await self._retire(worker)
                 worker = await self._fresh_worker()
             finally:
-                self._queue.give_back(job)
+                self._queue.give_back(handed)
                 self._report()
 
-    async def _serve(self, worker: WorkerProcess, job: Job) -> WorkerProcess:
+    async def _serve_one(self, worker: WorkerProcess, handed: HandOver) -> WorkerProcess:
         """Answer one job. Returns the worker for the next one.
 
         An image whose worker died is tried once more, alone in a fresh worker: the first may
         have been worn by others, or taken by a kernel short of memory.
         """
+        (job,) = handed.jobs
         for fresh in (False, True):
-            if not worker.running:  # it died idle, which says nothing about this image
-                await self._buried(worker, Death.KILLED)
-                worker = await self._fresh_worker()
+            worker = await self._running(worker)
             try:
                 if isinstance(job.plan, PreviewPlan):
-                    job.finish(await worker.preview(job.data, job.plan))
+                    job.answered(await worker.preview(job.data, job.plan))
                 else:
-                    decoded = await worker.decode(job.data, job.plan, is_long=job.is_long)
-                    job.finish(decoded)
-            except ImageUndecodable as error:
-                job.fail(error)
+                    (found,) = await worker.decode([(job.data, job.plan)], is_long=job.is_long)
+                    assert found is not None  # it had all the room
+                    job.answered(found)
             except WorkerDied as died:
                 await self._buried(worker, died.death)
                 if died.death in _OUT_OF_TIME:  # a second try would take as long
@@ -234,6 +239,37 @@ class DecoderPool:
             if job.dead:
                 break
         return worker
+
+    async def _serve_together(self, worker: WorkerProcess, handed: HandOver) -> WorkerProcess:
+        """As ``_serve_one`` for several. Where their worker dies nothing is held against any of
+        them: each goes again, by itself."""
+        worker = await self._running(worker)
+        left = dict(enumerate(handed.jobs))  # those who are to be answered here
+
+        def part() -> None:
+            """They take too long: nobody else shall wait for the one that the worker is at."""
+            at = worker.at
+            self._queue.put_back(left.pop(number) for number in list(left) if number != at)
+
+        slow = self._alarms.at(self._queue.too_long_at(handed), part)
+        try:
+            images = [(job.data, job.plan) for job in handed.jobs if isinstance(job.plan, ViewPlan)]
+            for job, found in zip(handed.jobs, await worker.decode(images), strict=True):
+                if found is not None:
+                    job.answered(found)
+        except WorkerDied as died:
+            await self._buried(worker, died.death)
+        finally:
+            slow.cancel()
+            self._queue.put_back(left.values())  # of them only who has no answer
+        return worker if worker.running else await self._fresh_worker()
+
+    async def _running(self, worker: WorkerProcess) -> WorkerProcess:
+        """This worker, or a fresh one where it died idle, which says nothing about any image."""
+        if worker.running:
+            return worker
+        await self._buried(worker, Death.KILLED)
+        return await self._fresh_worker()
 
     def _strike(self, job: Job) -> None:
         if self._quarantine.strike(job.data):

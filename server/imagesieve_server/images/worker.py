@@ -1,9 +1,9 @@
 """A decode worker: a process that turns the bytes in one slot into the pixels in another.
 
-Knows one loop: read a request, decode under limits, answer. It refuses to do anything else:
-no files, no network, nothing of the server is imported but ``images`` and the pure core. Run
-as ``python -m imagesieve_server.images.worker CONTROL INPUT OUTPUT PARENT`` (three inherited
-file descriptors and the parent's process id).
+Knows one loop: read what is asked, decode one image after the other under limits, answer. It
+refuses to do anything else: no files, no network, nothing of the server is imported but
+``images`` and the pure core. Run as ``python -m imagesieve_server.images.worker CONTROL INPUT
+OUTPUT PARENT`` (three inherited file descriptors and the parent's process id).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 
-import numpy as np
 from PIL import AvifImagePlugin
 
 from imagesieve_server.child_process import follow_only_the_parent
 from imagesieve_server.core.errors import ImageUndecodable, RequestError, UndecodableDetail
-from imagesieve_server.core.views import DecodedImage, Preview, PreviewPlan
+from imagesieve_server.core.views import DecodedImage, Pixels, Preview, PreviewPlan
 from imagesieve_server.images.decode import decode_image
 from imagesieve_server.images.preview import preview_image
 from imagesieve_server.images.warming import warm
@@ -32,9 +32,11 @@ from imagesieve_server.images.worker_limits import (
 )
 from imagesieve_server.images.worker_messages import (
     LINE_MAX,
+    PROGRESS_BYTES,
     READY,
     Done,
     Failed,
+    NoRoom,
     Request,
     Setup,
     Shown,
@@ -96,31 +98,58 @@ class Behind:
                 self._results.put(error)
 
 
+@dataclass(slots=True)
+class Room:
+    """The output slot, and how much of it is taken."""
+
+    slot: Slot
+    used: int = 0  # bytes
+
+    def put(self, pixels: Pixels) -> bool:
+        """Copy them behind those before; False where there is no room."""
+        start, end = self.used, self.used + pixels.size
+        if end > self.slot.size - PROGRESS_BYTES:
+            return False
+        self.slot.memory[start:end] = pixels.reshape(-1).data
+        self.used = end
+        return True
+
+
 def _serve(
     control: socket.socket, setup: Setup, source: Slot, target: Slot, behind: Behind
 ) -> None:
     while packed := control.recv(REQUEST_BYTES, socket.MSG_WAITALL):
-        request = load_request(packed)
-        allow_cpu(setup.limits.cpu_s)
-        task = partial(_packed_answer, request, setup, source, target)
-        control.sendall(behind.run(task) if request.is_long else task())
+        first = load_request(packed)
+        more = first.following * REQUEST_BYTES
+        packed = control.recv(more, socket.MSG_WAITALL) if more else b""
+        room, answers = Room(target), []
+        following = (packed[at : at + REQUEST_BYTES] for at in range(0, more, REQUEST_BYTES))
+        for number, request in enumerate((first, *map(load_request, following))):
+            target.memory[-PROGRESS_BYTES] = number
+            allow_cpu(setup.limits.cpu_s)
+            task = partial(_packed_answer, request, setup, source, room)
+            answers.append(behind.run(task) if request.is_long else task())
+        control.sendall(b"".join(answers))
 
 
-def _packed_answer(request: Request, setup: Setup, source: Slot, target: Slot) -> bytes:
-    return dump_answer(_answer(request, setup, source, target))
+def _packed_answer(request: Request, setup: Setup, source: Slot, room: Room) -> bytes:
+    return dump_answer(_answer(request, setup, source, room))
 
 
-def _answer(request: Request, setup: Setup, source: Slot, target: Slot) -> Done | Shown | Failed:
+def _answer(
+    request: Request, setup: Setup, source: Slot, room: Room
+) -> Done | Shown | NoRoom | Failed:
     try:
-        made = _made(source.memory[: request.size], request, setup)
+        data = source.memory[request.start : request.start + request.size]
+        made = _made(data, request, setup)
     except ImageUndecodable as error:
         return Failed(generation=request.generation, detail=error.detail)
     except RequestError:
         # The server checks size and magic before it sends; only another limit of its own
         # could bring such bytes here.
         return Failed(generation=request.generation, detail=UndecodableDetail.DECODE_ERROR)
-    flat = made.pixels.reshape(-1)
-    np.frombuffer(target.memory, dtype=np.uint8, count=flat.size)[:] = flat
+    if not room.put(made.pixels):
+        return NoRoom(generation=request.generation)
     if isinstance(made, Preview):
         return _shown(request.generation, made)
     return _done(request.generation, made)

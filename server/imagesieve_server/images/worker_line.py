@@ -1,6 +1,6 @@
-"""The server's end of a worker's control socket: one question, one answer, the end of the other.
+"""The server's end of a worker's control socket: a question, its answers, the end of the other.
 
-Knows a socket, when an answer is whole, and the event loop's readers. It refuses to read what
+Knows a socket, when answers are whole, and the event loop's readers. It refuses to read what
 an answer says, and any word that was not asked for.
 """
 
@@ -17,7 +17,7 @@ from imagesieve_server.images.worker_packing import (
     ANSWER_MAX,
     LENGTH_BYTES,
     BadMessage,
-    answer_bytes,
+    missing_bytes,
 )
 
 _READ: Final = 4096  # bytes at once; an answer about 32 views has under 1 KiB
@@ -35,14 +35,15 @@ class WorkerLine:
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._alarms = Alarms()
-        self._found = b""  # of the present answer
+        self._found = b""  # of the present answers
+        self._answers = 1  # as many as the question asks for
         self._answer: asyncio.Future[bytes] | None = None  # while one is waited for
         self._ending = False  # only its end is waited for
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(control.fileno(), self._readable)
 
-    async def ask(self, question: bytes, *, within_s: float) -> bytes:
-        """The answer to a question, its length included.
+    async def ask(self, question: bytes, *, within_s: float, answers: int = 1) -> bytes:
+        """The answers to a question, their lengths included, one behind the other.
 
         Raises LineClosed, BadMessage where what came is no answer, and TimeoutError after
         ``within_s`` seconds; after each of them the line is good for ``until_closed`` only.
@@ -52,6 +53,7 @@ class WorkerLine:
         if self._found:
             raise BadMessage("an answer before the question")
         self._answer = self._loop.create_future()
+        self._answers = answers
         try:
             if self._control.send(question) != len(question):
                 raise LineClosed  # its buffer holds a hundred questions: nobody reads them
@@ -89,13 +91,13 @@ class WorkerLine:
         if self._ending:
             return
         self._found += said
-        if len(self._found) > ANSWER_MAX + LENGTH_BYTES:
+        if len(self._found) > self._answers * (ANSWER_MAX + LENGTH_BYTES):
             # No answer: it may block now, and not keep the loop awake until it is killed.
             self._loop.remove_reader(self._control.fileno())
         if self._answer is None or self._answer.done():
             return
         try:
-            if _is_whole(self._found):
+            if not missing_bytes(self._found, self._answers):
                 self._answer.set_result(self._found)
                 self._found = b""
         except BadMessage as error:
@@ -108,16 +110,6 @@ class WorkerLine:
         self._closed.set_result(None)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(LineClosed())
-
-
-def _is_whole(found: bytes) -> bool:
-    """Raises BadMessage for what can be no answer."""
-    if len(found) < LENGTH_BYTES:
-        return False
-    missing = answer_bytes(found) - len(found)
-    if missing < 0:
-        raise BadMessage("more than an answer")
-    return missing == 0
 
 
 def _late(answer: asyncio.Future[bytes]) -> None:

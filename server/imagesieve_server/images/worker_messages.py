@@ -23,6 +23,8 @@ from imagesieve_server.images.limits import Limits
 
 LINE_MAX: Final = 64 * 1024  # bytes of the setup's line
 READY: Final = b"ready\n"
+PROGRESS_BYTES: Final = 1
+"""The end of the output slot: which image of a hand-over the worker is at, counted from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Request:
 
     generation: int  # counts the images of this worker; the answer repeats it
     size: int  # bytes in the slot
+    start: int = 0  # where in the slot they begin
+    following: int = 0  # so many further requests are handed over with this one
     plan: ViewPlan | PreviewPlan
     is_long: bool = False  # it shall give way to others on the processor
 
@@ -67,6 +71,13 @@ class Shown:
     height: int
     frame: int
     info: DecodeInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoRoom:
+    """Behind the pixels of those before it in one hand-over there was no room for its own."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
 """How requests and answers travel between the server and a decode worker.
 
 A request has a fixed length, an answer stands behind its own; both are packed numbers, for they
-are said a thousand times a second. It refuses to trust a worker: an answer is checked field by
-field, because hostile bytes run through native codecs over there. Nothing is ever unpickled.
+are said a thousand times a second. Several of either stand one behind the other. It refuses to
+trust a worker: an answer is checked field by field, because hostile bytes run through native
+codecs over there. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from imagesieve_server.core.errors import UndecodableDetail
@@ -21,7 +23,7 @@ from imagesieve_server.core.views import (
     ViewKind,
     ViewPlan,
 )
-from imagesieve_server.images.worker_messages import Done, Failed, Request, Shown
+from imagesieve_server.images.worker_messages import Done, Failed, NoRoom, Request, Shown
 
 # Enums travel as their place in these tables, which both sides import.
 _COVERAGES: Final = tuple(Coverage)
@@ -30,7 +32,8 @@ _KINDS: Final = tuple(ViewKind)
 _DETAILS: Final = tuple(UndecodableDetail)
 _CUT: Final = ("tiles", "frames")  # bit 0, bit 1
 
-_REQUEST: Final = struct.Struct("<QI??BII")  # generation, size, long?, preview?, word, number, side
+# generation, size, start, following, long?, preview?, word, number, side
+_REQUEST: Final = struct.Struct("<QIIB??BII")
 _LENGTH: Final = struct.Struct("<I")  # of the answer behind it
 _HEAD: Final = struct.Struct("<BQ")  # which answer, generation
 _FAILED: Final = struct.Struct("<BQB")  # and the detail
@@ -38,7 +41,7 @@ _INFO: Final = struct.Struct("<16s16sIIIBB??")
 _SHOWN: Final = struct.Struct("<III")  # width, height, frame
 _DONE: Final = struct.Struct("<ddB?B32sH")  # fractions, what was cut, hash?, its quality and bits
 _VIEW: Final = struct.Struct("<BIIIIIB")  # kind, box, frame, background
-_IS_DONE, _IS_SHOWN, _IS_FAILED = range(3)
+_IS_DONE, _IS_SHOWN, _IS_FAILED, _IS_NO_ROOM = range(4)
 _INT_END: Final = 1 << 31
 _NONSENSE: Final = (ValueError, IndexError, struct.error)
 
@@ -60,25 +63,36 @@ def dump_request(request: Request) -> bytes:
             fields = (True, _BACKGROUNDS.index(plan.background), plan.frame, plan.side)
         else:
             fields = (False, _COVERAGES.index(plan.coverage), plan.max_views, 0)
-        return _REQUEST.pack(request.generation, request.size, request.is_long, *fields)
+        where = (request.generation, request.size, request.start, request.following)
+        return _REQUEST.pack(*where, request.is_long, *fields)
     except struct.error as error:
         raise ValueError(f"{plan} cannot be sent") from error
 
 
 def load_request(packed: bytes) -> Request:
     """The server's word is taken as it is."""
-    generation, size, is_long, is_preview, word, number, side = _REQUEST.unpack(packed)
+    fields = _REQUEST.unpack(packed)
+    generation, size, start, following, is_long, is_preview, word, number, side = fields
     plan: ViewPlan | PreviewPlan = (
         PreviewPlan(frame=number, background=_BACKGROUNDS[word], side=side)
         if is_preview
         else ViewPlan(coverage=_COVERAGES[word], max_views=number)
     )
-    return Request(generation=generation, size=size, plan=plan, is_long=is_long)
+    return Request(
+        generation=generation,
+        size=size,
+        start=start,
+        following=following,
+        plan=plan,
+        is_long=is_long,
+    )
 
 
-def dump_answer(answer: Done | Shown | Failed) -> bytes:
+def dump_answer(answer: Done | Shown | NoRoom | Failed) -> bytes:
     """The answer behind its length."""
-    if isinstance(answer, Failed):
+    if isinstance(answer, NoRoom):
+        body = _FAILED.pack(_IS_NO_ROOM, answer.generation, 0)
+    elif isinstance(answer, Failed):
         body = _FAILED.pack(_IS_FAILED, answer.generation, _DETAILS.index(answer.detail))
     elif isinstance(answer, Shown):
         size = _SHOWN.pack(answer.width, answer.height, answer.frame)
@@ -133,10 +147,38 @@ def answer_bytes(head: bytes) -> int:
     return LENGTH_BYTES + length
 
 
-def load_answer(packed: bytes, *, generation: int, max_views: int) -> Done | Failed:
+def missing_bytes(found: bytes, answers: int) -> int:
+    """How many bytes at least are still to come of so many answers; 0 where all are there.
+
+    Raises BadMessage for what can be no answers, and for more than these.
+    """
+    at = 0
+    for _ in range(answers):
+        if at + LENGTH_BYTES > len(found):
+            return at + LENGTH_BYTES - len(found)
+        at += answer_bytes(found[at : at + LENGTH_BYTES])
+    if at < len(found):
+        raise BadMessage("more than was asked for")
+    return at - len(found)
+
+
+def split_answers(packed: bytes, answers: int) -> Sequence[bytes]:
+    """Each answer with its length, of so many that are all there."""
+    found, at = [], 0
+    for _ in range(answers):
+        end = at + answer_bytes(packed[at : at + LENGTH_BYTES])
+        found.append(packed[at:end])
+        at = end
+    return found
+
+
+def load_answer(packed: bytes, *, generation: int, max_views: int) -> Done | Failed | NoRoom:
     """A worker's answer about views, every field checked. Raises BadMessage."""
     try:
-        if _which(packed, generation, _IS_DONE) == _IS_FAILED:
+        which = _which(packed, generation, _IS_DONE, _IS_NO_ROOM)
+        if which == _IS_NO_ROOM:
+            return NoRoom(generation=generation)
+        if which == _IS_FAILED:
             return _failed(packed)
         at = LENGTH_BYTES + _HEAD.size
         info = _info(packed, at)
@@ -183,12 +225,12 @@ def load_shown(packed: bytes, *, generation: int, side: int) -> Shown | Failed:
         raise BadMessage("an answer without the fields of one") from error
 
 
-def _which(packed: bytes, generation: int, expected: int) -> int:
-    """Which answer this is: the expected one or a failure."""
+def _which(packed: bytes, generation: int, *expected: int) -> int:
+    """Which answer this is: an expected one or a failure."""
     which, repeated = _HEAD.unpack_from(packed, LENGTH_BYTES)
     if repeated != generation:
         raise BadMessage("an answer to another image")
-    if which not in (expected, _IS_FAILED):
+    if which not in (*expected, _IS_FAILED):
         raise BadMessage("an answer to another question")
     return int(which)
 

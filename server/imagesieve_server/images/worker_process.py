@@ -1,8 +1,8 @@
 """The server's side of one decode worker: start it, give it an image, kill and reap it.
 
 Knows one process, its two slots and its line. It refuses to decide what a death
-means for an image; ``decoder_pool`` does. A slot never serves a second process, and a second
-image only after the worker answered the first by its number.
+means for an image; ``decoder_pool`` does. A slot never serves a second process, and other
+images only after the worker answered those before by their numbers.
 """
 
 from __future__ import annotations
@@ -16,18 +16,22 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
+from imagesieve_server.core.errors import ImageUndecodable
 from imagesieve_server.core.views import DecodedImage, Pixels, Preview, PreviewPlan, ViewPlan
 from imagesieve_server.images.undecodable import undecodable
 from imagesieve_server.images.worker_line import LineClosed, WorkerLine
 from imagesieve_server.images.worker_messages import (
+    PROGRESS_BYTES,
     READY,
     Done,
     Failed,
+    NoRoom,
     Request,
     Setup,
     dump_setup,
@@ -37,6 +41,7 @@ from imagesieve_server.images.worker_packing import (
     dump_request,
     load_answer,
     load_shown,
+    split_answers,
 )
 from imagesieve_server.shared_slots import Slot, create_slot
 
@@ -66,7 +71,7 @@ class WorkerDied(Exception):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class WorkerProcess:
-    """One running worker. Made by ``start_worker``; not for two images at a time."""
+    """One running worker. Made by ``start_worker``; not for two questions at a time."""
 
     setup: Setup
     process: subprocess.Popen[bytes]
@@ -75,49 +80,69 @@ class WorkerProcess:
     target: Slot  # pixels out
     max_views: int
     generation: int = field(default=0)  # of the latest image; its answer repeats it
+    handed: int = field(default=0)  # images of the present question
 
     @property
     def running(self) -> bool:
         """False where the process has ended, for example killed while it was idle."""
         return self.process.poll() is None
 
-    async def decode(self, data: bytes, plan: ViewPlan, *, is_long: bool = False) -> DecodedImage:
-        """Decode one admitted image within the limits; a long one gives way to others.
+    @property
+    def at(self) -> int:
+        """Which of the images of the present question it is at, as it says."""
+        return min(self.target.memory[-PROGRESS_BYTES], self.handed - 1)
 
-        Raises ImageUndecodable, and WorkerDied: then the process has been reaped.
+    async def decode(
+        self, images: Sequence[tuple[bytes, ViewPlan]], *, is_long: bool = False
+    ) -> Sequence[DecodedImage | ImageUndecodable | None]:
+        """Decode admitted images, one after the other, each within its limits and all together
+        within the time of one; long ones give way to others.
+
+        None for those for whose pixels there was no room beside the others', never for the first.
+        Raises WorkerDied: then the process has been reaped.
         """
-        packed = await self._asked(data, plan, is_long=is_long)
+        packed = await self._asked(images, is_long=is_long)
         try:
-            answer = load_answer(packed, generation=self.generation, max_views=self.max_views)
+            return self._results(packed)
         except BadMessage:
             raise await self._died(Death.PROTOCOL) from None
-        if isinstance(answer, Failed):
-            raise undecodable(answer.detail)
-        return self._result(answer)
 
-    async def preview(self, data: bytes, plan: PreviewPlan) -> Preview:
+    async def preview(self, data: bytes, plan: PreviewPlan) -> Preview | ImageUndecodable:
         """One picture of one admitted image; ``plan.side`` must be that of the setup at most.
 
         Raises as ``decode``.
         """
-        packed = await self._asked(data, plan, is_long=False)
+        packed = await self._asked([(data, plan)], is_long=False)
         try:
             answer = load_shown(packed, generation=self.generation, side=plan.side)
         except BadMessage:
             raise await self._died(Death.PROTOCOL) from None
         if isinstance(answer, Failed):
-            raise undecodable(answer.detail)
-        pixels = self._pixels((answer.height, answer.width, 3))
+            return undecodable(answer.detail)
+        pixels = self._pixels(0, (answer.height, answer.width, 3))
         return Preview(pixels=pixels, frame=answer.frame, info=answer.info)
 
-    async def _asked(self, data: bytes, plan: ViewPlan | PreviewPlan, *, is_long: bool) -> bytes:
-        """The answer to one image, as it came."""
-        self.generation += 1
-        request = Request(generation=self.generation, size=len(data), plan=plan, is_long=is_long)
-        packed = dump_request(request)
-        self.source.memory[: len(data)] = data
+    async def _asked(
+        self, images: Sequence[tuple[bytes, ViewPlan | PreviewPlan]], *, is_long: bool
+    ) -> bytes:
+        """The answers to all, as they came."""
+        question, start, self.handed = b"", 0, len(images)
+        for following, (data, plan) in zip(range(len(images))[::-1], images, strict=True):
+            self.generation += 1
+            request = Request(
+                generation=self.generation,
+                size=len(data),
+                start=start,
+                following=following,
+                plan=plan,
+                is_long=is_long,
+            )
+            question += dump_request(request)
+            self.source.memory[start : start + len(data)] = data
+            start += len(data)
+        within_s = self.setup.limits.wall_of(is_long)
         try:
-            return await self.line.ask(packed, within_s=self.setup.limits.wall_of(is_long))
+            return await self.line.ask(question, within_s=within_s, answers=len(images))
         except TimeoutError:
             raise await self._died(Death.TIMED_OUT) from None
         except BadMessage:
@@ -132,10 +157,28 @@ class WorkerProcess:
             death = Death.CPU if by_cpu else Death.KILLED if by_signal else Death.EXITED
         return WorkerDied(death)
 
-    def _result(self, answer: Done) -> DecodedImage:
+    def _results(self, packed: bytes) -> Sequence[DecodedImage | ImageUndecodable | None]:
+        """Raises BadMessage."""
+        found: list[DecodedImage | ImageUndecodable | None] = []
+        start = 0
+        first = self.generation - self.handed + 1
+        for generation, one in enumerate(split_answers(packed, self.handed), first):
+            answer = load_answer(one, generation=generation, max_views=self.max_views)
+            if isinstance(answer, Failed):
+                found.append(undecodable(answer.detail))
+            elif isinstance(answer, NoRoom):
+                if not found:
+                    raise BadMessage("no room for one image")
+                found.append(None)
+            else:
+                found.append(image := self._result(answer, start))
+                start += image.pixels.nbytes
+        return found
+
+    def _result(self, answer: Done, start: int) -> DecodedImage:
         side = self.setup.preprocessing.size
         return DecodedImage(
-            pixels=self._pixels((len(answer.views), side, side, 3)),
+            pixels=self._pixels(start, (len(answer.views), side, side, 3)),
             views=answer.views,
             info=answer.info,
             coverage=answer.coverage,
@@ -144,9 +187,12 @@ class WorkerProcess:
             picture_hash=answer.picture_hash,
         )
 
-    def _pixels(self, shape: tuple[int, ...]) -> Pixels:
-        """A copy of what is in the output slot, which the next image overwrites."""
-        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=math.prod(shape))
+    def _pixels(self, start: int, shape: tuple[int, ...]) -> Pixels:
+        """A copy of what is in the output slot, which the next images overwrite."""
+        count = math.prod(shape)
+        if start + count > self.target.size - PROGRESS_BYTES:
+            raise BadMessage("more pixels than there is room for")
+        shared = np.frombuffer(self.target.memory, dtype=np.uint8, count=count, offset=start)
         return shared.reshape(shape).copy()
 
     async def end(self) -> int:
@@ -184,7 +230,8 @@ async def start_worker(*, setup: Setup, max_views: int, timeout_s: float) -> Wor
         undo.callback(ours.close)
         source = create_slot(setup.limits.bytes)
         undo.callback(source.close)
-        target = create_slot(max(max_views * side**2, setup.preview_side**2) * 3)
+        pixels = max(max_views * side**2, setup.preview_side**2) * 3
+        target = create_slot(pixels + PROGRESS_BYTES)
         undo.callback(target.close)
         with theirs:
             process = _spawn(theirs.fileno(), source.fd, target.fd)

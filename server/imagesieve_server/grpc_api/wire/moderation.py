@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from imagesieve.v1 import moderation_pb2, verdict_pb2
 from imagesieve_server.core.answer import Answer
@@ -25,9 +26,12 @@ _DRY_RUN = {
 
 
 def read_request(
-    message: moderation_pb2.ModerateRequest, *, tenant: str, max_image_bytes: int
+    message: moderation_pb2.ModerateRequest, image: bytes, *, tenant: str, max_image_bytes: int
 ) -> ModerationRequest:
-    """Check and convert. Raises InvalidRequest, NotBuilt, ImageEmpty, ImageTooLarge."""
+    """Check and convert. ``image`` is the message's own, read once: each access is another copy.
+
+    Raises InvalidRequest, NotBuilt, ImageEmpty, ImageTooLarge.
+    """
     request_id = checks.text("request_id", message.request_id, limit=checks.MAX_ID, required=True)
     if message.mode not in _DRY_RUN:
         raise InvalidRequest("mode", "must be ENFORCE or DRY_RUN")
@@ -41,12 +45,11 @@ def read_request(
         content_ref=checks.text("content_ref", message.content_ref, limit=checks.MAX_REF),
         uploader_ref=checks.text("uploader_ref", message.uploader_ref, limit=checks.MAX_REF),
         labels=checks.labels("labels", message.labels),
-        image=_image(message, max_image_bytes),
+        image=_checked(image, message.WhichOneof("source"), max_image_bytes),
     )
 
 
-def _image(message: moderation_pb2.ModerateRequest, max_image_bytes: int) -> bytes:
-    source = message.WhichOneof("source")
+def _checked(image: bytes, source: str | None, max_image_bytes: int) -> bytes:
     if source is None:
         raise InvalidRequest("source", "is required: the image's bytes")
     if source == "uri":
@@ -54,7 +57,6 @@ def _image(message: moderation_pb2.ModerateRequest, max_image_bytes: int) -> byt
             "this release reads images from the request only, not from a location",
             metadata={"field": "uri"},
         )
-    image = message.image  # each access is another copy
     if not image:
         raise ImageEmpty("the image has no bytes")
     if len(image) > max_image_bytes:
@@ -65,15 +67,15 @@ def _image(message: moderation_pb2.ModerateRequest, max_image_bytes: int) -> byt
     return image
 
 
-def check_batch(requests: list[moderation_pb2.ModerateRequest]) -> int:
-    """The images' bytes of a batch in sum. Raises InvalidRequest beyond the batch's limits."""
-    if not requests:
+def check_batch(images: Sequence[bytes]) -> int:
+    """The bytes of a batch's images in sum. Raises InvalidRequest beyond the batch's limits."""
+    if not images:
         raise InvalidRequest("requests", "is empty")
-    if len(requests) > MAX_BATCH_ITEMS:
+    if len(images) > MAX_BATCH_ITEMS:
         raise InvalidRequest(
-            "requests", f"has {len(requests)} items; at most {MAX_BATCH_ITEMS} are allowed"
+            "requests", f"has {len(images)} items; at most {MAX_BATCH_ITEMS} are allowed"
         )
-    size_bytes = sum(len(request.image) for request in requests)
+    size_bytes = sum(map(len, images))
     if size_bytes > MAX_BATCH_BYTES:
         raise InvalidRequest(
             "requests", f"has {size_bytes} bytes of images; at most {MAX_BATCH_BYTES} are allowed"
