@@ -33,6 +33,19 @@ class Stage:
         self._metrics.stage_seconds(self._name, self._clock() - self._began)
 
 
+class Decoding(Stage):
+    """The decoding of one image; counts why there is no picture."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        super().__exit__()
+        if isinstance(error, ImageUndecodable):
+            self._metrics.decode_failed(error.detail)
+        elif isinstance(error, RequestError):
+            self._metrics.decode_failed(error.reason)
+
+
 class PipelineCounts:
     """Tells the metrics port about one image after the other."""
 
@@ -44,18 +57,9 @@ class PipelineCounts:
         """Time a stage: the seconds inside the block."""
         return Stage(name, self._metrics, self._clock)
 
-    @contextmanager
-    def decoding(self) -> Iterator[None]:
+    def decoding(self) -> Stage:
         """Time the decoding, and count why there is no picture."""
-        with self.stage("decode"):
-            try:
-                yield
-            except ImageUndecodable as error:
-                self._metrics.decode_failed(error.detail)
-                raise
-            except RequestError as error:
-                self._metrics.decode_failed(error.reason)
-                raise
+        return Decoding("decode", self._metrics, self._clock)
 
     def views(self, count: int) -> None:
         """An image was decoded to so many views."""

@@ -52,6 +52,7 @@ async def build_encoder(
             canary_interval_s=model.canary_seconds,
             one_device=serving.one_device,
             always_fill=model.max_batch > 0,
+            tell_after_s=0.05,
         ),
         on_down=on_down,
     )

@@ -29,6 +29,7 @@ from imagesieve_server.encoders.batch_sizes import BucketTimes
 from imagesieve_server.encoders.lanes import Lane, Lanes, as_unavailable
 from imagesieve_server.encoders.row_encoder import RowEncoder
 from imagesieve_server.encoders.waiting import Slice, Waiter, WaitingRoom
+from imagesieve_server.soon import Soon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class BatcherOptions:
     recovery_interval_s: float = 5.0  # between canaries while down
     one_device: bool = False  # several encoders take turns on one device (a GPU)
     always_fill: bool = False  # batches as large as what waits, whether or not that pays
+    tell_after_s: float = 0.0  # changes of how much waits are told to the metrics together
 
 
 class Batcher:
@@ -66,6 +68,7 @@ class Batcher:
         self._options = options
         self._on_down = on_down
         self._room = WaitingRoom()
+        self._telling = Soon(self._tell, after_s=options.tell_after_s)
         self._times = BucketTimes({1: 0.0})  # replaced at start
         self._stir = asyncio.Event()  # rows came, a lane is free, or the health changed
         self._healthy = False
@@ -128,7 +131,7 @@ class Batcher:
         waiter = Waiter(pixels=pixels, deadline=deadline, width=width, future=future)
         self._room.add(waiter)
         self._stir.set()
-        self._report_queue()
+        self._telling.wish()
         reason = "cancelled"
         try:
             with self._alarms.limit(deadline):
@@ -140,7 +143,7 @@ class Batcher:
             dropped = self._room.leave(waiter)
             if dropped:
                 self._metrics.encoder_dropped(reason, dropped)
-            self._report_queue()
+            self._telling.wish()
 
     # --- admission ----------------------------------------------------------------------
 
@@ -207,7 +210,7 @@ class Batcher:
         rows = self._lanes.share_of(self._room.rows)
         bucket = self._times.choose(rows=rows, time_left=time_left)
         batch = self._room.take(bucket, now=now, s_per_row=self._s_per_row)
-        self._report_queue()
+        self._telling.wish()
 
         def ended() -> None:
             if self._closed:
@@ -262,7 +265,7 @@ class Batcher:
         if not healthy:
             self._on_down()
 
-    def _report_queue(self) -> None:
+    def _tell(self) -> None:
         self._metrics.encoder_queue(self._room.rows)
 
 
