@@ -38,8 +38,9 @@ class Decoding(Stage):
 
     __slots__ = ()
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         super().__exit__()
+        _, error, _ = raised
         if isinstance(error, ImageUndecodable):
             self._metrics.decode_failed(error.detail)
         elif isinstance(error, RequestError):
