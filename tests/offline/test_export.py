@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,14 @@ from imagesieve_server.encoders.manifest import (
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.encoders.text import OnnxTextEncoder
 from imagesieve_server.offline.export.export_model import ExportRequest, export_bundle
-from imagesieve_server.offline.export.load import ModelSource
+from imagesieve_server.offline.export.load import ModelSource, load_model
 from imagesieve_server.offline.export.measure import Plan
 from imagesieve_server.offline.export.verify import Outcome, verify_bundle
 
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(600)]
 
 FAMILIES = ("vit", "vit-quickgelu", "resnet", "siglip")
+NAMED = "vit-quickgelu"  # exported with everything that only its manifest tells
 QUICK = Plan(buckets=(1, 2), invariance_pictures=2, threads=1)
 CPU = RuntimeOptions(provider=Provider.CPU, threads=1)
 
@@ -44,15 +47,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def bundles(
     folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Bundle]:
-    """Each family exported in fp32; siglip, being the largest, with the quick plan."""
+    """Each family exported in fp32, once for all tests that only look at what came of it; siglip,
+    being the largest, with the quick plan."""
     root = tmp_path_factory.mktemp("bundles")
     full = Plan(buckets=(1, 2, 4, 8), threads=1)
+    said: dict[str, Any] = {
+        "extra_files": {"MODEL_CARD.md": b"# A model\n"},
+        "licence": "Apache-2.0",
+        "attribution": ("someone",),
+    }
     return {
         family: export_bundle(
             ExportRequest(
                 source=from_folder(folder),
                 out=root / family,
                 plan=QUICK if family == "siglip" else full,
+                **(said if family == NAMED else {}),
             )
         )
         for family, folder in folders.items()
@@ -194,8 +204,6 @@ def test_storage_in_half_precision_halves_the_files(
 
 def test_dynamic_int8_is_refused_by_verify(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     """By its operators; and by its rows, which differ with their neighbours."""
-    import shutil
-
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from imagesieve_server.encoders import manifest as manifests
@@ -244,9 +252,9 @@ def test_the_same_export_twice_is_the_same_bundle(
 
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
 def test_a_checkpoint_file_for_a_folders_architecture(
-    folders: dict[str, Path], tmp_path: Path, bundles: dict[str, Bundle], ending: str
+    folders: dict[str, Path], tmp_path: Path, ending: str
 ) -> None:
-    """The same weights from a file are the same encoder."""
+    """The same weights from a file are the same model."""
     import torch
     from safetensors.torch import save_file
 
@@ -257,24 +265,22 @@ def test_a_checkpoint_file_for_a_folders_architecture(
         torch.save({"state_dict": {f"module.{k}": v for k, v in weights.items()}}, path)
     else:
         save_file({k: v.contiguous() for k, v in weights.items()}, path)
-    source = ModelSource(architecture=str(folders["vit"]), pretrained=str(path))
-    bundle = export_bundle(ExportRequest(source=source, out=tmp_path / "out", plan=QUICK))
-    assert bundle.manifest.pretrained.name == path.name
-    expected = bundles["vit"].canary.embeddings
-    assert bundle.canary.embeddings == pytest.approx(expected, abs=1e-6)
+    loaded = load_model(ModelSource(architecture=str(folders["vit"]), pretrained=str(path)))
+    assert loaded.pretrained.name == path.name
+    found = loaded.model.state_dict()
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
 
 
-def test_random_weights_follow_the_seed(folders: dict[str, Path], tmp_path: Path) -> None:
-    def canary(seed: int, name: str) -> np.ndarray:
-        source = ModelSource(architecture=str(folders["vit"]), seed=seed)
-        request = ExportRequest(source=source, out=tmp_path / name, plan=QUICK)
-        bundle = export_bundle(request)
-        assert bundle.manifest.pretrained.name == f"seed {seed}"
-        return bundle.canary.embeddings
+def test_random_weights_follow_the_seed(folders: dict[str, Path]) -> None:
+    def weights(seed: int) -> np.ndarray:
+        loaded = load_model(ModelSource(architecture=str(folders["vit"]), seed=seed))
+        assert loaded.pretrained.name == f"seed {seed}"
+        return np.concatenate([value.ravel() for value in loaded.model.state_dict().values()])
 
-    first = canary(1, "a")
-    assert np.array_equal(first, canary(1, "b"))
-    assert not np.allclose(first, canary(2, "c"), atol=0.01)
+    first = weights(1)
+    assert np.array_equal(first, weights(1))
+    assert not np.allclose(first, weights(2), atol=0.01)
 
 
 REFUSED = [
@@ -355,17 +361,13 @@ def test_a_bundle_is_never_overwritten(folders: dict[str, Path], tmp_path: Path)
         export_bundle(request)
 
 
-def test_extra_files_are_listed_and_hashed(folders: dict[str, Path], tmp_path: Path) -> None:
-    request = ExportRequest(
-        source=from_folder(folders["vit"]),
-        out=tmp_path / "out",
-        extra_files={"MODEL_CARD.md": b"# A model\n"},
-        licence="Apache-2.0",
-        attribution=("someone",),
-        plan=QUICK,
-    )
-    bundle = export_bundle(request)
+def test_extra_files_are_listed_and_hashed(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    bundle = bundles[NAMED]
     assert "MODEL_CARD.md" in bundle.manifest.files
-    (bundle.folder / "MODEL_CARD.md").write_bytes(b"# Another\n")
+    assert bundle.manifest.licence == "Apache-2.0"
+    assert bundle.manifest.attribution == ("someone",)
+    copy = Path(shutil.copytree(bundle.folder, tmp_path / "copy"))
+    load_bundle(copy)
+    (copy / "MODEL_CARD.md").write_bytes(b"# Another\n")
     with pytest.raises(BundleError, match=r"MODEL_CARD\.md: altered"):
-        load_bundle(bundle.folder)
+        load_bundle(copy)

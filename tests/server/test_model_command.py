@@ -89,7 +89,7 @@ def test_export_and_verify_from_the_command_line(
     arguments = ["--arch", str(checkpoint), "--pretrained", str(checkpoint), "--threads", "1"]
     assert main(["model", "export", *arguments, "--out", str(out), "--licence", "MIT"]) == 0
     shown = capsys.readouterr().out
-    assert "3 Attention" in shown
+    assert "2 Attention" in shown
     assert "licence                         MIT" in shown
     assert main(["model", "verify", str(out), "--buckets", "1,2"]) == 0
     assert "FAILED" not in capsys.readouterr().out
