@@ -3,7 +3,8 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
+# Python compiles a module when it is first imported, which most of those installed never are.
+INSTALL := $(PY) -m pip --disable-pip-version-check --no-input --quiet install --no-compile
 CONSTRAINTS := deploy/constraints.txt
 N ?= 10
 SEED ?= 1
@@ -35,23 +36,23 @@ $(VENV)/.made: deploy/make-venv.sh
 
 $(VENV)/.base: $(VENV)/.made pyproject.toml $(CONSTRAINTS)
 	@echo "installing the server and its tests ..."
-	@$(PIP) install --upgrade -c $(CONSTRAINTS) "pip>=25.1"
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu]" --group test
+	@$(INSTALL) --upgrade -c $(CONSTRAINTS) "pip>=25.1"
+	@$(INSTALL) -c $(CONSTRAINTS) -e ".[cpu]" --group test
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.base
 	@echo "installing the linters ..."
-	@$(PIP) install -c $(CONSTRAINTS) --group check
+	@$(INSTALL) -c $(CONSTRAINTS) --group check
 	@touch $@
 
 $(VENV)/.mutation: $(VENV)/.base
 	@echo "installing mutmut ..."
-	@$(PIP) install -c $(CONSTRAINTS) --group mutation
+	@$(INSTALL) -c $(CONSTRAINTS) --group mutation
 	@touch $@
 
 $(VENV)/.all: $(VENV)/.base
 	@echo "installing torch and what needs it (several GB) ..."
-	@$(PIP) install -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3,openvino]" --group test --group all
+	@$(INSTALL) -c $(CONSTRAINTS) -e ".[cpu,export,evaluate,embeddings,postgres,s3,openvino]" --group test --group all
 	@touch $@
 
 # An environment of its own: the two ONNX Runtimes break each other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -89,7 +92,7 @@ def test_importing_the_server_does_not_set_up_logging_or_metrics() -> None:
 
 
 def test_every_module_says_what_it_is_and_stays_short() -> None:
-    assert [_name(path) for path in MODULES if not ast.get_docstring(TREES[path])] == []
+    assert [_name(path) for path in MODULES if not ast.get_docstring(_tree(path))] == []
     lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     long = {name: n for name, n in lengths.items() if n > MAX_MODULE_LINES}
     assert set(long) <= LONG_LISTS, long
@@ -109,7 +112,7 @@ def test_functions_stay_short() -> None:
     long = {
         f"{_name(path)}:{function.name}": length
         for path in MODULES
-        for function in _functions(TREES[path])
+        for function in _functions(_tree(path))
         if (length := (function.end_lineno or 0) - function.lineno + 1) > MAX_FUNCTION_LINES
     }
     excused = {name for name in long if Path(name.partition(":")[0]).name in LONG_TABLES}
@@ -123,7 +126,7 @@ def test_only_commands_print() -> None:
         for path in MODULES
         if not {"commands", "offline"} & set(path.relative_to(ROOT).parts)
         and path != CLIENT / "command.py"
-        for node in ast.walk(TREES[path])
+        for node in ast.walk(_tree(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "print"
@@ -136,7 +139,7 @@ def test_torch_is_imported_under_offline_only() -> None:
         f"{_name(path)}: {name}"
         for path in MODULES
         if "offline" not in path.relative_to(ROOT).parts
-        for name in _imported(TREES[path])
+        for name in _imported(_tree(path))
         if name.partition(".")[0] in ("torch", "torchvision", "open_clip", "onnx")
     ]
     assert wrong == []
