@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
 
 from helpers.shared_encoder import remote_over
-from helpers.tiny_bundle import SIZE, write_tiny_bundle
+from helpers.tiny_bundle import SIZE, pictures, write_tiny_bundle
+from helpers.waiting import soon, until
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     DeadlineUnmeetable,
@@ -60,22 +60,6 @@ async def encoder(
             yield await stack.enter_async_context(remote_over(batcher))
 
 
-def pictures(count: int, value: int = 1) -> Pixels:
-    pixels = np.random.default_rng(count).integers(1, 200, (count, SIZE, SIZE, 3), dtype=np.uint8)
-    pixels[:, 0, 0, 0] = value
-    return pixels
-
-
-def soon(seconds: float = 20.0) -> float:
-    return time.monotonic() + seconds
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 async def occupy(encoder: Batcher | RemoteEncoder, device: FaultyRowEncoder) -> asyncio.Task[None]:
     """Hold the device with one picture's run, so that what follows has to wait."""
     device.free.clear()
@@ -100,7 +84,7 @@ async def test_it_knows_its_model(
 async def test_each_caller_gets_its_own_rows(
     encoder: Batcher | RemoteEncoder, real: OnnxImageEncoder
 ) -> None:
-    asked = [pictures(1 + n % 9, value=n) for n in range(24)]
+    asked = [pictures(1 + n % 9, first_red=n) for n in range(24)]
     answers = []
     for some in (asked[:8], asked[8:16], asked[16:]):  # no more than may wait
         calls = (encoder.encode(pixels, deadline=soon()) for pixels in some)
@@ -142,7 +126,7 @@ async def test_a_deadline_that_passes_while_waiting(
 ) -> None:
     first = await occupy(encoder, device)
     with pytest.raises(DeadlinePassed):
-        await encoder.encode(pictures(2, value=77), deadline=soon(0.3))
+        await encoder.encode(pictures(2, first_red=77), deadline=soon(0.3))
     device.free.set()
     await first
     await encoder.encode(pictures(1), deadline=soon())
@@ -180,7 +164,7 @@ async def test_a_caller_that_is_gone_takes_no_slot(
 ) -> None:
     first = await occupy(encoder, device)
     gone = [
-        asyncio.create_task(encoder.encode(pictures(20, value=77), deadline=soon()))
+        asyncio.create_task(encoder.encode(pictures(20, first_red=77), deadline=soon()))
         for _ in range(3)
     ]
     await asyncio.sleep(0.05)
@@ -188,7 +172,7 @@ async def test_a_caller_that_is_gone_takes_no_slot(
         task.cancel()
     await asyncio.gather(*gone, return_exceptions=True)
     await asyncio.sleep(0.05)  # the word travels
-    stays = asyncio.create_task(encoder.encode(pictures(60, value=5), deadline=soon()))
+    stays = asyncio.create_task(encoder.encode(pictures(60, first_red=5), deadline=soon()))
     await asyncio.sleep(0.05)
     device.free.set()
     await asyncio.gather(first, stays)
@@ -223,8 +207,8 @@ async def test_a_strange_picture_is_its_callers_alone(
 ) -> None:
     device.nan_where_first_pixel_is = 77
     first = await occupy(encoder, device)
-    strange = asyncio.create_task(encoder.encode(pictures(1, value=77), deadline=soon()))
-    mate = asyncio.create_task(encoder.encode(pictures(1, value=5), deadline=soon()))
+    strange = asyncio.create_task(encoder.encode(pictures(1, first_red=77), deadline=soon()))
+    mate = asyncio.create_task(encoder.encode(pictures(1, first_red=5), deadline=soon()))
     await asyncio.sleep(0.02)
     device.free.set()
     await first

@@ -4,12 +4,12 @@ are certainly new cost the store nothing. Over memory, SQLite and PostgreSQL."""
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from helpers.gated_store import Counted, GatedStore
 from helpers.review_queue import make_flag
 from helpers.sqlite_steps import steps_of
 from imagesieve_server.core.errors import RequestIdReused, StoreUnavailable
@@ -22,54 +22,14 @@ from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
 
 
-class Counted:
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-
-    def store_commit(self, *, flags: int, seconds: float) -> None: ...
-
-    def review_quality(self, what: str) -> None: ...
-
-    def store_error(self, operation: str) -> None:
-        self.errors.append(operation)
-
-
-class Gated(RuledStore):
-    """A store whose look-ups wait until they are let."""
-
-    def __init__(self, *, inner: RuledStore) -> None:
-        super().__init__(backend=inner.backend)
-        self.may = threading.Event()
-        self.may.set()
-        self.entered = threading.Event()
-        self.groups: list[list[str]] = []
-        self.hangs = ""  # the only one that still waits
-        self.down = False
-        self.pages = 0
-
-    def answers_of(self, asked: Sequence[Asked]) -> list[Recorded | RequestIdReused | None]:
-        self.groups.append([one.request_id for one in asked])
-        self.entered.set()
-        if not self.hangs or self.hangs in self.groups[-1]:
-            assert self.may.wait(60.0)
-        if self.down:
-            raise StoreUnavailable("down")
-        return super().answers_of(asked)
-
-    def requests_after(self, name: tuple[str, str], limit: int) -> Sequence[tuple[str, str]]:
-        self.pages += 1
-        if self.down:
-            raise StoreUnavailable("down")
-        return super().requests_after(name, limit)
-
-
 def digest_of(content: str) -> str:
     return make_flag("any", content).request_digest
 
 
 class Bench:
     def __init__(self, store: RuledStore, **options: Any) -> None:
-        self.store = Gated(inner=store)
+        self.store = GatedStore(inner=store)
+        self.gate = self.store.lookups
         self.metrics = Counted()
         self.writer = QueueWriter(
             store=self.store,
@@ -92,10 +52,9 @@ class Bench:
 
     async def first_and_then(self, *names: str) -> list[asyncio.Task[Recorded | None]]:
         """One look-up under way, and those that wait for it."""
-        self.store.may.clear()
-        self.store.entered.clear()
+        self.gate.hold()
         tasks = [self.ask("first")]
-        assert await asyncio.to_thread(self.store.entered.wait, 60.0)
+        await self.gate.came()
         tasks += [self.ask(name) for name in names]
         while self.writer.waiting < len(names):
             await asyncio.sleep(0)
@@ -106,7 +65,7 @@ class Bench:
 async def bench(store: RuledStore) -> AsyncIterator[Bench]:
     bench = Bench(store)
     yield bench
-    bench.store.may.set()
+    bench.gate.let_all()
     await bench.writer.close()
 
 
@@ -115,14 +74,14 @@ async def test_those_who_ask_at_once_share_a_read(bench: Bench) -> None:
     kept = await bench.keep("r3")
     found = await asyncio.gather(*(bench.ask(f"r{n}") for n in range(16)))
     assert [one and one.item_id for one in found] == [None] * 3 + [kept.item_id] + [None] * 12
-    assert bench.store.groups == [[f"r{n}" for n in range(16)]]
+    assert bench.gate.groups == [[f"r{n}" for n in range(16)]]
 
 
 async def test_those_who_ask_meanwhile_share_the_next_read(bench: Bench) -> None:
     tasks = await bench.first_and_then(*(f"r{n}" for n in range(300)))
-    bench.store.may.set()
+    bench.gate.let_all()
     assert await asyncio.gather(*tasks) == [None] * 301
-    assert [len(group) for group in bench.store.groups] == [1, lookups.MAX_GROUP, 44]
+    assert [len(group) for group in bench.gate.groups] == [1, lookups.MAX_GROUP, 44]
 
 
 async def test_each_gets_its_own_answer_or_error(bench: Bench) -> None:
@@ -143,28 +102,28 @@ async def test_each_gets_its_own_answer_or_error(bench: Bench) -> None:
     assert isinstance(found[3], Recorded)
     assert found[3].item_id == theirs.item_id
     assert found[4] is None
-    assert len(bench.store.groups) == 1
+    assert len(bench.gate.groups) == 1
 
 
 async def test_who_leaves_is_not_looked_up_and_loses_nobody(bench: Bench) -> None:
     tasks = await bench.first_and_then("stays", "leaves")
     tasks[2].cancel()
     await asyncio.sleep(0)
-    bench.store.may.set()
+    bench.gate.let_all()
     assert await asyncio.gather(*tasks[:2]) == [None, None]
     assert tasks[2].cancelled()
-    assert bench.store.groups == [["first"], ["stays"]]
+    assert bench.gate.groups == [["first"], ["stays"]]
 
 
 async def test_a_store_that_is_down_is_told_to_each_and_then_goes_on(bench: Bench) -> None:
-    bench.store.down = True
+    bench.gate.failure = StoreUnavailable("down")
     tasks = await bench.first_and_then("a", "b")
-    bench.store.may.set()
+    bench.gate.let_all()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(one) for one in found] == [StoreUnavailable] * 3
     assert len({id(one) for one in found}) == 3, "no two callers share an exception"
     assert bench.metrics.errors == ["answer_of", "answer_of"]
-    bench.store.down = False
+    bench.gate.failure = None
     assert await bench.ask("again") is None
 
 
@@ -175,12 +134,12 @@ async def test_a_read_that_hangs_holds_up_nobody_once_its_callers_have_gone(
     bench = Bench(store, store_threads=2)
     try:
         hangs, waits = await bench.first_and_then("waits")
-        bench.store.hangs = "first"
+        bench.gate.only = "first"
         hangs.cancel()
         assert await asyncio.wait_for(waits, 20.0) is None
-        assert bench.store.groups == [["first"], ["waits"]]
+        assert bench.gate.groups == [["first"], ["waits"]]
     finally:
-        bench.store.may.set()
+        bench.gate.let_all()
         await bench.writer.close()
 
 
@@ -194,9 +153,9 @@ async def test_a_read_that_nobody_waits_for_is_taken_back(bench: Bench) -> None:
             await asyncio.sleep(0)
         for _ in range(10):
             await asyncio.sleep(0)
-    bench.store.may.set()
+    bench.gate.let_all()
     assert await hangs is None
-    assert bench.store.groups == [["first"], ["b"]]
+    assert bench.gate.groups == [["first"], ["b"]]
 
 
 async def test_a_closed_queue_says_so(bench: Bench) -> None:
@@ -215,7 +174,7 @@ async def test_the_store_is_not_asked_for_a_request_that_is_certainly_new(
     assert bench.store.pages == 5
     assert await bench.ask("new") is None
     assert await bench.ask("r1", "picture r1", tenant="u") is None
-    assert bench.store.groups == []
+    assert bench.gate.groups == []
     for name in names:
         assert await bench.ask(name, f"picture {name}") is not None
     with pytest.raises(RequestIdReused):
@@ -245,10 +204,10 @@ async def test_what_is_kept_while_it_learns_is_known(bench: Bench) -> None:
         assert await bench.ask(name) is None
         await bench.keep(name)
     await learning
-    bench.store.groups.clear()
+    bench.gate.groups.clear()
     for name in ("a", "m", "z"):
         assert await bench.ask(name) is not None
-    assert bench.store.groups == [["a"], ["m"], ["z"]]
+    assert bench.gate.groups == [["a"], ["m"], ["z"]]
 
 
 def test_a_look_up_costs_the_same_in_a_long_queue(sqlite: RuledStore) -> None:
@@ -271,7 +230,7 @@ async def test_a_flag_on_its_way_to_the_disk_is_not_ruled_out(bench: Bench) -> N
     keeping = asyncio.ensure_future(bench.keep("r1"))
     await asyncio.sleep(0)
     await bench.ask("r1")
-    assert bench.store.groups == [["r1"]]
+    assert bench.gate.groups == [["r1"]]
     await keeping
 
 
@@ -288,15 +247,15 @@ async def test_a_store_that_does_not_answer_is_learned_from_later(
 ) -> None:
     monkeypatch.setattr(lookups, "RETRY_S", 0.001)
     await bench.keep("r1")
-    bench.store.down = True
+    bench.gate.failure = StoreUnavailable("down")
     learning = asyncio.ensure_future(bench.writer.learn_requests())
     while bench.store.pages < 3:
         await asyncio.sleep(0)
     assert not learning.done()
-    bench.store.down = False
+    bench.gate.failure = None
     assert await bench.ask("new") is None
-    assert bench.store.groups == [["new"]], "nothing is certain yet"
+    assert bench.gate.groups == [["new"]], "nothing is certain yet"
     await learning
     assert await bench.ask("another") is None
     assert await bench.ask("r1") is not None
-    assert bench.store.groups == [["new"], ["r1"]]
+    assert bench.gate.groups == [["new"], ["r1"]]

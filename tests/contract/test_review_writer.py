@@ -6,25 +6,24 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.gated_store import Counted, GatedStore
 from helpers.review_queue import ManualClock, make_flag
 from imagesieve_server.core.errors import (
     InvalidRequest,
     ItemNotFound,
     LeaseLost,
-    RequestError,
     RequestIdReused,
     StoreUnavailable,
 )
 from imagesieve_server.core.review import (
     ClaimRequest,
     DecideRequest,
-    Flag,
     ListRequest,
     Outcome,
     Recorded,
@@ -35,64 +34,12 @@ from imagesieve_server.review_queue.store import RuledStore
 from imagesieve_server.review_queue.writer import QueueWriter
 
 
-class Counted:
-    """What the writer counted."""
-
-    def __init__(self) -> None:
-        self.groups: list[int] = []
-        self.errors: list[str] = []
-
-    def store_commit(self, *, flags: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.groups.append(flags)
-
-    def review_quality(self, what: str) -> None: ...
-
-    def store_error(self, operation: str) -> None:
-        self.errors.append(operation)
-
-
-class Gated(RuledStore):
-    """A store whose commits wait for a gate and can be made to fail."""
-
-    def __init__(self, *, inner: RuledStore) -> None:
-        super().__init__(backend=inner.backend)
-        self._held = False
-        self._permits = threading.Semaphore(0)
-        self.entered = threading.Semaphore(0)
-        self.failure: Exception | None = None
-        self.poison = ""  # a request_id that no store could take
-        self.seen: list[list[str]] = []
-
-    def hold(self) -> None:
-        """From now on each commit waits for a permit."""
-        self._permits = threading.Semaphore(0)
-        self._held = True
-
-    def let_one(self) -> None:
-        self._permits.release()
-
-    def let_all(self) -> None:
-        self._held = False
-        self._permits.release(1000)
-
-    def record(self, flags: Sequence[Flag]) -> list[Recorded | RequestError]:
-        self.seen.append([flag.request_id for flag in flags])
-        self.entered.release()
-        if self._held:
-            assert self._permits.acquire(timeout=10.0)
-        if self.failure is not None:
-            raise self.failure
-        if self.poison in [flag.request_id for flag in flags]:
-            raise RuntimeError("the database's own words")
-        return super().record(flags)
-
-
 class Bench:
     """A writer with everything around it in reach."""
 
     def __init__(self, store: RuledStore, root: Path, **options: Any) -> None:
-        self.store = Gated(inner=store)
+        self.store = GatedStore(inner=store)
+        self.gate = self.store.records
         self.metrics = Counted()
         self.evidence = FolderEvidence(root=root)
         self.writer = QueueWriter(
@@ -113,7 +60,7 @@ class Bench:
 
     async def committing(self) -> None:
         """Wait until a commit has begun."""
-        assert await asyncio.to_thread(self.store.entered.acquire, timeout=10.0)
+        await self.gate.came()
 
     async def waiting(self, calls: int) -> None:
         """Wait until so many calls wait for the store."""
@@ -126,7 +73,7 @@ class Bench:
 async def bench(store: RuledStore, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(store, tmp_path / "evidence")
     yield bench
-    bench.store.let_all()
+    bench.gate.let_all()
     await bench.writer.close()
 
 
@@ -183,13 +130,13 @@ async def test_errors_come_back_to_their_caller(bench: Bench) -> None:
 
 
 async def test_flags_that_arrive_during_a_commit_are_committed_together(bench: Bench) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     first = bench.submit("r0")
     await bench.committing()
     rest = [bench.submit(f"r{n}") for n in range(1, 21)]
     await bench.waiting(20)
     assert not any(task.done() for task in (first, *rest)), "nothing is acknowledged yet"
-    bench.store.let_all()
+    bench.gate.let_all()
     results = await asyncio.gather(first, *rest)
     assert len({result.item_id for result in results}) == 21
     assert bench.metrics.groups == [1, 20]
@@ -206,7 +153,7 @@ async def test_a_group_is_never_larger_than_allowed(store: RuledStore, tmp_path:
 async def test_lookups_that_wait_are_answered_together(bench: Bench) -> None:
     await bench.submit("r1", "picture")
     await bench.committing()
-    bench.store.hold()
+    bench.gate.hold()
     blocker = bench.submit("r2")
     await bench.committing()
     digest = make_flag("r1", "picture").request_digest
@@ -217,7 +164,7 @@ async def test_lookups_that_wait_are_answered_together(bench: Bench) -> None:
         for name in ("r1", "unknown", "r1", "r2")
     ]
     await bench.waiting(1)
-    bench.store.let_all()
+    bench.gate.let_all()
     results = await asyncio.gather(*lookups, return_exceptions=True)
     assert isinstance(results[0], Recorded)
     assert results[1] is None
@@ -227,43 +174,43 @@ async def test_lookups_that_wait_are_answered_together(bench: Bench) -> None:
 
 
 async def test_evidence_is_on_the_disk_before_the_row(bench: Bench) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     task = bench.submit("r1", "picture")
     await bench.committing()
     sha256 = hashlib.sha256(b"picture").hexdigest()
     assert bench.evidence.get(tenant="t", sha256=sha256) == b"picture"
-    bench.store.let_all()
+    bench.gate.let_all()
     await task
 
 
 async def test_a_failed_commit_fails_every_waiter_by_name_and_the_next_one_works(
     bench: Bench,
 ) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     first = bench.submit("r0")
     await bench.committing()
     rest = [bench.submit(f"r{n}") for n in range(1, 6)]
     await bench.waiting(5)
-    bench.store.failure = StoreUnavailable("full")
-    bench.store.let_all()
+    bench.gate.failure = StoreUnavailable("full")
+    bench.gate.let_all()
     results = await asyncio.gather(first, *rest, return_exceptions=True)
     assert [type(result) for result in results] == [StoreUnavailable] * 6
     assert len({id(result) for result in results}) == 6, "no two callers share an exception"
     assert bench.metrics.errors == ["record", "record"]
     assert bench.metrics.groups == []
-    bench.store.failure = None
+    bench.gate.failure = None
     again = await asyncio.gather(*(bench.submit(f"r{n}") for n in range(6)))
     assert not any(result.repeated for result in again)
 
 
 async def test_a_flag_that_breaks_the_store_does_not_fail_its_mates(bench: Bench) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     first = bench.submit("r0")
     await bench.committing()
-    bench.store.poison = "r2"
+    bench.gate.poison = "r2"
     rest = [bench.submit(f"r{n}") for n in (1, 2, 3)]
     await bench.waiting(3)
-    bench.store.let_all()
+    bench.gate.let_all()
     await first
     results = await asyncio.gather(*rest, return_exceptions=True)
     assert isinstance(results[0], Recorded)
@@ -278,7 +225,7 @@ async def test_evidence_that_cannot_be_written_leaves_no_row(bench: Bench, tmp_p
     with pytest.raises(StoreUnavailable):
         await bench.submit("r1")
     assert bench.metrics.errors == ["evidence"]
-    assert bench.store.seen == []
+    assert bench.gate.groups == []
     (tmp_path / "evidence" / "t").unlink()
     assert (await bench.submit("r1")).item_id
 
@@ -286,45 +233,45 @@ async def test_evidence_that_cannot_be_written_leaves_no_row(bench: Bench, tmp_p
 async def test_a_caller_who_leaves_before_the_commit_is_dropped_and_loses_nobody(
     bench: Bench,
 ) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     first = bench.submit("r0")
     await bench.committing()
     gone, stays = bench.submit("gone"), bench.submit("stays")
     await bench.waiting(2)
     gone.cancel()
     await asyncio.sleep(0)
-    bench.store.let_all()
+    bench.gate.let_all()
     await asyncio.gather(first, stays)
     assert gone.cancelled()
-    assert bench.store.seen == [["r0"], ["stays"]]
+    assert bench.gate.groups == [["r0"], ["stays"]]
 
 
 async def test_a_caller_who_leaves_during_the_commit_loses_nobody(bench: Bench) -> None:
-    bench.store.hold()
+    bench.gate.hold()
     first = bench.submit("r0")
     await bench.committing()
     gone, stays = bench.submit("gone"), bench.submit("stays")
     await bench.waiting(2)
-    bench.store.let_one()
+    bench.gate.let_one()
     await first
     await bench.committing()
     gone.cancel()
     await asyncio.sleep(0)
     assert gone.cancelled()
-    bench.store.let_all()
+    bench.gate.let_all()
     assert (await stays).item_id
     assert (await bench.submit("gone")).repeated, "it was being committed, and stays so"
 
 
 async def test_a_disk_that_hangs_is_unavailable_in_time(store: RuledStore, tmp_path: Path) -> None:
     bench = Bench(store, tmp_path / "evidence", patience_s=0.3)
-    bench.store.hold()
+    bench.gate.hold()
     submits = [bench.submit(f"r{n}") for n in range(3)]
     await bench.committing()
     get = asyncio.ensure_future(bench.writer.get(tenant="t", item_id="none"))
     results = await asyncio.gather(*submits, get, return_exceptions=True)
     assert [type(result) for result in results] == [StoreUnavailable] * 4
-    bench.store.let_all()
+    bench.gate.let_all()
     assert (await bench.kept_at_last("r9")).item_id
     await bench.writer.close()
 
@@ -333,7 +280,7 @@ async def test_closing_finishes_what_was_begun_and_refuses_the_rest(
     store: RuledStore, tmp_path: Path
 ) -> None:
     bench = Bench(store, tmp_path / "evidence")
-    bench.store.hold()
+    bench.gate.hold()
     begun = [bench.submit(f"r{n}") for n in range(10)]
     await bench.committing()
     closing = asyncio.ensure_future(bench.writer.close())
@@ -342,7 +289,7 @@ async def test_closing_finishes_what_was_begun_and_refuses_the_rest(
         await bench.submit("late")
     with pytest.raises(StoreUnavailable):
         await bench.writer.stats(tenant="t")
-    bench.store.let_all()
+    bench.gate.let_all()
     await closing
     results = await asyncio.gather(*begun)
     assert len({result.item_id for result in results}) == 10

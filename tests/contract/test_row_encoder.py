@@ -10,9 +10,15 @@ import numpy as np
 import onnx
 import pytest
 
-from helpers.tiny_bundle import SIZE, WIDTH, image_graph, write_manifest, write_tiny_bundle
+from helpers.tiny_bundle import (
+    SIZE,
+    WIDTH,
+    image_graph,
+    pictures,
+    write_manifest,
+    write_tiny_bundle,
+)
 from imagesieve_server.core.errors import BundleError, ConfigError, EncoderUnavailable, MissingExtra
-from imagesieve_server.core.views import Pixels
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders import openvino
 from imagesieve_server.encoders.bucketed import BucketedEncoder
@@ -54,11 +60,6 @@ def encoder(tiny: Bundle, options: RuntimeOptions) -> BucketedEncoder:
 def demo(options: RuntimeOptions) -> BucketedEncoder:
     """A trained ViT."""
     return open_encoder(load_bundle(DEMO_BUNDLE), options, buckets=BUCKETS)
-
-
-def pictures(count: int, side: int = SIZE, seed: int = 0) -> Pixels:
-    chance = np.random.default_rng(seed)
-    return chance.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from imagesieve_server.core.views import Preprocessing
+from imagesieve_server.core.views import Pixels, Preprocessing
 from imagesieve_server.encoders import manifest as manifests
 from imagesieve_server.encoders.bundle import Bundle, Canary, describe_file, load_bundle
 from imagesieve_server.encoders.manifest import (
@@ -36,6 +36,15 @@ WIDTH = 12  # embedding size
 CONTEXT = 16  # tokens
 _OPSET = 21
 _SPECIALS = ("<start_of_text>", "<end_of_text>")
+
+
+def pictures(count: int, *, seed: int = 0, side: int = SIZE, first_red: int = 1) -> Pixels:
+    """Pictures by chance, others for each count and seed; only the red of their first pixels is
+    given, by which a test may know them again."""
+    chance = np.random.default_rng((seed, count))
+    pixels = chance.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = first_red
+    return pixels
 
 
 def write_tiny_bundle(folder: Path) -> Bundle:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.tiny_bundle import SIZE, write_tiny_bundle
+from helpers.tiny_bundle import pictures, write_tiny_bundle
+from helpers.waiting import soon, until
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     DeadlineUnmeetable,
@@ -21,7 +22,7 @@ from imagesieve_server.core.errors import (
     Overloaded,
     ShuttingDown,
 )
-from imagesieve_server.core.views import Embeddings, Pixels
+from imagesieve_server.core.views import Embeddings
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
@@ -99,23 +100,6 @@ async def started(
         await batcher.close()
 
 
-def pictures(count: int, value: int | None = None) -> Pixels:
-    pixels = np.random.default_rng(count).integers(1, 200, (count, SIZE, SIZE, 3), dtype=np.uint8)
-    if value is not None:
-        pixels[:, 0, 0, 0] = value
-    return pixels
-
-
-def soon(seconds: float = 20.0) -> float:
-    return time.monotonic() + seconds
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 async def occupy(batcher: Batcher, encoder: Faulty) -> asyncio.Task[Embeddings]:
     """Hold the encoder with one picture's run, so that what follows has to wait."""
     encoder.free.clear()
@@ -136,7 +120,7 @@ async def test_each_caller_gets_its_own_rows(
 ) -> None:
     """Thirty callers with one to nine views each, through batches that mix and split them."""
     async with started(encoder, gauges) as batcher:
-        asked = [pictures(1 + n % 9, value=n) for n in range(30)]
+        asked = [pictures(1 + n % 9, first_red=n) for n in range(30)]
         found = await asyncio.gather(*(batcher.encode(p, deadline=soon()) for p in asked))
         for pixels, rows in zip(asked, found, strict=True):
             assert rows == pytest.approx(real.run(pixels), abs=1e-6)
@@ -175,9 +159,9 @@ async def test_no_views_need_no_encoder(encoder: Faulty, gauges: Gauges) -> None
 async def test_the_earliest_deadline_runs_first(encoder: Faulty, gauges: Gauges) -> None:
     async with started(encoder, gauges) as batcher:
         first = await occupy(batcher, encoder)
-        late = asyncio.create_task(batcher.encode(pictures(8, value=1), deadline=soon(19)))
+        late = asyncio.create_task(batcher.encode(pictures(8, first_red=1), deadline=soon(19)))
         await until(lambda: gauges.waiting == 8)
-        early = asyncio.create_task(batcher.encode(pictures(8, value=2), deadline=soon(9)))
+        early = asyncio.create_task(batcher.encode(pictures(8, first_red=2), deadline=soon(9)))
         await until(lambda: gauges.waiting == 16)
         encoder.free.set()
         await asyncio.gather(first, late, early)
@@ -188,8 +172,8 @@ async def test_the_earliest_deadline_runs_first(encoder: Faulty, gauges: Gauges)
 async def test_a_caller_that_is_gone_takes_no_slot(encoder: Faulty, gauges: Gauges) -> None:
     async with started(encoder, gauges) as batcher:
         first = await occupy(batcher, encoder)
-        gone = asyncio.create_task(batcher.encode(pictures(3, value=77), deadline=soon()))
-        stays = asyncio.create_task(batcher.encode(pictures(1, value=5), deadline=soon()))
+        gone = asyncio.create_task(batcher.encode(pictures(3, first_red=77), deadline=soon()))
+        stays = asyncio.create_task(batcher.encode(pictures(1, first_red=5), deadline=soon()))
         await until(lambda: gauges.waiting == 4)
         gone.cancel()
         await until(lambda: gauges.waiting == 1)  # room for others at once
@@ -204,7 +188,7 @@ async def test_a_deadline_that_passes_while_waiting(encoder: Faulty, gauges: Gau
         first = await occupy(batcher, encoder)
         began = time.monotonic()
         with pytest.raises(DeadlinePassed):
-            await batcher.encode(pictures(2, value=77), deadline=soon(0.2))
+            await batcher.encode(pictures(2, first_red=77), deadline=soon(0.2))
         assert 0.1 < time.monotonic() - began < 2.0
         assert gauges.dropped == [("deadline", 2)]
         encoder.free.set()
@@ -385,7 +369,7 @@ async def test_one_picture_that_gives_nan_harms_no_other(encoder: Faulty, gauges
     encoder.nan_where_first_pixel_is = 250
     async with started(encoder, gauges) as batcher:
         first = await occupy(batcher, encoder)
-        bad = asyncio.create_task(batcher.encode(pictures(1, value=250), deadline=soon()))
+        bad = asyncio.create_task(batcher.encode(pictures(1, first_red=250), deadline=soon()))
         good = asyncio.create_task(batcher.encode(pictures(1), deadline=soon()))
         await until(lambda: gauges.waiting == 2)
         encoder.free.set()
@@ -404,7 +388,7 @@ async def test_nan_from_a_sick_device_fails_the_batch(encoder: Faulty, gauges: G
     async with started(encoder, gauges) as batcher:
         encoder.on_canary = fail
         with pytest.raises(EncoderUnavailable):
-            await batcher.encode(pictures(1, value=250), deadline=soon())
+            await batcher.encode(pictures(1, first_red=250), deadline=soon())
         assert not batcher.healthy
 
 

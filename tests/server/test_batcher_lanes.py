@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import numpy as np
 import pytest
 
-from helpers.tiny_bundle import SIZE, write_tiny_bundle
+from helpers.tiny_bundle import pictures, write_tiny_bundle
+from helpers.waiting import soon, until
 from imagesieve_server.core.errors import EncoderUnavailable, ShuttingDown
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
@@ -82,19 +81,8 @@ async def started(lanes: list[Watched], *, one_device: bool = False) -> AsyncIte
         await batcher.close()
 
 
-def pictures(count: int, seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(1, 200, (count, SIZE, SIZE, 3), dtype=np.uint8)
-
-
 def ask(batcher: Batcher, count: int, seed: int = 0) -> asyncio.Task[Embeddings]:
-    deadline = time.monotonic() + 20
-    return asyncio.create_task(batcher.encode(pictures(count, seed), deadline=deadline))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.002)
+    return asyncio.create_task(batcher.encode(pictures(count, seed=seed), deadline=soon()))
 
 
 async def hold(batcher: Batcher, lane: Watched, count: int = 1) -> asyncio.Task[Embeddings]:
@@ -127,7 +115,7 @@ async def test_each_caller_gets_its_own_rows_from_whichever_session(
     async with started(lanes) as batcher:
         found = await asyncio.gather(*(ask(batcher, 1 + n % 9, n) for n in range(30)))
     for n, rows in enumerate(found):
-        assert rows == pytest.approx(alone.run(pictures(1 + n % 9, n)), abs=1e-6)
+        assert rows == pytest.approx(alone.run(pictures(1 + n % 9, seed=n)), abs=1e-6)
 
 
 async def test_on_devices_of_their_own_a_free_session_takes_what_there_is(

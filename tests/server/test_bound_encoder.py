@@ -11,9 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from helpers.tiny_bundle import SIZE, WIDTH, write_tiny_bundle
+from helpers.tiny_bundle import SIZE, WIDTH, pictures, write_tiny_bundle
 from imagesieve_server.core.errors import BundleError, EncoderUnavailable, MissingExtra
-from imagesieve_server.core.views import Pixels
 from imagesieve_server.encoders import cuda_session, opening
 from imagesieve_server.encoders.bound_session import BoundSession
 from imagesieve_server.encoders.bundle import Bundle
@@ -45,16 +44,11 @@ def plain(bundle: Bundle) -> OnnxImageEncoder:
     return OnnxImageEncoder(bundle=bundle, options=OPTIONS, buckets=(1, 2, 4))
 
 
-def pictures(count: int, seed: int = 0) -> Pixels:
-    chance = np.random.default_rng(seed)
-    return chance.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 11])
 def test_the_same_bits_as_without_bound_buffers(
     bound: BoundImageEncoder, plain: OnnxImageEncoder, count: int
 ) -> None:
-    assert np.array_equal(bound.run(pictures(count, count)), plain.run(pictures(count, count)))
+    assert np.array_equal(bound.run(pictures(count)), plain.run(pictures(count)))
 
 
 def test_what_one_batch_left_is_not_in_the_next(

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.tiny_bundle import SIZE, write_tiny_bundle
-from imagesieve_server.core.views import Pixels
+from helpers.tiny_bundle import pictures, write_tiny_bundle
 from imagesieve_server.demo_data import DEMO_BUNDLE
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
@@ -38,11 +37,6 @@ def demo() -> Bundle:
 def on_gpu(bundle: Bundle, *, graphs: bool = True, **options: int) -> Serving:
     runtime = RuntimeOptions(provider=Provider.CUDA, cuda_graphs=graphs)
     return open_encoders(bundle, ServingOptions(runtime=runtime, **options))
-
-
-def pictures(count: int, side: int = SIZE, seed: int = 0) -> Pixels:
-    chance = np.random.default_rng(seed)
-    return chance.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
 def test_two_sessions_on_one_device_with_pinned_memory(tiny: Bundle) -> None:
@@ -86,7 +80,7 @@ def test_a_row_does_not_depend_on_its_batch(demo: Bundle) -> None:
     (encoder,) = on_gpu(demo, sessions=1, max_batch=16).encoders
     encoder.warm()
     side = demo.manifest.preprocessing.size
-    batch = pictures(16, side)
+    batch = pictures(16, side=side)
     alone = encoder.run(batch[:1])
     together = encoder.run(batch)
     other = batch.copy()

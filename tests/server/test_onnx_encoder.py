@@ -12,7 +12,14 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from helpers.tiny_bundle import SIZE, WIDTH, image_graph, write_manifest, write_tiny_bundle
+from helpers.tiny_bundle import (
+    SIZE,
+    WIDTH,
+    image_graph,
+    pictures,
+    write_manifest,
+    write_tiny_bundle,
+)
 from imagesieve_server.core.errors import (
     BundleError,
     ConfigError,
@@ -45,11 +52,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def encoder(bundle: Bundle) -> OnnxImageEncoder:
     return OnnxImageEncoder(bundle=bundle, options=OPTIONS, buckets=(1, 2, 4))
-
-
-def pictures(count: int, seed: int = 0) -> Pixels:
-    chance = np.random.default_rng(seed)
-    return chance.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def spoil_graph(bundle: Bundle, target: Path, change: str) -> Bundle:

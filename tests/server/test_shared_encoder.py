@@ -8,7 +8,6 @@ import os
 import random
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.shared_encoder import Health, connected, served
+from helpers.waiting import soon, until
 from imagesieve_server.core.errors import (
     DeadlinePassed,
     EncoderUnavailable,
@@ -67,16 +67,6 @@ class FirstPixel(FakeEncoder):
 
 def views(count: int, value: int = 1) -> Pixels:
     return np.full((count, SIDE, SIDE, 3), value, dtype=np.uint8)
-
-
-def soon(seconds: float = 20.0) -> float:
-    return time.monotonic() + seconds
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def all_rows(remote: RemoteEncoder, value: int) -> Embeddings:
