@@ -44,7 +44,7 @@ def test_on_a_cpu_a_batch_for_each_core_and_the_weights_once(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoders = on_cores(monkeypatch, 3, bundle)
-    assert [(e.spec.provider, e.buckets) for e in encoders] == [(CPU, (1, 2, 4, 8, 16))] * 3
+    assert [(e.spec.provider, e.buckets) for e in encoders] == [(CPU, (1, 2, 4, 8))] * 3
     assert len({id(e.opened.session) for e in encoders}) == 1
     assert threads_of(encoders[0]) == 1
 

@@ -14,6 +14,10 @@ LONE_RUN_S = 0.5
 """A run of one picture by one thread may take so long; beyond it all cores work on one batch, or a
 picture that comes alone would wait long beside idle cores."""
 
+BUCKETS_OF_A_CORE = (1, 2, 4, 8)
+"""Batch sizes of one thread. Beyond four a row gets no cheaper, and what is in one core's batch is not
+there to be decoded for the next: two cores with sixteen each would have all of 32 callers in hand."""
+
 
 @dataclass(frozen=True, slots=True)
 class CoreShare:

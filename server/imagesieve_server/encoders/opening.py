@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from imagesieve_server.core.errors import BundleError
 from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
-from imagesieve_server.encoders.core_share import ALL_ON_ONE, LONE_RUN_S, CoreShare, core_share
+from imagesieve_server.encoders.core_share import (
+    ALL_ON_ONE,
+    BUCKETS_OF_A_CORE,
+    LONE_RUN_S,
+    CoreShare,
+    core_share,
+)
 from imagesieve_server.encoders.cuda import CUDA_BUCKETS, BoundImageEncoder
 from imagesieve_server.encoders.cuda_session import CUDA
 from imagesieve_server.encoders.int8_support import note_of
@@ -114,14 +120,16 @@ def _on_cuda(bundle: Bundle, options: ServingOptions) -> Serving:
 def _on_cpu(bundle: Bundle, options: ServingOptions) -> Sequence[BucketedEncoder]:
     """Sessions of one thread share the weights: such a run computes on the thread that calls it."""
     runtime, sessions = options.runtime, options.sessions
-    buckets = buckets_up_to(options.max_batch) or DEFAULT_BUCKETS
+    asked_for = buckets_up_to(options.max_batch)
     if runtime.provider is Provider.OPENVINO:  # divides the cores by its own rules
+        buckets = asked_for or DEFAULT_BUCKETS
         return [open_encoder(bundle, runtime, buckets=buckets) for _ in range(sessions or 1)]
     share = core_share(sessions=sessions, threads=runtime.threads, cores=usable_cores())
+    buckets = asked_for or (BUCKETS_OF_A_CORE if share.threads == 1 else DEFAULT_BUCKETS)
     first = _opened(bundle, runtime, share, buckets)
     chosen = sessions == 0 and runtime.threads == 0
     if chosen and share.sessions > 1 and first.lone_run_s() > LONE_RUN_S:
-        return [_opened(bundle, runtime, ALL_ON_ONE, buckets)]
+        return [_opened(bundle, runtime, ALL_ON_ONE, asked_for or DEFAULT_BUCKETS)]
     shared = first if share.threads == 1 else None
     return [first] + [
         _opened(bundle, runtime, share, buckets, beside=shared) for _ in range(share.sessions - 1)
