@@ -73,8 +73,9 @@ class ModelSettings:
     )
     max_batch: int = setting(
         0,
-        "largest batch, in views, filled as far as views wait; 0 is 128 on a GPU, on a CPU 8 or, with "
-        "all cores for one, 16, and smaller where a larger one gains nothing by what is measured at start",
+        "largest batch, in views, filled as far as views wait; 0 is 128 on a GPU, on a CPU 8 or, "
+        "with all cores for one, 16, and smaller where a larger one gains nothing by what is "
+        "measured at start",
     )
     cuda_graphs: bool = setting(
         True, "on a GPU, record the work of each batch size once and replay it"

@@ -15,8 +15,8 @@ LONE_RUN_S = 0.5
 picture that comes alone would wait long beside idle cores."""
 
 BUCKETS_OF_A_CORE = (1, 2, 4, 8)
-"""Batch sizes of one thread. Beyond four a row gets no cheaper, and what is in one core's batch is not
-there to be decoded for the next: two cores with sixteen each would have all of 32 callers in hand."""
+"""Batch sizes of one thread. Beyond four a row gets no cheaper, and whoever is in a batch sends no
+picture that could be decoded for the next: two cores with sixteen each had all of 32 callers."""
 
 
 @dataclass(frozen=True, slots=True)
