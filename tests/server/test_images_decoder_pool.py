@@ -545,6 +545,48 @@ async def test_a_time_out_is_held_against_none_of_several() -> None:
     assert metrics.deaths == {"timed_out": 1}
 
 
+async def test_bytes_whose_worker_died_among_others_go_by_themselves_when_they_come_again() -> None:
+    """Their callers were gone before the time was over, so nobody was tried alone and struck; in
+    company again and again, a picture that hangs would never be."""
+    metrics = Recorder()
+    async with running_pool(metrics=metrics, limits=Limits(wall_s=3.0)) as pool:
+        stop(pool.worker_pids)  # the spare is still starting
+        images = each_colour(pool)
+        await until(lambda: company(pool) == [6])
+        for image in images:
+            image.cancel()
+        await until(lambda: metrics.deaths)
+        await until(lambda: not pool._queue.at_work)
+        await pool.settled()
+        stop(pool.worker_pids)
+        images = each_colour(pool)
+        await until(lambda: pool._queue.at_work)
+        assert company(pool) == [1]
+        go_on(pool.worker_pids)
+        assert await colours_of(images) == COLOURS
+    assert metrics.deaths == {"timed_out": 1}
+
+
+class Broken(Recorder):
+    """Fails when it is first told of a death."""
+
+    def decode_worker_died(self, reason: str) -> None:
+        super().decode_worker_died(reason)
+        if self.deaths.total() == 1:
+            raise RuntimeError("broken")
+
+
+async def test_a_fault_of_the_pool_loses_none_of_several() -> None:
+    metrics = Broken()
+    async with running_pool(metrics=metrics) as pool:
+        (first,) = pool.worker_pids
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: not alive(first))
+        images = each_colour(pool)
+        assert await colours_of(images) == COLOURS
+    assert metrics.deaths == {"killed": 1}
+
+
 async def test_nobody_waits_for_a_slow_one_in_their_company() -> None:
     """It stands at its first image: the others are decoded by the other worker, by themselves."""
     metrics = Recorder()
@@ -661,21 +703,26 @@ async def test_workers_start_under_any_main_script_and_die_with_the_server(tmp_p
 
 
 def test_strikes_are_counted_per_content_and_forgiven() -> None:
-    """Two strikes quarantine; age and a bounded memory forgive."""
+    """The second is told; age and a bounded memory forgive. A suspicion is no strike, and takes
+    none back."""
     quarantine = Quarantine(capacity=2)
+    assert quarantine.strikes_of(b"a") is None
+    quarantine.suspect(b"a")
+    assert quarantine.strikes_of(b"a") == 0
     assert not quarantine.strike(b"a")
-    assert not quarantine.holds(b"a")
+    assert quarantine.strikes_of(b"a") == 1
     assert quarantine.strike(b"a")
-    assert quarantine.holds(b"a")
+    quarantine.suspect(b"a")
+    assert quarantine.strikes_of(b"a") == 2
     assert not quarantine.strike(b"a"), "it is counted once"
-    assert not quarantine.holds(b"b")
+    assert quarantine.strikes_of(b"b") is None
     quarantine.strike(b"b")
     quarantine.strike(b"c")
-    assert not quarantine.holds(b"a")
+    assert quarantine.strikes_of(b"a") is None
     forgiving = Quarantine(ttl_s=-1)
     forgiving.strike(b"a")
-    forgiving.strike(b"a")
-    assert not forgiving.holds(b"a")
+    assert not forgiving.strike(b"a")
+    assert forgiving.strikes_of(b"a") is None
 
 
 async def test_many_callers_share_few_workers() -> None:

@@ -266,6 +266,18 @@ async def test_every_end_of_a_worker_has_a_name(script: str, death: Death) -> No
     assert await died_as(stub_worker(script)) is death
 
 
+async def test_where_a_worker_is_begins_anew_with_each_question() -> None:
+    """One that has not looked at it yet, on a machine that stands still, is at none of those that
+    it noted the last time."""
+    stub = stub_worker("sleep 60")
+    stub.target.memory[-PROGRESS_BYTES] = 1
+    asked = asyncio.create_task(stub.decode([(b"GIF89a", ViewPlan()), (b"GIF89a", ViewPlan())]))
+    await asyncio.sleep(0)
+    assert stub.at == 0
+    asked.cancel()
+    await stub.end()
+
+
 async def test_an_answer_in_two_parts_is_one() -> None:
     """The stub's answer itself is sound: what the other tests change is what fails them."""
     half = 24

@@ -31,7 +31,7 @@ from imagesieve_server.images.admission import ALL_FORMATS, admit
 from imagesieve_server.images.expected_work import expected_s
 from imagesieve_server.images.job_queue import HandOver, Job, JobQueue, Together
 from imagesieve_server.images.limits import Limits
-from imagesieve_server.images.quarantine import Quarantine
+from imagesieve_server.images.quarantine import STRIKES, Quarantine
 from imagesieve_server.images.sniff import ImageFormat
 from imagesieve_server.images.undecodable import undecodable
 from imagesieve_server.images.worker_messages import Setup
@@ -176,10 +176,11 @@ class DecoderPool:
         if self._closed:
             raise ShuttingDown("the server is shutting down")
         format_ = admit(data, limits=self._limits, formats=self._formats)
-        if self._quarantine.holds(data):
+        strikes = self._quarantine.strikes_of(data)  # 0: it goes by itself
+        if strikes and strikes >= STRIKES:
             raise undecodable(UndecodableDetail.QUARANTINED)
         work_s = expected_s(data, format_, target=self._setup.preprocessing.size)
-        alone = isinstance(plan, PreviewPlan)
+        alone = isinstance(plan, PreviewPlan) or strikes is not None
         job = Job(data=data, plan=plan, deadline=deadline, expected_s=work_s, alone=alone)
         if job.dead:
             raise DeadlinePassed("the deadline passed before decoding began")
@@ -195,7 +196,7 @@ class DecoderPool:
         """One hand-over after the other, for ever, in this worker and those that replace it."""
         while True:
             handed = await self._queue.take()
-            self._report()
+            self._reporting.wish()
             try:
                 serve = self._serve_one if handed.is_one else self._serve_together
                 worker = await serve(worker, handed)
@@ -209,7 +210,7 @@ class DecoderPool:
                 worker = await self._fresh_worker()
             finally:
                 self._queue.give_back(handed)
-                self._report()
+                self._reporting.wish()
 
     async def _serve_one(self, worker: WorkerProcess, handed: HandOver) -> WorkerProcess:
         """Answer one job. Returns the worker for the next one.
@@ -242,9 +243,21 @@ class DecoderPool:
 
     async def _serve_together(self, worker: WorkerProcess, handed: HandOver) -> WorkerProcess:
         """As ``_serve_one`` for several. Where their worker dies nothing is held against any of
-        them: each goes again, by itself."""
-        worker = await self._running(worker)
+        them: each goes again, by itself, and so it does whenever the same bytes come."""
         left = dict(enumerate(handed.jobs))  # those who are to be answered here
+        try:
+            worker = await self._running(worker)
+            await self._answer(worker, handed, left)
+        except WorkerDied as died:
+            for job in left.values():
+                self._quarantine.suspect(job.data)
+            await self._buried(worker, died.death)
+        finally:
+            self._queue.put_back(left.values())  # of them only who has no answer
+        return worker if worker.running else await self._fresh_worker()
+
+    async def _answer(self, worker: WorkerProcess, handed: HandOver, left: dict[int, Job]) -> None:
+        """Raises WorkerDied. Who goes again meanwhile is taken out of ``left``."""
 
         def part() -> None:
             """They take too long: nobody else shall wait for the one that the worker is at."""
@@ -257,12 +270,8 @@ class DecoderPool:
             for job, found in zip(handed.jobs, await worker.decode(images), strict=True):
                 if found is not None:
                     job.answered(found)
-        except WorkerDied as died:
-            await self._buried(worker, died.death)
         finally:
             slow.cancel()
-            self._queue.put_back(left.values())  # of them only who has no answer
-        return worker if worker.running else await self._fresh_worker()
 
     async def _running(self, worker: WorkerProcess) -> WorkerProcess:
         """This worker, or a fresh one where it died idle, which says nothing about any image."""
@@ -315,7 +324,7 @@ class DecoderPool:
             setup=self._setup, max_views=self._max_views, timeout_s=self._start_timeout_s
         )
         self._alive.add(worker)
-        self._report()
+        self._reporting.wish()
         return worker
 
     async def _buried(self, worker: WorkerProcess, death: Death) -> None:
@@ -326,9 +335,6 @@ class DecoderPool:
     async def _retire(self, worker: WorkerProcess) -> None:
         await worker.end()
         self._alive.discard(worker)
-        self._report()
-
-    def _report(self) -> None:
         self._reporting.wish()
 
     def _tell(self) -> None:

@@ -127,6 +127,7 @@ class WorkerProcess:
     ) -> bytes:
         """The answers to all, as they came."""
         question, start, self.handed = b"", 0, len(images)
+        self.target.memory[-PROGRESS_BYTES] = 0  # until the worker says so itself
         for following, (data, plan) in zip(range(len(images))[::-1], images, strict=True):
             self.generation += 1
             request = Request(
