@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 from helpers.tiny_bundle import SIZE, write_tiny_bundle
-from imagesieve_server.encoders import opening
+from imagesieve_server.encoders import onnx, opening
 from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import CPU, Provider, RuntimeOptions
+from imagesieve_server.encoders.runtime import (
+    CPU,
+    Opened,
+    Provider,
+    RuntimeOptions,
+    open_session,
+)
 
 ONE_THREAD = RuntimeOptions(provider=Provider.CPU, threads=1)
 
@@ -57,6 +66,38 @@ def test_a_model_that_is_slow_on_one_thread_has_all_cores_for_one_batch(
     assert threads_of(alone) != 1
     asked_for = on_cores(monkeypatch, 3, bundle, threads=1)
     assert len(asked_for) == 3
+
+
+def test_one_slow_run_by_chance_does_not_decide(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one touches the pages of the weights; and somebody else may have the core."""
+    taken = iter([0.9, 0.6, 0.4])
+    monkeypatch.setattr(OnnxImageEncoder, "lone_run_s", lambda self: next(taken))
+    assert len(on_cores(monkeypatch, 3, bundle)) == 3
+
+
+def test_a_session_that_is_not_kept_goes_before_the_next_is_opened(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of a large model might not fit into memory."""
+    opened: list[weakref.ref[object]] = []
+    before: list[int] = []
+
+    def noted(*given: Any, **options: Any) -> Opened:
+        before.append(sum(session() is not None for session in opened))
+        found = open_session(*given, **options)
+        opened.append(weakref.ref(found.session))
+        return found
+
+    monkeypatch.setattr(onnx, "open_session", noted)
+    monkeypatch.setattr(OnnxImageEncoder, "lone_run_s", lambda self: 0.6)
+    gc.disable()
+    try:
+        on_cores(monkeypatch, 3, bundle)
+    finally:
+        gc.enable()
+    assert before == [0, 0]
 
 
 def test_threads_that_are_more_than_one_have_a_session_of_their_own(

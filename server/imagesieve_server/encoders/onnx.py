@@ -6,6 +6,9 @@ what the embeddings are for. Not safe for use by two threads at once: the batche
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 
 from imagesieve_server.core.views import Embeddings, Pixels
@@ -35,21 +38,22 @@ class OnnxImageEncoder(BucketedEncoder):
         """
         opened = beside.opened if beside else open_session(bundle.image_encoder, options=options)
         self.opened: Opened = opened
-        self._session = opened.session
         super().__init__(
             bundle=bundle,
             buckets=buckets,
             provider=opened.provider,
-            run_bucket=self._run_padded,
+            run_bucket=partial(_run_padded, opened.session),
             first_runs=0,  # a CPU's first run is as its later ones, but for the pages it touches
             note=opened.note,
         )
 
-    def _run_padded(self, pixels: Pixels, bucket: int) -> Embeddings:
-        if len(pixels) < bucket:
-            padded = np.zeros((bucket, *pixels.shape[1:]), dtype=np.uint8)
-            padded[: len(pixels)] = pixels
-            pixels = padded
-        (embeddings,) = self._session.run(["embeddings"], {"pixels": pixels})
-        found: Embeddings = np.asarray(embeddings)
-        return found
+
+def _run_padded(session: Any, pixels: Pixels, bucket: int) -> Embeddings:
+    """No method: an encoder that held itself would keep the weights until cycles are collected."""
+    if len(pixels) < bucket:
+        padded = np.zeros((bucket, *pixels.shape[1:]), dtype=np.uint8)
+        padded[: len(pixels)] = pixels
+        pixels = padded
+    (embeddings,) = session.run(["embeddings"], {"pixels": pixels})
+    found: Embeddings = np.asarray(embeddings)
+    return found
