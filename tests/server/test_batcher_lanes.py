@@ -215,6 +215,25 @@ async def test_a_start_that_fails_on_the_second_session_fails(lanes: list[Watche
             raise AssertionError("must not start")
 
 
+async def test_a_start_that_fails_leaves_no_session_at_work(lanes: list[Watched]) -> None:
+    """The process ends then, and would be aborted in the midst of another run."""
+    ended = threading.Event()
+
+    def cold() -> Mapping[int, float]:
+        raise MemoryError
+
+    def slow() -> Mapping[int, float]:
+        ended.wait(0.3)
+        ended.set()
+        return {1: 1.0}
+
+    lanes[0].warm, lanes[1].warm = cold, slow  # type: ignore[method-assign]
+    with pytest.raises(EncoderUnavailable):
+        async with started(lanes):
+            raise AssertionError("must not start")
+    assert ended.is_set()
+
+
 def test_warm_times_are_those_of_the_slower_beside_the_other() -> None:
     """Sessions of one device are warmed one after the other, of others at once: each waits here
     until all are at work."""

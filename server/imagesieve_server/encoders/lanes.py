@@ -139,7 +139,10 @@ class Lanes:
         calls = (lane.call(function(lane.encoder), limit_s=limit_s) for lane in self._lanes)
         if self._one_device:
             return [await call for call in calls]
-        return await asyncio.gather(*calls)
+        tasks = [asyncio.create_task(call) for call in calls]
+        # All of them, also where one fails: a process that ends while another computes is aborted.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
 
     async def quiet(self, *, cancel: bool = False) -> None:
         """Wait until no batch is in hand, or drop them."""
