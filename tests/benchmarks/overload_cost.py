@@ -48,10 +48,8 @@ def main() -> None:
             settings=config.load(None, os.environ),
             bundle=load_bundle(args.model),
         )
-        own = str(len(shares.server))
-        settings = {"IMAGESIEVE__MODEL__THREADS": own, "IMAGESIEVE__IMAGES__WORKERS": own}
         with kept_to(shares.server):
-            starting = server_of(bench, module=named_server.__name__, **settings)
+            starting = server_of(bench, module=named_server.__name__)
             server = starting.__enter__()
         try:
             with kept_to(shares.callers), callers_of_their_own(len(shares.callers)) as callers:

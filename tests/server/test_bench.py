@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from imagesieve.v1 import moderation_pb2
 from imagesieve_server.commands import bench, main
 from imagesieve_server.commands.bench import (
     caller,
+    callers_apart,
     figures,
     first_calls,
     graph_cost,
@@ -44,7 +46,7 @@ from imagesieve_server.commands.bench.callers_apart import (
 from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.decoding import plain_transform
 from imagesieve_server.commands.bench.duplicates import Repeating
-from imagesieve_server.commands.bench.effort import as_environment
+from imagesieve_server.commands.bench.effort import QUICK, Bench, as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
 from imagesieve_server.config import load as load_settings
@@ -362,6 +364,28 @@ def test_callers_have_cores_of_their_own_wherever_there_are_two() -> None:
         assert shares.server | shares.callers == cores
         assert not shares.server & shares.callers
         assert len(shares.server) >= len(shares.callers) >= 1
+
+
+@pytest.mark.parametrize(("asked", "told"), [(0, "0"), (3, "3"), (9, "6")])
+def test_a_server_divides_its_share_of_the_cores_by_the_settings_in_force(
+    asked: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it told how many threads those are, all of them would work on one batch."""
+    given: dict[str, str] = {}
+
+    def server_of(bench: Bench, **settings: str) -> AbstractContextManager[None]:
+        given.update(settings)
+        return nullcontext()
+
+    monkeypatch.setattr(callers_apart, "server_of", server_of)
+    monkeypatch.setattr(callers_apart, "kept_to", nullcontext)
+    monkeypatch.setattr(callers_apart, "callers_of_their_own", nullcontext)
+    settings = load_settings(
+        None, {f"IMAGESIEVE__{name}": str(asked) for name in ("MODEL__THREADS", "IMAGES__WORKERS")}
+    )
+    whole = Bench(effort=QUICK, folder=tmp_path, settings=settings, bundle=load_bundle(DEMO_BUNDLE))
+    with callers_apart.server_and_callers(whole, shares_of(range(8))):
+        assert set(given.values()) == {told}
 
 
 def test_what_is_started_inside_stays_on_its_cores() -> None:

@@ -145,9 +145,9 @@ def _caller() -> Iterator[subprocess.Popen[str]]:
 def server_and_callers(bench: Bench, shares: Shares) -> Iterator[tuple[LocalServer, Callers]]:
     """Both started, each on its share. Raises StartupError."""
     own = len(shares.server)
-    # Said outright: a library that looks for itself finds the whole machine.
-    threads = min(bench.settings.model.threads or own, own)
-    workers = min(bench.settings.images.workers or own, own)
+    # Where they are 0 the server chooses, within its share as it would on a machine of that size.
+    threads = min(bench.settings.model.threads, own)
+    workers = min(bench.settings.images.workers, own)
     with ExitStack() as stack:
         with kept_to(shares.server):
             server = stack.enter_context(
