@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from helpers.console_rig import ORIGIN, PASSWORD, Rig, account, console
+from helpers.console_rig import ORIGIN, PASSWORD, Browser, Rig, account, console
 from imagesieve_server.console.accounts import ConsoleRole
 from imagesieve_server.console.guard import HEADERS, MAX_BODY_BYTES
 from imagesieve_server.console.login_limit import (
@@ -22,7 +23,7 @@ from imagesieve_server.console.login_limit import (
 )
 from imagesieve_server.console.signing_in import TOO_OFTEN, WRONG, Proxy, proxy_of
 from imagesieve_server.core.errors import ConfigError
-from imagesieve_server.core.review import State
+from imagesieve_server.core.review import ClaimRequest, Lease, State
 
 PAGES = ("/review", "/preferences", "/items/x/picture")
 FORMS = (
@@ -210,6 +211,49 @@ async def test_who_signs_in_leaves_the_session_that_the_browser_had(rig: Rig) ->
     thief = rig.browser()
     thief.client.cookies.set("imagesieve", before)
     assert (await thief.get("/review")).status_code == 303
+
+
+async def test_what_another_tab_takes_meanwhile_goes_back_at_a_sign_in(rig: Rig) -> None:
+    item = await rig.flag()
+    browser = await rig.signed_in("ann")
+    tab = Browser(client=browser.client, page=browser.page)
+    claim, asked, gate = rig.queue.claim, asyncio.Event(), asyncio.Event()
+
+    async def held(request: ClaimRequest) -> Lease | None:
+        asked.set()
+        await gate.wait()
+        return await claim(request)
+
+    rig.queue.claim = held  # type: ignore[method-assign]
+    taking = asyncio.create_task(tab.post("/review/next"))
+    await asked.wait()
+    signing = asyncio.create_task(browser.sign_in("bob"))
+    await asyncio.wait({signing}, timeout=0.5)  # it must wait for the other
+    gate.set()
+    await asyncio.gather(taking, signing)
+    assert (await rig.item(item)).state is State.READY
+
+
+async def test_a_session_that_has_ended_takes_nothing_more(rig: Rig) -> None:
+    ann = await rig.signed_in()
+    await ann.take()  # of an empty queue
+    tab = Browser(client=ann.client, page=ann.page)
+    item = await rig.flag()
+    drop, asked, gate = rig.database.drop_session, asyncio.Event(), asyncio.Event()
+
+    async def held(session: str) -> None:
+        asked.set()
+        await gate.wait()
+        await drop(session)
+
+    rig.database.drop_session = held  # type: ignore[method-assign]
+    leaving = asyncio.create_task(ann.post("/logout"))
+    await asked.wait()
+    taking = asyncio.create_task(tab.post("/review/next"))
+    await asyncio.wait({taking}, timeout=0.5)
+    gate.set()
+    await asyncio.gather(leaving, taking)
+    assert (await rig.item(item)).state is State.READY
 
 
 @pytest.mark.parametrize("step", [3601.0, 3000.0])
@@ -402,11 +446,13 @@ def test_a_proxy_that_cannot_be_known_is_refused(header: str, addresses: str) ->
         proxy_of(header=header, addresses=addresses)
 
 
-async def test_behind_a_proxy_guesses_shut_out_only_who_guesses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("proxy", ["10.1.0.4", "::ffff:10.1.0.4"])
+async def test_behind_a_proxy_guesses_shut_out_only_who_guesses(tmp_path: Path, proxy: str) -> None:
+    """A socket for both kinds writes IPv4 addresses as such of IPv6."""
     networks = (ipaddress.ip_network("10.1.0.0/16"),)
     async with console(tmp_path, proxy=Proxy(header="", networks=networks)) as rig:
 
-        async def tries(name: str, password: str, forwarded: str, peer: str = "10.1.0.4") -> str:
+        async def tries(name: str, password: str, forwarded: str, peer: str = proxy) -> str:
             answer = await rig.browser(peer).client.post(
                 "/login", data={"name": name, "password": password},
                 headers={"Origin": ORIGIN, "X-Forwarded-For": forwarded},
@@ -448,6 +494,24 @@ async def test_a_queue_that_does_not_answer_is_told_and_nothing_is_lost(rig: Rig
     answer = await ann.post("/review/next")
     assert answer.status_code == 503
     assert "try again" in answer.text
+
+
+@pytest.mark.parametrize("how", ["/logout", "/logout-everywhere", "/login"])
+async def test_nobody_stays_signed_in_because_the_queue_does_not_answer(rig: Rig, how: str) -> None:
+    await rig.flag()
+    ann = await rig.signed_in()
+    await ann.take()
+    token = ann.page.split('name="csrf" value="')[1].split('"')[0]
+    before = ann.client.cookies["imagesieve"]
+    await rig.queue.close()
+    await ann.client.post(
+        how,
+        data={"csrf": token, "name": "bob", "password": PASSWORD},
+        headers={"Origin": ORIGIN},
+    )
+    thief = rig.browser()
+    thief.client.cookies.set("imagesieve", before)
+    assert (await thief.get("/preferences")).status_code == 303
 
 
 async def test_a_mistake_of_the_servers_is_a_page_that_tells_nothing_of_it(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from imagesieve_server.console.desk import Desk
 from imagesieve_server.console.preferences import PreferenceBook, Preferences
 from imagesieve_server.console.rendering import Templates
-from imagesieve_server.console.sessions import Session
+from imagesieve_server.console.sessions import Session, SessionMoved
 from imagesieve_server.console.signing_in import (
     TOO_OFTEN,
     Forbidden,
@@ -19,6 +20,9 @@ from imagesieve_server.console.signing_in import (
     field_of,
     read_form,
 )
+from imagesieve_server.core.errors import CapacityError, DependencyError
+
+log = logging.getLogger(__name__)
 
 
 class LoginMetrics(Protocol):
@@ -51,7 +55,9 @@ class AccountPages:
             self.metrics.console_login("limited" if found == TOO_OFTEN else "failed")
             return self._login(problem=found, name=name, after=after, status=403)
         self.metrics.console_login("ok")
-        await self._leave_session(request)
+        before = await self.signing_in.of_cookie(request)
+        if before is not None:  # their cookie is replaced
+            await self._end(before)
         cookie = await self.signing_in.sessions.begin(found)
         response = RedirectResponse(_own_path(after), status_code=303)
         self.signing_in.set_cookie(response, cookie)
@@ -59,13 +65,12 @@ class AccountPages:
 
     async def logout(self, request: Request, session: Session) -> Response:
         await read_form(request, session)
-        await self.desk.leave(session)
-        await self.signing_in.sessions.end(session)
+        await self._end(session)
         return self._gone()
 
     async def logout_everywhere(self, request: Request, session: Session) -> Response:
         await read_form(request, session)
-        await self.desk.leave(session)
+        await self._end(session)
         await self.signing_in.sessions.end_all(session.account)
         return self._gone()
 
@@ -99,13 +104,17 @@ class AccountPages:
         await self.book.choose(session.account.name, chosen)
         return RedirectResponse("/preferences?saved", status_code=303)
 
-    async def _leave_session(self, request: Request) -> None:
-        """Whoever was signed in with this browser is not any more: their cookie is replaced, and
-        what they had in hand would wait for its lease to end."""
-        before = await self.signing_in.of_cookie(request)
-        if before is not None:
-            await self.desk.leave(before)
-            await self.signing_in.sessions.end(before)
+    async def _end(self, session: Session) -> None:
+        """Sign out one browser. What it has in hand goes back, also what another tab takes at this
+        moment; where the queue does not answer, nobody stays signed in for that."""
+        async with self.signing_in.sessions.lock(session):
+            try:
+                await self.desk.leave(await self.signing_in.sessions.again(session))
+            except SessionMoved:
+                return  # it has ended already
+            except (CapacityError, DependencyError) as error:
+                log.warning("what was in hand comes back when its lease ends: %s", error)
+            await self.signing_in.sessions.end(session)
 
     def _login(self, *, problem: str, name: str, after: str, status: int = 200) -> Response:
         return self.templates.page(

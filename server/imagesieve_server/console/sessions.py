@@ -57,7 +57,8 @@ class Work:
 
 
 class SessionMoved(Exception):
-    """Another request of this session, at another server, changed what is in hand first."""
+    """Another request of this session changed what is in hand first, at another server, or
+    ended the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +141,13 @@ class Sessions:
         )
 
     async def again(self, session: Session) -> Session:
-        """The session as it is on disk now, for whoever waited for its lock."""
+        """The session as it is on disk now, for whoever waited for its lock.
+
+        Raises SessionMoved where it has ended: what it took now would be in nobody's hand.
+        """
         row = await self._database.session(session.id)
         if row is None:
-            return session
+            raise SessionMoved
         return dataclasses.replace(
             session, tenant=row.tenant, work=_load(row.work), version=row.version
         )

@@ -143,10 +143,13 @@ class SigningIn:
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; one of IPv4 as such, too, where a socket for both kinds writes it as of IPv6."""
     try:
-        return ipaddress.ip_address(address)
+        found = ipaddress.ip_address(address)
     except ValueError:
         return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 Form = Mapping[str, list[str]]
