@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 PASSWORD = "correct horse battery"
 ITEMS = 50
 SLOW_MS = 60_000  # a machine with other things to do
-_EXPECTED = r".*ERR_CONNECTION|Clear-Site-Data header .* Cleared"  # a restart, a sign-out
+_EXPECTED = (
+    r".*ERR_CONNECTION|.*status of 401|Clear-Site-Data header .* Cleared"  # a restart, sign-outs
+)
 _PORT = re.compile(r"console on port (\d+)")
 
 
@@ -411,6 +413,31 @@ def test_a_key_while_the_server_is_away_loses_nothing(site: Site, ann: Any) -> N
     assert press(ann, "a") == ""
     with site.client as client:
         assert client.review.get(item).decisions[-1].note == "kept"
+
+
+def test_who_is_signed_out_in_mid_review_is_told(site: Site, ann: Any) -> None:
+    (item,) = upload(site, 1, first=8400)
+    assert press(ann, "n") == item
+    ann.keyboard.press("o")
+    ann.keyboard.type("kept")
+    ann.keyboard.press("Escape")
+    cookies = ann.context.cookies()
+    ann.context.clear_cookies()
+    ann.keyboard.press("a")
+    ann.wait_for_selector("#told:has-text('You are signed out')")
+    assert ann.input_value("#note") == "kept"
+    ann.context.add_cookies(cookies)
+    assert press(ann, "a") == ""
+
+
+def test_enter_on_a_label_decides_nothing(site: Site, ann: Any) -> None:
+    """The form's first button would approve what somebody is about to reject."""
+    (item,) = upload(site, 1, first=8600)
+    assert press(ann, "n") == item
+    ann.focus("[name=label] >> nth=0")
+    ann.keyboard.press("Enter")
+    assert not ann.evaluate("document.body.classList.contains('waiting-for-answer')")
+    assert press(ann, "a") == ""
 
 
 class Looker:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from helpers.console_rig import Rig, console
-from imagesieve_server.console.desk import LOST
-from imagesieve_server.core.review import Cause, DecideRequest, Outcome, State
+from imagesieve_server.console.desk import LOST, STANDS
+from imagesieve_server.core.errors import StoreUnavailable
+from imagesieve_server.core.review import Cause, DecideRequest, DecisionRecord, Outcome, State
 from imagesieve_server.core.review_afterwards import ReopenRequest
 from imagesieve_server.testing import BLUE, RED, colour_policy, ppm
 
@@ -55,6 +57,56 @@ async def test_a_key_pressed_twice_decides_once(rig: Rig) -> None:
     await asyncio.gather(*(ann.decide("approve", item_id=first) for _ in range(3)))
     assert len((await rig.item(first)).decisions) == 1
     assert (await rig.item(second)).decisions == ()
+
+
+async def test_another_word_than_the_first_is_told_that_the_first_stands(rig: Rig) -> None:
+    """A page whose answer was lost is still there, and its reviewer may think again."""
+    first, second = await rig.flag(severity=4), await rig.flag(severity=1)
+    ann = await rig.signed_in()
+    await ann.take()
+    await ann.decide("approve")
+    await ann.decide("approve", item_id=first)
+    assert (ann.item, ann.told) == (second, "")
+    for again in (
+        ann.decide("reject", item_id=first, label="red"),
+        ann.post("/review/skip", item_id=first),
+    ):
+        await again
+        assert ann.told == STANDS.format("approved")
+        assert ann.item == second
+    assert len((await rig.item(first)).decisions) == 1
+    await ann.post("/review/undo")
+    assert ann.item == first
+
+
+async def test_a_word_whose_record_was_not_heard_of_stands(rig: Rig) -> None:
+    item = await rig.flag()
+    ann = await rig.signed_in()
+    await ann.take()
+    decide, page = rig.queue.decide, ann.page
+
+    async def unheard(request: DecideRequest) -> DecisionRecord:
+        await decide(request)
+        raise StoreUnavailable("the queue does not answer")
+
+    rig.queue.decide = unheard  # type: ignore[method-assign]
+    assert (await ann.decide("approve")).status_code == 503
+    rig.queue.decide = decide  # type: ignore[method-assign]
+    ann.page = page
+    await ann.decide("reject", label="red")
+    assert ann.told == STANDS.format("approved")
+    assert [record.outcome for record in (await rig.item(item)).decisions] == [Outcome.APPROVE]
+    await ann.post("/review/undo")
+    assert ann.item == item
+
+
+async def test_enter_on_a_label_presses_no_verdict(rig: Rig) -> None:
+    """Browsers press a form's first button, unless it is disabled."""
+    await rig.flag()
+    ann = await rig.signed_in()
+    await ann.take()
+    form = ann.page.partition('id="decision"')[2]
+    assert re.search(r"<button[^>]*>", form)[0] == "<button disabled hidden>"  # type: ignore[index]
 
 
 async def test_a_page_gone_old_decides_nothing(rig: Rig) -> None:

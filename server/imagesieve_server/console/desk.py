@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from imagesieve_server.console.breaks import Breaks
 from imagesieve_server.console.exposure import Exposure, limit_reached
 from imagesieve_server.console.sessions import Session, Sessions, Work
-from imagesieve_server.console.words import UNDONE_BY_REVIEWER
+from imagesieve_server.console.words import OUTCOMES, UNDONE_BY_REVIEWER
 from imagesieve_server.core.errors import (
     DecisionConflict,
     InvalidRequest,
@@ -38,6 +38,11 @@ from imagesieve_server.core.review_afterwards import ReopenRequest
 LOST = (
     "The item before this one went back to the queue: its time was over, or somebody else "
     "settled it. Nothing was recorded from you."
+)
+
+STANDS = (
+    "What you pressed first was recorded: that item was {}. What you pressed afterwards changed "
+    "nothing; undo it to decide anew."
 )
 
 NOT_FREE = (
@@ -88,16 +93,16 @@ class Desk:
         self, session: Session, *, item_id: str, outcome: Outcome, labels: tuple[str, ...],
         note: str,
     ) -> Session:  # fmt: skip
-        """Record a decision on the item in hand. A second press of the same key, for an item
-        not in hand any more, changes nothing.
+        """Record a decision on the item in hand. A second press, for an item not in hand any more,
+        changes nothing, and where it says something else it is told so.
 
         Raises InvalidRequest.
         """
         work = session.work
         if work.item_id != item_id:
-            if work.last_item_id == item_id:
-                return session
-            return await self._lost(session, keep_hand=True)
+            if work.last_item_id != item_id:
+                return await self._lost(session, keep_hand=True)
+            return session if work.last_outcome == outcome else await self._stands(session)
         if outcome is Outcome.REJECT and not labels:
             raise InvalidRequest("labels", "choose at least one label for a rejection")
         if outcome is Outcome.ESCALATE and work.tier >= max(session.account.role.tiers) >= 3:
@@ -108,8 +113,10 @@ class Desk:
         )  # fmt: skip
         try:
             record = await self.queue.decide(request)
-        except (ItemNotFound, LeaseLost, DecisionConflict):
+        except (ItemNotFound, LeaseLost):
             return await self._lost(session)
+        except DecisionConflict:
+            return await self._conflict(session)
         session = await self.sessions.save(session, _decided(work, record))
         await self.sessions.note(session, item_id=item_id, what=outcome.value)
         return session
@@ -118,7 +125,8 @@ class Desk:
         """Give the item in hand back, for somebody else or for later."""
         work = session.work
         if work.item_id != item_id:
-            return session
+            decided = item_id and work.last_item_id == item_id
+            return await self._stands(session) if decided else session
         await self._give_back(session)
         skipped = work.without_item().remembering(skipped=item_id)
         session = await self.sessions.save(session, skipped)
@@ -247,6 +255,20 @@ class Desk:
     async def _lost(self, session: Session, *, keep_hand: bool = False) -> Session:
         work = session.work if keep_hand else session.work.without_item()
         return await self.sessions.save(session, dataclasses.replace(work, message=LOST))
+
+    async def _stands(self, session: Session) -> Session:
+        return await self._tell(
+            session, STANDS.format(OUTCOMES[Outcome(session.work.last_outcome)])
+        )
+
+    async def _conflict(self, session: Session) -> Session:
+        """A first press was recorded, and its answer lost before the session heard of it."""
+        work, name = session.work, session.account.name
+        item = await self.queue.get(tenant=session.tenant, item_id=work.item_id)
+        mine = [record for record in item.decisions if record.reviewer == name]
+        session = await self.sessions.save(session, _decided(work, mine[-1]))
+        await self.sessions.note(session, item_id=work.item_id, what=mine[-1].outcome.value)
+        return await self._stands(session)
 
     async def _tell(self, session: Session, message: str) -> Session:
         work = dataclasses.replace(session.work, message=message)

@@ -92,13 +92,15 @@ function pathOf(form, button) {
 async function send(form, button) {
   const body = new URLSearchParams(new FormData(form));
   if (button?.name) body.set(button.name, button.value);
+  const headers = { Accept: "application/json" }; // who is signed out hears of it here
   let answer;
   try {
-    answer = await fetch(pathOf(form, button), { method: "POST", body, redirect: "manual" });
+    answer = await fetch(pathOf(form, button), { method: "POST", body, headers, redirect: "manual" });
   } catch {
     return again("The server does not answer. " + IN_A_MOMENT);
   }
-  if (answer.type === "opaqueredirect") location.assign("/review");
+  if (answer.type === "opaqueredirect" || answer.status === 409) location.assign("/review");
+  else if (answer.status === 401) again("You are signed out, and this was not recorded. Load the page to sign in.");
   else if (answer.status >= 500) again("The review queue does not answer. " + IN_A_MOMENT);
   else again("Nothing was recorded: this page is too old. Load it again.");
 }
