@@ -254,6 +254,21 @@ def test_a_group_that_was_closed_is_one_label(
     assert sorted(files) == sorted(hashlib.sha256(each.encode()).hexdigest() for each in contents)
 
 
+def test_a_group_that_was_closed_again_for_something_else_is_another_label(
+    office: Office, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for label in CATEGORIES:
+        first, _ = (office.bring(f"{label} {n}", picture_hash="5a" * 32) for n in range(2))
+        order(office, show(office, office.item(first)), label, labels=(label,))
+        assert carried_out(office, label).by_fate[Fate.CLOSED] == 2
+    out = tmp_path / "labels.csv"
+    assert main(["queue", "export", "--labels", str(out)]) == 0
+    assert "left out, look-alike of another, closed with it: 2" in capsys.readouterr().out
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len({row["group"] for row in rows}) == 1
+    assert sorted((row["weapons"], row["drugs"]) for row in rows) == [("", "1"), ("1", "")]
+
+
 def test_tenants_and_policies_are_told_apart(office: Office, tmp_path: Path) -> None:
     office.bring("r1", "same")
     office.bring("r2", "same", tenant="../x")

@@ -216,7 +216,7 @@ def test_it_is_said_that_a_promise_is_about_groups() -> None:
     labelled = mixed(60, 40, columns={"video": videos})
     aim = dataclasses.replace(FPR, rate=0.2)
     (note,) = (n for n in weapons_only(sample(labelled, group="video"), aim).notes if "group" in n)
-    assert "the 50 groups that 100 pictures make" in note
+    assert "the 50 groups that 100 pictures make; the other figures count every picture" in note
     assert not any("group" in n for n in weapons_only(sample(labelled), aim).notes)
 
 

@@ -170,6 +170,16 @@ def test_more_than_memory_holds_is_refused(
         read(tmp_path, lines, "labels.jsonl")
 
 
+def test_one_endless_line_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = '{"file": "a", "drugs": 1}'
+    monkeypatch.setattr(label_rows, "MAX_LINE", len(line))
+    assert read(tmp_path, f"{line}\n", "labels.jsonl").files == ("a",)
+    with pytest.raises(LabelsError, match=":2: is longer than 25 characters"):
+        read(tmp_path, f"{line}\n{{ {line[1:]}\n", "labels.jsonl")
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["csv", "jsonl"]))
 def test_any_bytes_are_read_or_refused_by_name(

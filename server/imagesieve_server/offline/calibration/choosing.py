@@ -268,6 +268,7 @@ def _notes(goal: Aim | Budget, sample: Sample) -> tuple[str, ...]:
     if groups < len(sample):
         notes.append(
             f"pictures that belong together count once, by the worst of them: the promise is about "
-            f"the {groups} groups that {len(sample)} pictures make"
+            f"the {groups} groups that {len(sample)} pictures make; the other figures count every "
+            "picture, and their intervals take each for a draw of its own"
         )
     return tuple(notes)

@@ -56,10 +56,10 @@ def labelled(
     items: Iterable[Whole], *, policy: str, aliases: Mapping[str, str], left: Left
 ) -> list[Labelled]:
     """The pictures of decided items, each once, with the last decision on it, and of those that
-    were closed with their group the first. ``items`` come by tenant and arrival; ``policy`` "" is
-    all; ``aliases`` maps reviewers' labels to categories."""
+    were closed with their group by the same word the first. ``items`` come by tenant and arrival;
+    ``policy`` "" is all; ``aliases`` maps reviewers' labels to categories."""
     last: dict[tuple[str, str], Labelled] = {}
-    closed: set[tuple[str, str | None, Outcome]] = set()
+    closed: set[tuple[str, str | None, Outcome, tuple[str, ...]]] = set()
     for whole in items:
         uploads = [u for u in whole.uploads if policy in ("", u.submission.policy)]
         if not uploads:
@@ -74,7 +74,7 @@ def labelled(
             left.counts["decision names no category"] += 1
             continue
         if decision.cause is Cause.GROUP_CLOSE:
-            group = (found.tenant, whole.item.group_id, decision.outcome)
+            group = (found.tenant, whole.item.group_id, decision.outcome, decision.labels)
             if group in closed:
                 left.counts["look-alike of another, closed with it"] += 1
                 continue

@@ -24,6 +24,9 @@ MAX_ROWS = 2_000_000
 memory. Looking at so many takes days on a processor."""
 MAX_FIELDS = 20_000_000
 """Rows times columns."""
+MAX_LINE = 1_000_000
+"""Characters of a JSON line: a single object takes some fifteen times its size in memory, and a file
+may be one line."""
 _WORKBOOK = b"PK\x03\x04"  # what spreadsheets save by themselves is a zip archive
 _UNCLOSED = "; a field that begins with a quote ends with one, and a quote inside is doubled"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -169,6 +172,12 @@ def _json_rows(text: str, file: str) -> Rows:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        if len(line) > MAX_LINE:
+            raise LabelsError(
+                f"is longer than {MAX_LINE} characters; each line is one picture",
+                file=file,
+                line=number,
+            )
         found = _json_object(line, file, number)
         columns.update(dict.fromkeys(found))
         if len(columns) > MAX_COLUMNS:
