@@ -487,7 +487,7 @@ def test_a_statement_that_takes_too_long_is_unavailable(
 def test_a_server_that_stops_within_a_transaction_holds_up_nobody_for_long(
     desk: Desk, other: RuledStore, threads: ThreadPoolExecutor, postgres_url: str
 ) -> None:
-    stopped = open_for_test(postgres_url, desk.clock, patience=Patience(idle_s=0.2))
+    stopped = open_for_test(postgres_url, desk.clock, patience=Patience(idle_s=2.0))
     asked = decision(desk, "r1")
     halfway = Halfway(threads, stopped, lambda tx: deciding.decide(tx, asked))
     assert other.decide(asked).effective

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from helpers.postgres import PostgresServer, engine_for_test, open_for_test
+from helpers.postgres import PATIENT, PostgresServer, engine_for_test, open_for_test
 from imagesieve_server.console.tables import metadata as console_metadata
 from imagesieve_server.core.errors import StartupError, StoreNotUsable
 from imagesieve_server.core.review import ClaimRequest
@@ -88,6 +88,19 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_sqlite(path=path, clock=time.time)
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
+        migrate_sqlite(path=path)
+
+
+def test_another_programs_migrations_are_told_apart_from_a_broken_database(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    engine = engine_of(path)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num varchar(32))"))
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('theirs')"))
+    engine.dispose()
+    with pytest.raises(StoreNotUsable, match=r"theirs.*or another program"):
+        open_sqlite(path=path, clock=time.time)
+    with pytest.raises(StoreNotUsable, match=r"theirs.*or another program"):
         migrate_sqlite(path=path)
 
 
@@ -178,7 +191,7 @@ def test_a_migration_does_not_wait_long_for_a_table_and_leaves_nothing(
 def test_servers_that_start_together_migrate_once(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database(migrated=False)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: migrate_postgres(url=url), range(4)))
+        list(threads.map(lambda _: migrate_postgres(url=url, patience=PATIENT), range(4)))
     assert postgres_server.run(url, "SELECT version_num FROM alembic_version") == [
         (migrations.head(),)
     ]
@@ -212,4 +225,18 @@ def test_a_newer_postgresql_database_is_refused(postgres_server: PostgresServer)
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
         open_for_test(url)
     with pytest.raises(StoreNotUsable, match=r"9999.*a newer imagesieve made it"):
+        migrate_postgres(url=url)
+
+
+@pytest.mark.postgres
+def test_another_programs_postgresql_migrations_are_told_apart(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database(migrated=False)
+    postgres_server.run(
+        url,
+        "CREATE TABLE alembic_version (version_num varchar(32))",
+        "INSERT INTO alembic_version VALUES ('theirs')",
+    )
+    with pytest.raises(StoreNotUsable, match=r"theirs.*or another program"):
         migrate_postgres(url=url)

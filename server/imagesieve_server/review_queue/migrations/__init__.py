@@ -3,10 +3,12 @@
 Knows Alembic; needs no configuration file, so that the installed package migrates by itself.
 A released migration is never edited; ``schema.py`` is what all of them together make.
 
-Each migration says which releases may work on what it leaves (``fit_for``), the one before it
-always among them: servers of that release go on beside the first ones of the next, and may start
-again. So a migration adds tables, indexes and columns that are NULL or have a default of the
-database; what is no longer used is dropped a release later.
+Each migration says which releases may work on what it leaves (``fit_for``, by the newest migration
+that each knows), the release before its own always among them: servers of that release go on
+beside the first ones of the next, and may start again. So a migration adds tables, indexes and
+columns that are NULL or have a default of the database; what is no longer used is dropped a
+release later. A new state or cause, in a column that both know, is read by one release and first
+written by the next.
 """
 
 from __future__ import annotations
@@ -81,12 +83,13 @@ def _is_newer(connection: sa.Connection) -> bool:
     known = {script.revision for script in script_directory().walk_revisions()}
     if present is None or present in known:
         return False
-    fit = sa.select(fit_release).where(fit_release.c.revision == head())
-    if connection.execute(fit).first() is not None:
-        return True
+    if sa.inspect(connection).has_table(fit_release.name):  # else another program's tables
+        fit = sa.select(fit_release).where(fit_release.c.revision == head())
+        if connection.execute(fit).first() is not None:
+            return True
     raise StoreNotUsable(
         f"the database is at revision {present}, which this version does not know (its newest "
-        f"is {head()}); a newer imagesieve made it"
+        f"is {head()}); a newer imagesieve made it, or another program"
     )
 
 
