@@ -211,6 +211,7 @@ def test_groups_come_from_a_column_or_from_equal_bytes() -> None:
         sample(same, folds=20)
 
 
+@pytest.mark.evaluate
 def test_it_is_said_that_a_promise_is_about_groups() -> None:
     videos = [str(number // 2) for number in range(100)]
     labelled = mixed(60, 40, columns={"video": videos})
