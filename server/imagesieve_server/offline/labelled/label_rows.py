@@ -25,8 +25,8 @@ memory. Looking at so many takes days on a processor."""
 MAX_FIELDS = 20_000_000
 """Rows times columns."""
 MAX_LINE = 1_000_000
-"""Characters of a JSON line: a single object takes some fifteen times its size in memory, and a file
-may be one line."""
+"""Characters of a JSON line: one object takes some fifteen times its size in memory, and a file may
+be one line."""
 _WORKBOOK = b"PK\x03\x04"  # what spreadsheets save by themselves is a zip archive
 _UNCLOSED = "; a field that begins with a quote ends with one, and a quote inside is doubled"
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
