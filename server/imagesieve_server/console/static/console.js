@@ -31,6 +31,10 @@ function act(key) {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = event.target;
+  if (event.key === "Enter" && target.type === "checkbox") {
+    event.preventDefault(); // Chromium would press the form's first button that is not disabled
+    return;
+  }
   if (event.key === "Escape" && writing(target)) {
     target.blur();
     return;
