@@ -66,7 +66,11 @@ def moderate_request(
     dry_run: bool,
 ) -> pb.ModerateRequest:
     """The request about one image. The request_id is fixed here, before the first attempt, so
-    that every attempt is the same request to the server and none is counted or queued twice."""
+    that every attempt is the same request to the server and none is counted or queued twice.
+
+    Raises TypeError, by name, for what is no text: ids from a database are often numbers.
+    """
+    _require_texts(upload, policy, categories)
     return wire.write_request(
         upload,
         image,
@@ -75,6 +79,23 @@ def moderate_request(
         categories=tuple(categories),
         dry_run=dry_run,
     )
+
+
+def _require_texts(upload: Upload, policy: object, categories: Sequence[object]) -> None:
+    if isinstance(categories, str):
+        raise TypeError("categories is a list of ids, not a str")
+    texts: list[tuple[str, object]] = [
+        ("request_id", "" if upload.request_id is None else upload.request_id),
+        ("content_ref", upload.content_ref),
+        ("uploader_ref", upload.uploader_ref),
+        ("surface", upload.surface),
+        ("policy", policy),
+        *(("each of categories", each) for each in categories),
+        *(("each of labels", text) for label in upload.labels.items() for text in label),
+    ]
+    for name, text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} is a str, not {type(text).__name__}")
 
 
 def moderate(
@@ -105,6 +126,7 @@ def undecided(
         request_id=request.request_id,
         verdict=Verdict.UNDECIDED,
         undecided_reason=error.reason,
+        undecided_message=error.message,
         retry_after_s=error.retry_after_s,
         policy=request.policy,
         content_ref=request.content_ref,

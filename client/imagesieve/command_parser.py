@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 from imagesieve import (
@@ -59,6 +60,9 @@ def build_parser(*, server: str | None = None) -> argparse.ArgumentParser:
         usage="imagesieve COMMAND ...",
         description="Ask an imagesieve server about images, and work its review queue.",
         epilog=EXIT_CODES,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"imagesieve {metadata.version('imagesieve')}"
     )
     commands = _commands(parser, "imagesieve", dest="command")
     _add_moderate(commands, connection)

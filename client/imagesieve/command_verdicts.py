@@ -123,7 +123,7 @@ def name_view(index: int, view: View) -> str:
 def _note(result: ModerationResult) -> str:
     """Why nobody decided, or the reasons that are no category's."""
     if result.undecided_reason:
-        return result.undecided_reason
+        return f"{result.undecided_reason}: {result.undecided_message}".removesuffix(": ")
     others = (reason for reason in result.reasons if not reason.category)
     return " ".join(r.code + (f"({r.detail})" if r.detail else "") for r in others)
 

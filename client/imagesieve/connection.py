@@ -18,6 +18,7 @@ from imagesieve.tls_files import PemFile, credentials_of
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 10.0
+_URLS = ("http://", "https://", "grpc://", "grpcs://")
 
 Token: TypeAlias = str | Callable[[], str]
 """A bearer token, or a function that gives the present one before each call. The function
@@ -59,9 +60,14 @@ def connection(
 ) -> Connection:
     """Check the settings of a client.
 
-    Raises ValueError for a cap below one byte, for a token that would travel in the clear or
-    could not be sent, and for files that cannot be used; OSError for unreadable ones.
+    Raises ValueError for a URL as target, for a cap below one byte, for a token that would travel
+    in the clear or could not be sent, and for unusable files; OSError for unreadable ones.
     """
+    if target.lower().startswith(_URLS):
+        raise ValueError(
+            f"{target} is a URL; a target is host:port, for example {DEFAULT_TARGET}; "
+            "TLS is turned on by tls=True or a ca_file (--tls, --ca-file)"
+        )
     if max_image_bytes < 1:
         raise ValueError(f"max_image_bytes must be at least 1, not {max_image_bytes}")
     if isinstance(token, str):

@@ -138,7 +138,7 @@ class DecodeInfo:
 class ModerationResult:
     """The whole answer about one image.
 
-    An UNDECIDED result has a ``request_id``, the reason and nothing else; the same request_id
+    An UNDECIDED result has a ``request_id``, why and nothing else; the same request_id
     may be used to ask again.
     """
 
@@ -163,6 +163,7 @@ class ModerationResult:
     labels: Mapping[str, str] = field(default_factory=dict)
     dry_run: bool = False
     undecided_reason: str = ""  # for example UNREACHABLE; empty unless UNDECIDED
+    undecided_message: str = ""  # the same in words, for people and logs; nothing decides by it
     retry_after_s: float | None = None  # the server's hint, seconds; only when UNDECIDED
     elapsed_s: float = 0.0  # seconds from the call to the answer, retries included
 

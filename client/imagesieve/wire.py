@@ -163,5 +163,6 @@ def read_result(message: pb.ModerateResponse, *, elapsed_s: float) -> Moderation
     return RESULT.read(
         message,
         undecided_reason=VERDICT_UNKNOWN if undecided else "",
+        undecided_message="the server's verdict is newer than this client" if undecided else "",
         elapsed_s=elapsed_s,
     )

@@ -67,7 +67,9 @@ async def test_tls_for_asyncio(tls_server: FakeServer) -> None:
 
 def test_tls_does_not_trust_an_unknown_certificate(tls_server: FakeServer) -> None:
     with tls_server, Client(tls_server.target, tls=True) as client:
-        assert client.moderate(b"picture").undecided_reason == "UNREACHABLE"
+        result = client.moderate(b"picture")
+        assert result.undecided_reason == "UNREACHABLE"
+        assert "not signed by an authority that is trusted here" in result.undecided_message
     assert tls_server.count("Moderate") == 0
 
 
@@ -124,3 +126,15 @@ def test_a_closed_client_is_of_no_use(server: FakeServer) -> None:
     client.close()
     with pytest.raises(ValueError, match="closed"):
         client.moderate(b"picture")
+
+
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:50051", "HTTPS://filter.internal", "grpc://a:1"]
+)
+def test_a_url_is_no_target(target: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        Client(target)
+
+
+def test_a_socket_is_a_target() -> None:
+    Client("unix:///run/imagesieve.sock").close()

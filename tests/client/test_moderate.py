@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -153,6 +154,28 @@ def test_an_endless_file_is_read_no_further_than_the_cap(client: Client) -> None
     assert endless.taken == 20 * 2**20 + 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"request_id": 5}, "request_id is a str, not int"),
+        ({"request_id": 0}, "request_id is a str, not int"),
+        ({"content_ref": 5}, "content_ref is a str, not int"),
+        ({"uploader_ref": 5}, "uploader_ref is a str, not int"),
+        ({"surface": None}, "surface is a str, not NoneType"),
+        ({"policy": b"demo"}, "policy is a str, not bytes"),
+        ({"categories": "weapons"}, "categories is a list of ids, not a str"),
+        ({"categories": [1]}, "each of categories is a str, not int"),
+        ({"labels": {"lang": 1}}, "each of labels is a str, not int"),
+    ],
+)
+def test_what_is_no_text_is_named_and_not_sent(
+    client: Client, server: FakeServer, settings: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(TypeError, match=named):
+        client.moderate(b"picture", **settings)
+    assert server.count("Moderate") == 0
+
+
 @pytest.mark.parametrize("error", UNAVAILABLE, ids=lambda error: error.reason)
 def test_unavailable_reasons_become_undecided(
     client: Client, server: FakeServer, error: Unavailable
@@ -162,6 +185,7 @@ def test_unavailable_reasons_become_undecided(
     assert result.verdict is Verdict.UNDECIDED
     assert not result.may_publish
     assert result.undecided_reason == error.reason
+    assert result.undecided_message == error.message
     assert result.retry_after_s == error.retry_after_s
     assert (result.request_id, result.content_ref) == ("r-1", "post/7")
 

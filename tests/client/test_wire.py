@@ -48,7 +48,7 @@ TABLES = {
     if isinstance(table, Table)
 }
 NOT_ON_THE_WIRE = {
-    ModerationResult: {"undecided_reason", "retry_after_s", "elapsed_s"},
+    ModerationResult: {"undecided_reason", "undecided_message", "retry_after_s", "elapsed_s"},
     Item: {"image"},  # travels beside the item
 }
 

@@ -36,7 +36,7 @@ _shtab_imagesieve_policy_reload_option_strings=(-h --help --server --timeout --t
 _shtab_imagesieve_policy_option_strings=(-h --help)
 _shtab_imagesieve_health_option_strings=(-h --help --server --timeout --tls --ca-file --cert-file --key-file --token-file --format --service)
 _shtab_imagesieve_completion_option_strings=(-h --help)
-_shtab_imagesieve_option_strings=(-h --help)
+_shtab_imagesieve_option_strings=(-h --help --version)
 
 _shtab_imagesieve_moderate_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_imagesieve_moderate___ca_file_COMPGEN=_shtab_compgen_files
@@ -266,6 +266,7 @@ _shtab_imagesieve_completion___help_nargs=0
 _shtab_imagesieve_pos_0_nargs=A...
 _shtab_imagesieve__h_nargs=0
 _shtab_imagesieve___help_nargs=0
+_shtab_imagesieve___version_nargs=0
 
 
 # $1=COMP_WORDS[1]

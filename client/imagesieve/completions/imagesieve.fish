@@ -57,6 +57,7 @@ complete -c imagesieve -e
 complete -c imagesieve -f
 
 complete -c imagesieve -n _shtab_imagesieve_using -s h -l help -d 'show this help message and exit'
+complete -c imagesieve -n _shtab_imagesieve_using -l version -d 'show program'"'"'s version number and exit'
 complete -c imagesieve -n '_shtab_imagesieve_using; and test $_shtab_imagesieve_npos -eq 0' -a moderate -d 'Ask whether images may be published.'
 complete -c imagesieve -n '_shtab_imagesieve_using moderate' -s h -l help -d 'show this help message and exit'
 complete -c imagesieve -n '_shtab_imagesieve_using moderate' -l server -x -d 'where the server is (default: $IMAGESIEVE_SERVER, else 127.0.0.1:50051)'

@@ -55,6 +55,7 @@ _shtab_imagesieve_review_commands() {
 
 _shtab_imagesieve_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "(- : *)--version[show program\'s version number and exit]"
 )
 
 # guard to ensure default positional specs are added only once per session
