@@ -1,12 +1,24 @@
 #!/bin/sh
 # Makes a virtual environment with pip: make-venv.sh FOLDER
-# Picks a Python from 3.11 to 3.14, survives a missing ensurepip, and replaces an unfinished one.
+# Picks a Python from 3.11 to 3.14, survives a missing ensurepip, and replaces an environment that
+# is unfinished or broken. Touches nothing in one that works, and no folder that is something else.
 set -u
 target=$1
 
 suitable() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
+
+works() {
+    suitable "$1/bin/python" && "$1/bin/python" -m pip -V >/dev/null 2>&1
+}
+
+if [ -e "$target/pyvenv.cfg" ]; then
+    works "$target" && exit 0
+elif [ -e "$target" ] && ! rmdir "$target" 2>/dev/null; then
+    echo "$target is in use and no virtual environment: name another folder, or remove it." >&2
+    exit 1
+fi
 
 python=
 for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python3.14 python; do
@@ -24,7 +36,7 @@ if [ -z "$python" ]; then
 fi
 
 rm -rf "$target"
-if "$python" -m venv "$target" >/dev/null 2>&1 && "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+if "$python" -m venv "$target" >/dev/null 2>&1 && works "$target"; then
     exit 0
 fi
 
@@ -32,13 +44,13 @@ fi
 rm -rf "$target"
 if "$python" -m venv --without-pip "$target" 2>/dev/null; then
     if "$python" -m pip --python "$target/bin/python" install --quiet pip >/dev/null 2>&1 &&
-        "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+        works "$target"; then
         exit 0
     fi
 fi
 rm -rf "$target"
 for maker in "$python -m virtualenv --quiet" "uv venv --quiet --seed --python $python"; do
-    if $maker "$target" >/dev/null 2>&1 && "$target/bin/python" -m pip -V >/dev/null 2>&1; then
+    if $maker "$target" >/dev/null 2>&1 && works "$target"; then
         exit 0
     fi
     rm -rf "$target"

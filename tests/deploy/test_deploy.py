@@ -167,6 +167,15 @@ def test_the_compose_file_with_postgresql_is_one_of_several_servers() -> None:
     assert "ports" not in compose["services"]["database"]
 
 
+def test_git_takes_in_no_secret_of_the_compose_files() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    secrets = _yaml(DEPLOY / "compose.postgres.yaml")["secrets"].values()
+    assert len(secrets) == 2
+    for secret in secrets:
+        folder = (DEPLOY / secret["file"]).parent.relative_to(ROOT)
+        assert f"/{folder}/" in ignored
+
+
 def test_prometheus_scrapes_the_service_of_the_compose_file() -> None:
     (job,) = _yaml(DEPLOY / "prometheus" / "prometheus.yml")["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]
