@@ -119,7 +119,7 @@ class Pipeline:
         elif not judgement.degraded:  # a degraded one must not outlive the failure
             self._allow(request, policy, digest, answer, image, remember=may_be_remembered)
         self._counts.answered(policy, answer)
-        if not request.dry_run and image is not None and embeddings is not None:
+        if self._onlookers and not request.dry_run and image and embeddings is not None:
             self._show(request, policy, answer, image, embeddings)
         return answer
 
@@ -164,6 +164,8 @@ class Pipeline:
         identity = {"tenant": request.tenant, "request_id": request.request_id}
         if answer := self._recent.find(**identity, request_digest=digest):
             return answer
+        if self._queue.is_new(**identity):  # as nearly always
+            return None
         with self._alarms.limit(time.monotonic() + LOOKUP_S):
             stored = await self._queue.answer_of(**identity, request_digest=digest)
         return stored_answer(stored) if stored else None

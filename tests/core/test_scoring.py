@@ -197,7 +197,7 @@ def test_adding_a_view_never_lowers_score_probability_or_band(
 
 @settings(max_examples=60, deadline=None)
 @given(vectors, vectors, vectors, vectors, st.sampled_from(Method), st.sampled_from(Pooling))
-def test_an_images_numbers_are_those_of_its_views_to_the_last_bit(
+def test_an_images_numbers_are_those_of_its_views(
     p: list[np.ndarray],
     n: list[np.ndarray],
     c: list[np.ndarray],
@@ -211,8 +211,54 @@ def test_an_images_numbers_are_those_of_its_views_to_the_last_bit(
     rules = policy([rule], group(*n))
     scores, logits = logits_of(rules, rule, np.stack(v).astype(np.float64))
     found = score(rules, *v)
-    assert (found.score, found.log_odds) == (scores.max(), logits.max())
-    assert logits[found.view] == logits.max()
+    assert found.score == pytest.approx(scores.max(), abs=1e-9)
+    assert found.log_odds == pytest.approx(logits.max(), abs=1e-9)
+    assert logits[found.view] == pytest.approx(logits.max(), abs=1e-9)
+
+
+@pytest.mark.parametrize("neutrals", [0, 7])
+@pytest.mark.parametrize("how", Pooling)
+def test_categories_scored_together_are_as_each_by_itself(how: Pooling, neutrals: int) -> None:
+    """Of every method, with and without counter-prompts, as wide as a real model's embeddings:
+    only the order of sums may differ."""
+    rng = np.random.default_rng(3)
+
+    def some(count: int) -> PromptGroup:
+        return group(*(unit(*rng.normal(size=512)) for _ in range(count)))
+
+    other = next(pooling for pooling in Pooling if pooling is not how)
+    rules = policy(
+        [
+            category(some(5), id="plain", pooling=how),
+            category(some(1), id="one", counter_prompts=some(4), pooling=how),
+            category(some(9), id="other", pooling=other),
+            category(some(3), id="sigmoid", method=Method.SIGMOID, pooling=how),
+            category(some(2), id="countered", counter_prompts=some(1), pooling=how),
+            category(some(4), id="cosine", method=Method.COSINE, pooling=how),
+            category(
+                some(0),
+                id="probe",
+                method=Method.PROBE,
+                probe=Probe(weights=rng.normal(size=512).astype(np.float32), bias=-1.0),
+            ),
+        ],
+        some(neutrals),
+    )
+    v = np.stack([unit(*rng.normal(size=512)) for _ in range(6)])
+    scored = score_image(policy=rules, categories=rules.categories, embeddings=v, views=still(6))
+    assert [found.category for found in scored.scores] == [c.id for c in rules.categories]
+    for rule, found in zip(rules.categories, scored.scores, strict=True):
+        scores, logits = logits_of(rules, rule, v.astype(np.float64))
+        assert found.log_odds == pytest.approx(logits.max(), abs=1e-9)
+        assert found.score == pytest.approx(scores.max(), abs=1e-9)
+
+
+def test_a_category_of_another_policy_is_refused() -> None:
+    rules = policy([category(group(X))], group(Y))
+    with pytest.raises(ValueError, match="own"):
+        score_image(
+            policy=rules, categories=[category(group(X))], embeddings=X[None], views=still()
+        )
 
 
 def test_categories_are_independent() -> None:

@@ -83,6 +83,9 @@ class StoreSwitch:
     async def _refuse(self, *_: Any, **__: Any) -> Any:
         raise StoreUnavailable("the review queue does not answer")
 
+    def is_new(self, **request: str) -> bool:
+        return not self.down and self._queue.is_new(**request)
+
     async def submit(self, *args: Any) -> Any:
         if self.down:
             await self._refuse()

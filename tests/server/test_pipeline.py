@@ -274,6 +274,16 @@ async def test_a_store_that_hangs_holds_nothing_but_flags(
     await bench.queue.close()
 
 
+async def test_the_store_is_not_asked_for_what_is_certainly_new() -> None:
+    """Once it knows what it keeps; a flag is known from then on."""
+    bench = Bench(queue=HangingQueue)
+    await bench.queue.learn_requests()
+    assert bench.queue.is_new(tenant="t", request_id="r-1")
+    await asyncio.wait_for(bench.send(ppm(RED), "r-1"), 30)
+    assert not bench.queue.is_new(tenant="t", request_id="r-1")
+    await bench.queue.close()
+
+
 async def test_numbers_that_are_none_go_to_a_person(bench: Bench) -> None:
     bench.pipeline = bench.over(BrokenEncoder())
     answer = await bench.send(ppm(GREEN))

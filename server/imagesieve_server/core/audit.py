@@ -50,9 +50,10 @@ def draw(
     """Draw one picture; None where the policy audits nothing or there is nothing to audit: a
     verdict other than ALLOW, a degraded one, or one without an enforced category.
     """
+    if policy.audit is None or judgement.verdict is not Verdict.ALLOW or judgement.degraded:
+        return None
     enforced = [score for score in judgement.scores if score.mode is Mode.ENFORCE]
-    allowed = judgement.verdict is Verdict.ALLOW and not judgement.degraded
-    if policy.audit is None or not allowed or not enforced:
+    if not enforced:
         return None
     below, nearest = min(
         ((_below(policy, score), score) for score in enforced), key=lambda pair: pair[0]

@@ -1,8 +1,8 @@
 """Why an image got its verdict, and what would have changed it. Pure arithmetic.
 
 The numbers are the server's own: scores and verdict come from ``score_image`` and ``decide``,
-the terms behind them from the same products of the same arrays, so that they add up to the
-last bit. For method contrast, at the view that decided,
+the terms behind them from products of the same arrays, so that they add up but for the last
+bits. For method contrast, at the view that decided,
 
     λ·m_P − logaddexp(λ·m_N, λ·m_C) = log-odds
 

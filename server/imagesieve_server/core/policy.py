@@ -142,9 +142,55 @@ class Category:
 
     def thresholds_for(self, kind: ViewKind, *, first: bool) -> Thresholds:
         """The thresholds of a view; view 0 and the first frame always use the still's."""
+        if not self.per_view_kind:  # as nearly always
+            return self.thresholds
         if first:
             kind = ViewKind.STILL
         return dict(self.per_view_kind).get(kind, self.thresholds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A policy's categories of one method and one pooling, which are scored together.
+
+    Their prompts stand under each other in groups: first the neutral ones, then each
+    category's, then the counter-prompts of those that have any. An empty group has one vector
+    of zeros, whose cosine is 0 to whatever there is.
+    """
+
+    method: Method  # any but probe
+    pooling: Pooling
+    members: tuple[Category, ...]  # C categories, in the policy's order
+    vectors: npt.NDArray[np.float64]  # [N, D]
+    starts: npt.NDArray[np.intp]  # [1 + C + K] the first row of each group
+    countered: npt.NDArray[np.intp]  # [K] places among C of those with counter-prompts
+
+
+def families_of(neutral: PromptGroup, categories: tuple[Category, ...]) -> tuple[Family, ...]:
+    """The families in the order of their first categories."""
+    kinds = dict.fromkeys((c.method, c.pooling) for c in categories if c.method is not Method.PROBE)
+    return tuple(
+        _family(neutral, [c for c in categories if (c.method, c.pooling) == kind]) for kind in kinds
+    )
+
+
+def _family(neutral: PromptGroup, members: list[Category]) -> Family:
+    countered = [place for place, member in enumerate(members) if len(member.counter_prompts)]
+    groups = [
+        neutral,
+        *(member.prompts for member in members),
+        *(members[place].counter_prompts for place in countered),
+    ]
+    size = max((group.doubles.shape[1] for group in groups if len(group)), default=0)
+    rows = [group.doubles if len(group) else np.zeros((1, size)) for group in groups]
+    return Family(
+        method=members[0].method,
+        pooling=members[0].pooling,
+        members=tuple(members),
+        vectors=np.concatenate(rows),
+        starts=np.cumsum([0, *(len(row) for row in rows[:-1])], dtype=np.intp),
+        countered=np.asarray(countered, dtype=np.intp),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +231,11 @@ class Policy:
     audit: AuditRates | None = None  # None: no ALLOW is looked at
     description: str = ""
     source: str = field(default="", repr=False)  # the text people wrote
+    # The categories as they are scored, made once: every image is compared with them.
+    families: tuple[Family, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "families", families_of(self.neutral, self.categories))
 
     def subset(self, ids: tuple[str, ...]) -> tuple[Category, ...]:
         """The named categories in the policy's order; all of them where ``ids`` is empty.

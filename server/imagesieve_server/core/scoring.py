@@ -27,6 +27,7 @@ import numpy.typing as npt
 from imagesieve_server.core.calibration import probability
 from imagesieve_server.core.policy import (
     Category,
+    Family,
     Method,
     Policy,
     Pooling,
@@ -75,23 +76,23 @@ def score_image(
     embeddings: Embeddings,
     views: Sequence[View],
 ) -> Scored:
-    """Score every category over every view.
+    """Score every one of these categories, which are the policy's own, over every view.
 
     ``embeddings`` is float32 [V, D], one row per view. With embeddings that are not finite
     unit vectors, ``valid`` is False and the scores are those of the sound rows only (none at
-    all where no row is sound).
+    all where no row is sound). Raises ValueError for what does not belong together.
     """
     if embeddings.ndim != 2 or len(embeddings) != len(views) or not len(views):
         raise ValueError(f"{len(views)} views but embeddings of shape {embeddings.shape}")
     rows, vectors = sound_rows(embeddings)
     if not len(rows):
         return Scored(scores=(), valid=False)
-    neutral = {
-        pooling: _pooled(policy, policy.neutral, vectors, pooling)
-        for pooling in {Pooling.MAX, *(category.pooling for category in categories)}
-    }
-    seen = _Seen(vectors=vectors, neutral=neutral, rows=rows.tolist(), views=views)
-    scores = tuple(_score_category(policy, category, seen) for category in categories)
+    by_category, neutral = _numbers(policy, vectors)
+    numbers, rows_seen = neutral.tolist(), rows.tolist()
+    scores = tuple(
+        _score_category(category, _of(category, by_category), numbers, rows_seen, views)
+        for category in categories
+    )
     finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
     return Scored(scores=scores, valid=len(rows) == len(views) and finite)
 
@@ -99,45 +100,99 @@ def score_image(
 def sound_rows(embeddings: Embeddings) -> tuple[npt.NDArray[np.intp], Doubles]:
     """The numbers [R] and float64 vectors [R, D] of the rows that are finite unit vectors."""
     vectors = embeddings.astype(np.float64)
-    lengths = np.sqrt(np.add.reduce(vectors * vectors, axis=1))  # float32's square fits in
-    sound = [abs(length - 1.0) <= UNIT_TOLERANCE for length in lengths.tolist()]  # NaN is not
+    squares = np.add.reduce(vectors * vectors, axis=1).tolist()  # float32's square fits in
+    sound = [abs(math.sqrt(square) - 1.0) <= UNIT_TOLERANCE for square in squares]  # NaN is not
     if all(sound):  # as nearly always, and then at half the price
         return np.arange(len(vectors)), vectors
     rows = np.flatnonzero(sound)
     return rows, vectors[rows]
 
 
-def logits_of(
-    policy: Policy,
-    category: Category,
-    vectors: Doubles,
-    neutral: Mapping[Pooling, Doubles] | None = None,
-) -> tuple[Doubles, Doubles]:
-    """The category's (score, log-odds) of each view vector [V, D], each [V].
-
-    ``neutral``: the neutral prompts pooled each way, where that was done before."""
+def logits_of(policy: Policy, category: Category, vectors: Doubles) -> tuple[Doubles, Doubles]:
+    """The category's (score, log-odds) of each view vector [V, D], each [V]."""
     if category.method is Method.PROBE:
-        if category.probe is None:
-            raise ValueError(f"category {category.id!r} has method probe but no probe")
-        logits = vectors @ category.probe.weights.astype(np.float64) + category.probe.bias
-        return sigmoid(logits), logits
+        return _by_probe(category, vectors)
     m_p = _pooled(policy, category.prompts, vectors, category.pooling)
-    if category.method is Method.COSINE:
-        return m_p, m_p
-    if category.method is Method.SIGMOID:
-        logits = policy.logit_scale * m_p + policy.logit_bias
-        return sigmoid(logits), logits
-    m_n = (
-        _pooled(policy, policy.neutral, vectors, category.pooling)
-        if neutral is None
-        else neutral[category.pooling]
-    )
-    against = policy.logit_scale * m_n
+    if category.method is not Method.CONTRAST:
+        return _by_prompts(policy, category.method, m_p, against=None)
+    against = policy.logit_scale * _pooled(policy, policy.neutral, vectors, category.pooling)
     if len(category.counter_prompts):
         m_c = _pooled(policy, category.counter_prompts, vectors, category.pooling)
         against = np.logaddexp(against, policy.logit_scale * m_c)
-    logits = policy.logit_scale * m_p - against
+    return _by_prompts(policy, Method.CONTRAST, m_p, against=against)
+
+
+def _by_probe(category: Category, vectors: Doubles) -> tuple[Doubles, Doubles]:
+    if category.probe is None:
+        raise ValueError(f"category {category.id!r} has method probe but no probe")
+    logits = vectors @ category.probe.weights.astype(np.float64) + category.probe.bias
     return sigmoid(logits), logits
+
+
+def _by_prompts(
+    policy: Policy, method: Method, m_p: Doubles, *, against: Doubles | None
+) -> tuple[Doubles, Doubles]:
+    """(score, log-odds) of pooled cosines of any shape; ``against`` is what contrast subtracts."""
+    if method is Method.COSINE:
+        return m_p, m_p
+    logits = policy.logit_scale * m_p
+    logits = logits + policy.logit_bias if against is None else logits - against
+    return sigmoid(logits), logits
+
+
+_ByView = tuple[list[float], list[float]]
+"""Of one category, each view's score and log-odds."""
+
+
+def _numbers(policy: Policy, vectors: Doubles) -> tuple[Mapping[int, _ByView], Doubles]:
+    """Every category's numbers by the ``id`` of the object, and the neutral prompts pooled by
+    maximum [V]. As ``logits_of`` but for the last bits: wider products sum in another order."""
+    found: dict[int, _ByView] = {}
+    neutral: Doubles | None = None
+    for family in policy.families:
+        pooled = _pooled_groups(policy, family, vectors)
+        if family.pooling is Pooling.MAX:
+            neutral = pooled[:, 0]
+        scores, logits = _of_family(policy, family, pooled)
+        by_view = zip(scores.T.tolist(), logits.T.tolist(), strict=True)
+        found.update(zip(map(id, family.members), by_view, strict=True))
+    for category in policy.categories:
+        if category.method is Method.PROBE:
+            scores, logits = _by_probe(category, vectors)
+            found[id(category)] = scores.tolist(), logits.tolist()
+    if neutral is None:
+        neutral = _pooled(policy, policy.neutral, vectors, Pooling.MAX)
+    return found, neutral
+
+
+def _of(category: Category, by_category: Mapping[int, _ByView]) -> _ByView:
+    if (numbers := by_category.get(id(category))) is None:
+        raise ValueError(f"category {category.id!r} is not one of the policy's own")
+    return numbers
+
+
+def _pooled_groups(policy: Policy, family: Family, vectors: Doubles) -> Doubles:
+    """m of every group of the family, [V, 1 + C + K]."""
+    found = vectors @ family.vectors.T
+    if family.pooling is Pooling.MAX:
+        return np.asarray(np.maximum.reduceat(found, family.starts, axis=1), dtype=np.float64)
+    groups = np.split(found, family.starts[1:], axis=1)
+    scale = policy.logit_scale
+    return np.stack([pool(g, pooling=family.pooling, logit_scale=scale) for g in groups], axis=1)
+
+
+def _of_family(policy: Policy, family: Family, pooled: Doubles) -> tuple[Doubles, Doubles]:
+    """(score, log-odds) of each view and category, each [V, C]."""
+    behind = 1 + len(family.members)
+    m_p = pooled[:, 1:behind]
+    if family.method is not Method.CONTRAST:
+        return _by_prompts(policy, family.method, m_p, against=None)
+    against = policy.logit_scale * pooled[:, :1]
+    if len(family.countered):
+        m_c = pooled[:, behind:]
+        neutral, against = against, np.repeat(against, len(family.members), axis=1)
+        against[:, family.countered] = np.logaddexp(neutral, policy.logit_scale * m_c)
+    return _by_prompts(policy, family.method, m_p, against=against)
 
 
 def cosines(group: PromptGroup, vectors: Doubles) -> Doubles:
@@ -168,43 +223,46 @@ def _margin(category: Category, logit: float, review: Threshold | None) -> float
     return logit - limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """The sound views of one image."""
-
-    vectors: Doubles  # [R, D]
-    neutral: Mapping[Pooling, Doubles]  # of each way of pooling that is asked for, [R]
-    rows: Sequence[int]  # their numbers among all views
-    views: Sequence[View]  # all
-
-
-def _score_category(policy: Policy, category: Category, seen: _Seen) -> CategoryScore:
-    by_view, log_odds = logits_of(policy, category, seen.vectors, seen.neutral)
-    scores, logits = by_view.tolist(), log_odds.tolist()
+def _score_category(
+    category: Category,
+    by_view: _ByView,
+    neutral: Sequence[float],
+    rows: Sequence[int],
+    views: Sequence[View],
+) -> CategoryScore:
+    """``rows``: the numbers of the sound views among all; the other numbers are theirs."""
+    scores, logits = by_view
     bands: list[tuple[Band, Threshold | None, Threshold | None]] = []
-    for row, score, logit in zip(seen.rows, scores, logits, strict=True):
-        view = seen.views[row]
+    for row, score, logit in zip(rows, scores, logits, strict=True):
+        view = views[row]
         first = row == 0 or (view.kind is ViewKind.FRAME and view.frame == 0)
         limits = category.thresholds_for(view.kind, first=first)
         band = _band(score, logit, limits.review_at, limits.block_at)
         bands.append((band, limits.review_at, limits.block_at))
-    worst = max(range(len(bands)), key=lambda i: (_BAND_ORDER[bands[i][0]], logits[i]))
+    worst = _worst(bands, logits) if len(bands) > 1 else 0
     band, review_at, block_at = bands[worst]
     highest = _highest(logits)
     return CategoryScore(
         category=category.id,
         score=_highest(scores),
         log_odds=highest,
-        neutral_score=float(seen.neutral[Pooling.MAX][worst]),
+        neutral_score=neutral[worst],
         threshold=review_at,
         block_threshold=block_at,
         margin=_margin(category, logits[worst], review_at),
         band=band,
-        view=seen.rows[worst],
+        view=rows[worst],
         severity=category.severity,
         mode=category.mode,
         probability=probability(category.calibration, highest),
     )
+
+
+def _worst(
+    bands: Sequence[tuple[Band, Threshold | None, Threshold | None]], logits: Sequence[float]
+) -> int:
+    """The view of the strongest band, and among those of the highest log-odds."""
+    return max(range(len(bands)), key=lambda at: (_BAND_ORDER[bands[at][0]], logits[at]))
 
 
 def _highest(values: Sequence[float]) -> float:

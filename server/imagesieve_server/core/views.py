@@ -59,6 +59,10 @@ class ViewPlan:
     coverage: Coverage = Coverage.TILES
     max_views: int = 32  # hard cap over tiles × frames × backgrounds
 
+    def at_most(self, views: int) -> ViewPlan:
+        """The same with a cap of so many views where its own is higher."""
+        return self if self.max_views <= views else replace(self, max_views=views)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:

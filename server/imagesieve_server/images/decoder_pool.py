@@ -157,7 +157,7 @@ class DecoderPool:
 
     async def decode(self, data: bytes, *, plan: ViewPlan, deadline: float) -> DecodedImage:
         """Decode one image; see ``core.ports.ImageDecoder``. Raises ShuttingDown after close."""
-        plan = replace(plan, max_views=min(plan.max_views, self._max_views))
+        plan = plan.at_most(self._max_views)
         decoded = await self._worked(data, plan, deadline)
         assert isinstance(decoded, DecodedImage)  # as the plan
         return decoded
@@ -254,7 +254,7 @@ class DecoderPool:
             await self._buried(worker, died.death)
         finally:
             self._queue.put_back(left.values())  # of them only who has no answer
-        return worker if worker.running else await self._fresh_worker()
+        return await self._fresh_worker() if worker.reaped else worker
 
     async def _answer(self, worker: WorkerProcess, handed: HandOver, left: dict[int, Job]) -> None:
         """Raises WorkerDied. Who goes again meanwhile is taken out of ``left``."""

@@ -88,6 +88,11 @@ class WorkerProcess:
         return self.process.poll() is None
 
     @property
+    def reaped(self) -> bool:
+        """True once ``end`` was called: unlike ``running`` without a question to the system."""
+        return self.process.returncode is not None
+
+    @property
     def at(self) -> int:
         """Which of the images of the present question it is at, as it says."""
         return min(self.target.memory[-PROGRESS_BYTES], self.handed - 1)

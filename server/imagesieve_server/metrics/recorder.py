@@ -3,6 +3,7 @@
 Implements the Metrics port of the core, and what the edge reports to. Names,
 labels and buckets are in ``catalogue.py``; here is which call moves which series. Methods
 are called from the event loop and from worker threads; prometheus_client locks per series.
+What every call and every image moves is gathered (``gathered.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 from imagesieve_server.core.policy import Mode, Policy
 from imagesieve_server.core.ports import EncoderSpec
@@ -23,7 +25,26 @@ from imagesieve_server.core.webhook_port import Figures
 from imagesieve_server.core.webhook_rules import Result
 from imagesieve_server.metrics import catalogue
 from imagesieve_server.metrics.catalogue import Kind, Series
-from imagesieve_server.metrics.children import Children
+from imagesieve_server.metrics.gathered import Gathered, SummedHistogram
+
+_OFTEN: Final = frozenset(
+    {
+        catalogue.RPC_STARTED,
+        catalogue.RPC_IN_FLIGHT,
+        catalogue.RPC_HANDLED,
+        catalogue.RPC_SECONDS,
+        catalogue.STAGE_SECONDS,
+        catalogue.BATCH_ROWS,
+        catalogue.BATCH_CAPACITY,
+        catalogue.BATCH_SECONDS,
+        catalogue.IMAGE_VIEWS,
+        catalogue.CONTENT_CACHE,
+        catalogue.VERDICTS,
+        catalogue.CATEGORY_BANDS,
+        catalogue.CATEGORY_LOG_ODDS,
+    }
+)
+"""What every call and every image moves."""
 
 
 class PrometheusMetrics:
@@ -41,10 +62,8 @@ class PrometheusMetrics:
         self._wall_clock = wall_clock
         self._counters: dict[Series, Counter] = {}
         self._gauges: dict[Series, Gauge] = {}
-        self._histograms: dict[Series, Histogram] = {}
-        self._counting = Children(self._counters)
-        self._showing = Children(self._gauges)
-        self._measuring = Children(self._histograms)
+        self._histograms: dict[Series, SummedHistogram] = {}
+        self._often: dict[Series, Gathered] = {}
         for series in catalogue.ALL_SERIES:
             self._register(series)
         ProcessCollector(registry=registry)
@@ -56,28 +75,32 @@ class PrometheusMetrics:
                 families[series].labels(value)
 
     def _register(self, series: Series) -> None:
-        name, text, labels, registry = series.name, series.help, series.labels, self.registry
+        name, text, labels = series.name, series.help, series.labels
+        family: Counter | Gauge | SummedHistogram
         if series.kind is Kind.COUNTER:
-            self._counters[series] = Counter(name, text, labels, registry=registry)
+            family = self._counters[series] = Counter(name, text, labels, registry=None)
         elif series.kind is Kind.GAUGE:
-            self._gauges[series] = Gauge(name, text, labels, registry=registry)
+            family = self._gauges[series] = Gauge(name, text, labels, registry=None)
         else:
-            self._histograms[series] = Histogram(
-                name, text, labels, registry=registry, buckets=series.buckets
+            family = self._histograms[series] = SummedHistogram(
+                name, text, labels, registry=None, buckets=series.buckets
             )
+        if series in _OFTEN:
+            self._often[series] = Gathered(family)
+        self.registry.register(self._often.get(series, family))
 
     # --- the edge (grpc_api) ----------------------------------------------------------
 
     def rpc_started(self, *, kind: str, service: str, method: str) -> None:
-        self._counting.of(catalogue.RPC_STARTED, kind, service, method).inc()
-        self._showing.of(catalogue.RPC_IN_FLIGHT, service, method).inc()
+        self._often[catalogue.RPC_STARTED].note(kind, service, method)
+        self._often[catalogue.RPC_IN_FLIGHT].note(service, method)
 
     def rpc_handled(
         self, *, kind: str, service: str, method: str, code: str, seconds: float
     ) -> None:
-        self._showing.of(catalogue.RPC_IN_FLIGHT, service, method).dec()
-        self._counting.of(catalogue.RPC_HANDLED, kind, service, method, code).inc()
-        self._measuring.of(catalogue.RPC_SECONDS, kind, service, method).observe(seconds)
+        self._often[catalogue.RPC_IN_FLIGHT].note(service, method, amount=-1.0)
+        self._often[catalogue.RPC_HANDLED].note(kind, service, method, code)
+        self._often[catalogue.RPC_SECONDS].note(kind, service, method, amount=seconds)
 
     def call_refused(self, reason: str) -> None:
         self._counters[catalogue.CALLS_REFUSED].labels(reason).inc()
@@ -115,12 +138,12 @@ class PrometheusMetrics:
     # --- the core's Metrics port ------------------------------------------------------
 
     def stage_seconds(self, stage: str, seconds: float) -> None:
-        self._measuring.of(catalogue.STAGE_SECONDS, stage).observe(seconds)
+        self._often[catalogue.STAGE_SECONDS].note(stage, amount=seconds)
 
     def batch(self, *, rows: int, capacity: int, seconds: float) -> None:
-        self._histograms[catalogue.BATCH_ROWS].observe(rows)
-        self._histograms[catalogue.BATCH_CAPACITY].observe(capacity)
-        self._histograms[catalogue.BATCH_SECONDS].observe(seconds)
+        self._often[catalogue.BATCH_ROWS].note(amount=rows)
+        self._often[catalogue.BATCH_CAPACITY].note(amount=capacity)
+        self._often[catalogue.BATCH_SECONDS].note(amount=seconds)
 
     def encoder_queue(self, views: int) -> None:
         self._gauges[catalogue.ENCODER_QUEUE].set(views)
@@ -148,10 +171,10 @@ class PrometheusMetrics:
         self._counters[catalogue.IMAGES_QUARANTINED].inc()
 
     def image_views(self, views: int) -> None:
-        self._histograms[catalogue.IMAGE_VIEWS].observe(views)
+        self._often[catalogue.IMAGE_VIEWS].note(amount=views)
 
     def content_cache(self, result: str) -> None:
-        self._counting.of(catalogue.CONTENT_CACHE, result).inc()
+        self._often[catalogue.CONTENT_CACHE].note(result)
 
     def content_cache_size(self, size_bytes: int) -> None:
         self._gauges[catalogue.CONTENT_CACHE_BYTES].set(size_bytes)
@@ -161,14 +184,14 @@ class PrometheusMetrics:
 
     def verdict(self, *, policy: str, verdict: str, degraded: bool) -> None:
         label = "true" if degraded else "false"
-        self._counting.of(catalogue.VERDICTS, policy, verdict, label).inc()
+        self._often[catalogue.VERDICTS].note(policy, verdict, label)
 
     def category_score(
         self, *, policy: str, policy_version: str, category: str, log_odds: float, band: str
     ) -> None:
-        self._counting.of(catalogue.CATEGORY_BANDS, policy, policy_version, category, band).inc()
+        self._often[catalogue.CATEGORY_BANDS].note(policy, policy_version, category, band)
         if not math.isnan(log_odds):  # a NaN would stay in the sum for ever
-            self._measuring.of(catalogue.CATEGORY_LOG_ODDS, policy, category).observe(log_odds)
+            self._often[catalogue.CATEGORY_LOG_ODDS].note(policy, category, amount=log_odds)
 
     def spike(self, kind: str) -> None:
         self._counters[catalogue.SPIKES].labels(kind).inc()
@@ -215,13 +238,14 @@ class PrometheusMetrics:
         in_force = {(policy.name, policy.version) for policy in policies}
         known = {
             tuple(s.labels[name] for name in series.labels)
-            for m in counter.collect()
+            for m in self._often.get(series, counter).collect()
             for s in m.samples
         }
         for labels in known:
             if labels[:2] not in in_force:
                 counter.remove(*labels)
-        self._counting.forget()
+                if series in self._often:
+                    self._often[series].forget(*labels)
 
     def policy_reload(self, *, ok: bool) -> None:
         self._counters[catalogue.POLICY_RELOADS].labels("ok" if ok else "failed").inc()

@@ -43,10 +43,14 @@ class Lookups:
         """Those whose turn has not come."""
         return self._turns.waiting
 
+    def is_new(self, tenant: str, request_id: str) -> bool:
+        """Whether it was certainly never kept, told from memory."""
+        return self._known is not None and self._known.rules_out(tenant, request_id)
+
     async def answer_of(self, request: Asked) -> Recorded | None:
         """What is kept of it, None where it is not known. Raises RequestIdReused,
         StoreUnavailable."""
-        if self._known is not None and self._known.rules_out(request.tenant, request.request_id):
+        if self.is_new(request.tenant, request.request_id):
             return None
         async with self._calls.bounded("answer_of"):
             found = await self._turns.take(request)

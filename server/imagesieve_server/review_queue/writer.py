@@ -127,6 +127,10 @@ class QueueWriter:
         """Add to what was counted of ALLOWs; durable when this returns."""
         await self.calls.call("add_counts", lambda store: store.add_counts(counts))
 
+    def is_new(self, *, tenant: str, request_id: str) -> bool:
+        """See ``Lookups.is_new``."""
+        return self._lookups.is_new(tenant, request_id)
+
     async def answer_of(
         self, *, tenant: str, request_id: str, request_digest: str
     ) -> Recorded | None:

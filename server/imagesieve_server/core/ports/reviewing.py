@@ -29,6 +29,11 @@ class ReviewQueue(Protocol):
     Every method raises StoreUnavailable where the store does not answer.
     """
 
+    def is_new(self, *, tenant: str, request_id: str) -> bool:
+        """Whether it certainly keeps nothing of a request, as far as that is known without a look
+        into the store. Raises nothing."""
+        ...
+
     async def answer_of(
         self, *, tenant: str, request_id: str, request_digest: str
     ) -> Recorded | None:

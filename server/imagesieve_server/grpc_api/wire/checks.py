@@ -36,6 +36,8 @@ def texts(
 ) -> tuple[str, ...]:
     """A list of at most 64 values, none of them empty where ``required``. Raises
     InvalidRequest."""
+    if not values:
+        return ()
     if len(values) > MAX_LIST:
         raise InvalidRequest(field, f"has {len(values)} entries; at most {MAX_LIST} are allowed")
     return tuple(
@@ -46,6 +48,8 @@ def texts(
 
 def labels(field: str, values: Mapping[str, str]) -> dict[str, str]:
     """At most 16 labels, keys 1 to 64 and values up to 256 characters. Raises InvalidRequest."""
+    if not values:
+        return {}
     if len(values) > MAX_LABELS:
         raise InvalidRequest(field, f"has {len(values)} entries; at most {MAX_LABELS} are allowed")
     for key, value in values.items():

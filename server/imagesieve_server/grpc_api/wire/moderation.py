@@ -109,7 +109,7 @@ def response_of(answer: Answer) -> moderation_pb2.ModerateResponse:
         content_ref=answer.content_ref,
         uploader_ref=answer.uploader_ref,
         surface=answer.surface,
-        labels=answer.labels,
+        labels=answer.labels or None,  # an empty map costs as much as a category
         dry_run=answer.dry_run,
     )
 
