@@ -220,7 +220,8 @@ class Server:
             return
         self._encoding, began = True, self._core.now
         time_left = self._room.earliest_deadline() - began
-        size = self._times.choose(rows=self._room.rows, time_left=time_left)
+        rows = self._room.rows
+        size = self._times.choose(rows=rows, each=rows, time_left=time_left)
         batch = self._room.take(size, now=began, s_per_row=self._times.per_row)
         calls = [self._waiting.pop(part.waiter) for part in batch]
         size = self._times.fitting(len(batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import resource
@@ -241,6 +242,30 @@ def test_a_disk_that_takes_no_more_is_counted_and_flags_wait_until_it_does(
     assert total(harmed, "imagesieve_store_commit_seconds_count") >= 2
 
 
+def test_an_evidence_folder_that_was_moved_is_named_in_the_log(
+    folder: Path, harmed: LocalServer, caller: Client
+) -> None:
+    away = (folder / "evidence").rename(folder / "away")
+    try:
+        assert caller.moderate(FLAGGED[2]).verdict is Verdict.UNDECIDED
+    finally:
+        shutil.rmtree(folder / "evidence")
+        away.rename(folder / "evidence")
+    said = _problems(harmed, "evidence folder")
+    assert any("No such file or directory" in it and str(folder) in it for it in said)
+    assert caller.moderate(FLAGGED[2]).verdict is not Verdict.UNDECIDED
+
+
+def _problems(server: LocalServer, message: str) -> list[str]:
+    """The causes on the log's lines that begin so, above the level info."""
+    lines = [line for line in server.log.read_text().splitlines() if line.startswith("{")]
+    return [
+        line["problem"]
+        for line in map(json.loads, lines)
+        if line["message"].startswith(message) and line["level"] in ("warning", "error")
+    ]
+
+
 def _limit_files(server: LocalServer, size_bytes: int) -> None:
     _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
@@ -267,6 +292,7 @@ def test_a_database_that_another_process_holds_is_a_store_that_is_down(
             seen.set()
             other.close()
     assert total(harmed, 'imagesieve_store_errors_total{operation="stats"}') >= 1
+    assert any("database is locked" in said for said in _problems(harmed, "review store: "))
     wait_until(lambda: total(harmed, "imagesieve_store_healthy") == 1)
 
 

@@ -31,18 +31,29 @@ def test_a_batch_pays_while_rows_cost_less_in_it(seconds: dict[int, float], pays
 def test_where_larger_gains_little_a_batch_is_a_third_of_what_waits_until_a_full_one_waits(
     rows: int, bucket: int
 ) -> None:
-    assert BucketTimes(CPU).choose(rows=rows, time_left=9.0) == bucket
+    assert BucketTimes(CPU).choose(rows=rows, each=rows, time_left=9.0) == bucket
+
+
+@pytest.mark.parametrize(
+    ("rows", "each", "bucket"), [(16, 8, 4), (31, 15, 8), (32, 16, 16), (47, 2, 8), (48, 3, 16)]
+)
+def test_a_batch_is_full_where_one_waits_for_every_session(
+    rows: int, each: int, bucket: int
+) -> None:
+    """Beside others that serve, too, a full batch is a small crowd: its last row would wait for all
+    of them. A third of what waits may be a full one nevertheless."""
+    assert BucketTimes(CPU).choose(rows=rows, each=each, time_left=9.0) == bucket
 
 
 @pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (2, 2), (5, 8), (16, 16), (99, 16)])
 def test_where_larger_gains_much_a_batch_takes_all_it_can(rows: int, bucket: int) -> None:
-    assert BucketTimes(GPU).choose(rows=rows, time_left=60.0) == bucket
+    assert BucketTimes(GPU).choose(rows=rows, each=rows, time_left=60.0) == bucket
 
 
 @pytest.mark.parametrize(("rows", "bucket"), [(1, 1), (5, 4), (16, 16)])
 def test_batches_are_filled_where_that_is_asked_for(rows: int, bucket: int) -> None:
     times = BucketTimes(CPU, always_fill=True)
-    assert times.choose(rows=rows, time_left=9.0) == bucket
+    assert times.choose(rows=rows, each=rows, time_left=9.0) == bucket
 
 
 def test_runs_under_load_do_not_change_which_batch_pays() -> None:
@@ -51,7 +62,7 @@ def test_runs_under_load_do_not_change_which_batch_pays() -> None:
     for _ in range(50):
         times.observe(1, 0.09)
     assert times.pays == 1
-    assert times.choose(rows=4, time_left=9.0) == 1
+    assert times.choose(rows=4, each=4, time_left=9.0) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,7 +90,7 @@ def test_the_next_bucket(
     seconds: dict[int, float], rows: int, time_left: float, bucket: int
 ) -> None:
     """Where the largest pays."""
-    assert BucketTimes(seconds).choose(rows=rows, time_left=time_left) == bucket
+    assert BucketTimes(seconds).choose(rows=rows, each=rows, time_left=time_left) == bucket
 
 
 def test_a_run_that_stalled_does_not_make_batches_smaller_for_ever() -> None:
@@ -87,11 +98,11 @@ def test_a_run_that_stalled_does_not_make_batches_smaller_for_ever() -> None:
     truly = {size: taken / 100 for size, taken in GPU.items()}
     for times in (BucketTimes(truly), BucketTimes(dict.fromkeys(truly, 50.0))):
         times.observe(16, 60.0)
-        assert times.choose(rows=16, time_left=9.0) < 16
+        assert times.choose(rows=16, each=16, time_left=9.0) < 16
         for _ in range(60):
-            bucket = times.choose(rows=16, time_left=9.0)
+            bucket = times.choose(rows=16, each=16, time_left=9.0)
             times.observe(bucket, truly[bucket])
-        assert times.choose(rows=16, time_left=9.0) == 16
+        assert times.choose(rows=16, each=16, time_left=9.0) == 16
 
 
 def test_estimates_follow_what_is_observed() -> None:

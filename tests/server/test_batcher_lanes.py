@@ -137,6 +137,30 @@ async def test_sessions_that_are_free_divide_what_waits(lanes: list[Watched]) ->
         assert (sizes(lanes[0]), sizes(lanes[1])) == ([2], [2])
 
 
+class Even(Watched):
+    """A device on which a row costs the same in any batch."""
+
+    def warm(self) -> Mapping[int, float]:
+        return {size: size / 100 for size in super().warm()}
+
+
+async def test_a_batch_is_full_once_one_waits_for_every_session(bundle: Bundle) -> None:
+    """Of a smaller crowd a session that is free takes a third: eight rows in one batch would
+    be eight times one row's wait for each of them."""
+    lanes: list[Watched] = [Even(bundle), Even(bundle)]
+    async with started(lanes) as batcher:
+        for crowd, largest in ((2 * LARGEST - 1, 4), (2 * LARGEST, LARGEST)):
+            held = [await hold(batcher, lane) for lane in lanes]
+            waiting = [ask(batcher, 1, n) for n in range(crowd)]
+            await asyncio.sleep(0)
+            lanes[0].seen.clear()
+            lanes[0].free.set()
+            await asyncio.gather(*waiting, held[0])
+            assert max(sizes(lanes[0])) == largest
+            lanes[1].free.set()
+            await held[1]
+
+
 async def test_on_one_device_a_second_batch_begins_only_when_full(lanes: list[Watched]) -> None:
     """A small batch would slow the one in hand and be done no sooner; while it waits it grows."""
     async with started(lanes, one_device=True) as batcher:

@@ -45,3 +45,9 @@ def test_words_that_are_not_as_expected(tmp_path: Path) -> None:
     proc = write(tmp_path / "nvidia", "nothing of the kind")
     (proc / "version").write_text("?", encoding="utf-8")
     assert find_gpus(proc) == Gpus(models=("unknown",), driver="unknown")
+
+
+def test_a_gpu_whose_file_cannot_be_read(tmp_path: Path) -> None:
+    proc = write(tmp_path / "nvidia", INFORMATION)
+    (proc / "gpus" / "0000:01:00.0" / "information").mkdir(parents=True)  # nor is it a file
+    assert find_gpus(proc) == Gpus(models=("NVIDIA H200", "unknown"), driver="580.65.06")

@@ -315,6 +315,17 @@ async def test_what_does_not_answer_is_killed() -> None:
         await restarted(family, pid)
 
 
+async def test_what_hangs_at_its_end_is_killed() -> None:
+    """It has closed its socket, and a library's thread does not let it go."""
+    stand_in = StandIn(answer="control.shutdown(socket.SHUT_RDWR); time.sleep(600)")
+    async with kept(stand_in, silent_s=0.1) as (family, _):
+        pid = family.processes["front-1"].pid
+        stand_in.answer = StandIn().answer
+        await restarted(family, pid)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 async def test_a_drain_waits_for_those_that_finish() -> None:
     slow = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(7)))"
     async with kept(StandIn(before=slow)) as (family, _):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -121,3 +122,43 @@ async def test_whoever_leaves_is_forgotten_in_either_queue() -> None:
     room = room_of(waiter(32, deadline=20), waiter(1, deadline=21))
     room.fail_all(RuntimeError("down"))
     assert (room.rows, taken(room, 4)) == (0, [])
+
+
+async def test_who_has_gone_leaves_nothing_behind_those_who_are_due_before_it() -> None:
+    """Calls with deadlines in an hour, taken back, while somebody else always waits: their turn
+    never comes, and their pixels would be kept as long as the load lasts."""
+    room = room_of(waiter(1, deadline=1))
+    pixels, places = [], []
+    for number in range(500):
+        gone = waiter(4 + number % 2, deadline=3600 + number)
+        room.add(gone)
+        pixels.append(weakref.ref(gone.pixels))
+        places.append(weakref.ref(gone))
+        assert room.leave(gone) == 4 + number % 2
+        del gone
+    assert not any(kept() is not None for kept in pixels)
+    assert sum(kept() is not None for kept in places) < 100
+    assert room.rows == 1
+    assert [count for _, count in taken(room, 16)] == [1]
+
+
+async def test_rows_in_a_batch_stay_what_they_are_when_their_caller_goes() -> None:
+    """Else the rows behind them would get each other's embeddings."""
+    leaves, stays = waiter(3, deadline=1), waiter(2, deadline=2)
+    leaves.pixels[:] = 7
+    room = room_of(leaves, stays)
+    batch = room.take(4, now=0.0, s_per_row=S_PER_ROW)
+    room.leave(leaves)
+    assert [len(part.pixels) for part in batch] == [3, 1]
+    assert (batch[0].pixels == 7).all()
+    assert [len(part.pixels) for part in room.take(4, now=0.0, s_per_row=S_PER_ROW)] == [1]
+
+
+async def test_a_sweep_keeps_the_order() -> None:
+    living = [waiter(1, deadline=10 + n) for n in (3, 1, 2, 0)]
+    room = room_of(*living)
+    for number in range(200):
+        gone = waiter(1, deadline=100 - number % 7)
+        room.add(gone)
+        room.leave(gone)
+    assert [who for who, _ in taken(room, 16)] == sorted(living, key=lambda one: one.deadline)

@@ -11,6 +11,7 @@ from importlib import metadata
 
 from prometheus_client import CollectorRegistry
 
+from imagesieve_server.assembly.giving_up import HasHealth, down_for_long
 from imagesieve_server.assembly.judging import build_encoder
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
@@ -21,6 +22,8 @@ from imagesieve_server.shared_encoder.remote import RemoteEncoder, RemoteOptions
 from imagesieve_server.shared_encoder.service import EncoderService, PacedEncoder
 
 _LEAST_SILENCE_S = 10.0  # the encoder process speaks each second
+_HOPELESS_S = 120.0
+"""An encoder down for so long is given up with its process, which the supervisor starts anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +44,14 @@ class EncoderServing:
 
 @contextlib.asynccontextmanager
 async def encoder_process(
-    settings: Settings, *, listening: socket.socket, on_broken: Callable[[], None]
+    settings: Settings,
+    *,
+    listening: socket.socket,
+    on_broken: Callable[[], None],
+    hopeless_s: float = _HOPELESS_S,
 ) -> AsyncIterator[EncoderServing]:
-    """Serve the encoder on a listening socket. ``on_broken`` is called where that ends by itself.
+    """Serve the encoder on a listening socket. ``on_broken`` is called where that ends by itself,
+    or where the encoder has been down for ``hopeless_s``.
 
     Raises StartupError subclasses."""
     refuse_two_runtimes()
@@ -62,6 +70,7 @@ async def encoder_process(
         services.append(service)
         stack.push_async_callback(service.close)
         run_until_closed(stack, _run(service, on_broken))
+        run_until_closed(stack, _give_up(encoder, on_broken, hopeless_s))
         yield EncoderServing(bundle=encoder.spec.name, registry=metrics.registry)
 
 
@@ -73,6 +82,11 @@ async def _run(service: EncoderService, on_broken: Callable[[], None]) -> None:
     except BaseException:
         on_broken()
         raise
+
+
+async def _give_up(encoder: HasHealth, on_broken: Callable[[], None], seconds: float) -> None:
+    await down_for_long(encoder, seconds=seconds)
+    on_broken()
 
 
 async def the_encoder(

@@ -55,6 +55,12 @@ class ImagesieveError(Exception):
         self.message = message
         self.metadata: dict[str, str] = dict(metadata or {})
 
+    @property
+    def for_operators(self) -> str:
+        """The message, and a library's own words where they were kept as ``cause``."""
+        cause = self.metadata.get("cause", "")
+        return f"{self.message} ({cause})" if cause else self.message
+
 
 class UndecodableDetail(enum.StrEnum):
     """Why no picture could be made of a file; also the label of the failure metric."""

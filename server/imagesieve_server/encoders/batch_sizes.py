@@ -21,7 +21,9 @@ being larger. Smaller: one run that was slow at warm-up makes batches large. Lar
 load that much of the encoder is lost."""
 _BEHIND = 3
 """Batches larger than pay only where so many of that size wait: the more wait, the more every per
-cent of the encoder counts, and the smaller a part of the wait one batch is."""
+cent of the encoder counts, and the smaller a part of the wait one batch is. A full one only where
+one waits for every session: with eight sessions eight rows are a small crowd, whose last would
+wait for eight rows in place of one."""
 
 _IN_TIME = 1.25
 """A batch counts as in time where this many times its estimated seconds are left. Under overload
@@ -68,16 +70,17 @@ class BucketTimes:
         """The smallest bucket that holds ``rows``, or the largest there is."""
         return next((size for size in self._seconds if size >= rows), self.largest)
 
-    def choose(self, *, rows: int, time_left: float) -> int:
-        """The bucket for ``rows`` ≥ 1 waiting rows and the earliest deadline among them.
+    def choose(self, *, rows: int, each: int, time_left: float) -> int:
+        """The bucket for ``rows`` ≥ 1 waiting rows and the earliest deadline among them; ``each``:
+        of all that wait, the part of each session, busy or not.
 
         Of the rows, as many as pay or a third of them, whichever is more, and a full batch where
-        one waits: then callers come faster than they are served. For these either the
+        each has one: then callers come faster than they are served. For these either the
         smallest bucket that holds them all, padded, or the largest that they fill: whichever costs
         less per real row (padding costs as much as rows where time grows with the batch). Smaller
         only where the deadline asks for it; where no bucket is in time, the smallest, at once.
         """
-        if rows < self.largest:
+        if each < self.largest:
             rows = min(rows, max(s for s in self._seconds if s <= max(self.pays, rows // _BEHIND)))
         padded = self.fitting(rows)
         filled = max((size for size in self._seconds if size <= rows), default=padded)

@@ -28,6 +28,7 @@ from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batch_sizes import BucketTimes
 from imagesieve_server.encoders.lanes import Lane, Lanes, as_unavailable
 from imagesieve_server.encoders.row_encoder import RowEncoder
+from imagesieve_server.encoders.troubles import Troubles
 from imagesieve_server.encoders.waiting import Slice, Waiter, WaitingRoom
 from imagesieve_server.soon import Soon
 
@@ -76,6 +77,7 @@ class Batcher:
         self._lanes = Lanes((), one_device=options.one_device)  # threads begin at start
         self._driver: asyncio.Task[None] | None = None
         self._alarms = Alarms()
+        self._troubles = Troubles()
 
     @property
     def spec(self) -> EncoderSpec:
@@ -102,7 +104,11 @@ class Batcher:
         """
         options = self._options
         self._lanes = Lanes(self._encoders, one_device=options.one_device)
-        seconds = await self._lanes.warm(limit_s=options.start_timeout_s)
+        try:
+            seconds = await self._lanes.warm(limit_s=options.start_timeout_s)
+        except EncoderUnavailable as problem:
+            self._troubles.failed("warm-up", problem)
+            raise
         self._times = BucketTimes(seconds, always_fill=options.always_fill)
         await self._check_canary()
         self._driver = asyncio.create_task(self._drive(), name="encoder-batcher")
@@ -160,8 +166,10 @@ class Batcher:
         if self._room.rows + rows > self._options.max_waiting_views:
             wait = self._room.rows * self._s_per_row
             raise Overloaded("too many pictures wait for the encoder", retry_after_s=wait)
-        ahead = self._room.rows_before(deadline) + rows
-        if now + ahead * self._s_per_row > deadline:
+        time_left = deadline - now
+        if (self._room.rows + rows) * self._s_per_row <= time_left:
+            return  # whoever goes first; to look at each of them takes longer
+        if (self._room.rows_before(deadline) + rows) * self._s_per_row > time_left:
             raise DeadlineUnmeetable(
                 "pictures that are due earlier fill the time until then",
                 retry_after_s=self._room.rows * self._s_per_row,
@@ -207,8 +215,11 @@ class Batcher:
     def _begin_batch(self, lane: Lane) -> None:
         now = time.monotonic()
         time_left = self._room.earliest_deadline() - now
-        rows = self._lanes.share_of(self._room.rows)
-        bucket = self._times.choose(rows=rows, time_left=time_left)
+        bucket = self._times.choose(
+            rows=self._lanes.share_of(self._room.rows),
+            each=self._lanes.part_of_each(self._room.rows),
+            time_left=time_left,
+        )
         batch = self._room.take(bucket, now=now, s_per_row=self._s_per_row)
         self._telling.wish()
 
@@ -225,6 +236,7 @@ class Batcher:
         except Exception as problem:  # noqa: BLE001  # whatever it is, the waiters must hear of it
             self._set_health(False)
             self._metrics.encoder_failed("batch")
+            self._troubles.failed("batch", problem)
             _fail(batch, as_unavailable(problem))
 
     async def _encode_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
@@ -254,9 +266,11 @@ class Batcher:
         except EncoderUnavailable as problem:
             self._set_health(False)
             self._metrics.encoder_failed("canary")
+            self._troubles.failed("canary", problem)
             self._room.fail_all(problem)
             return False
         self._set_health(True)
+        self._troubles.over()
         return True
 
     def _set_health(self, healthy: bool) -> None:

@@ -29,13 +29,14 @@ def find_gpus(proc: Path = PROC) -> Gpus | None:
     except OSError:
         return None
     numbers = [word for word in version.split() if word[0].isdigit() and "." in word]
-    models = tuple(
-        _model(path.read_text(encoding="utf-8"))
-        for path in sorted((proc / "gpus").glob("*/information"))
-    )
+    models = tuple(_model(path) for path in sorted((proc / "gpus").glob("*/information")))
     return Gpus(models=models, driver=numbers[0] if numbers else "unknown")
 
 
-def _model(information: str) -> str:
+def _model(path: Path) -> str:
+    try:
+        information = path.read_text(encoding="utf-8")
+    except OSError:  # a container may hide some of the files that it lists
+        return "unknown"
     lines = (line.partition(":") for line in information.splitlines())
     return next((value.strip() for key, _, value in lines if key.strip() == "Model"), "unknown")

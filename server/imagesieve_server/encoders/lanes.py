@@ -76,6 +76,8 @@ class Lane:
             raise EncoderUnavailable("the encoder hangs")
         try:
             return future.result()
+        except EncoderUnavailable:
+            raise  # with its cause, which is for the log
         except Exception as problem:
             raise as_unavailable(problem) from problem
 
@@ -119,6 +121,10 @@ class Lanes:
             return rows
         free = sum(not lane.busy for lane in self._lanes)
         return math.ceil(rows / max(free, 1))
+
+    def part_of_each(self, rows: int) -> int:
+        """Of ``rows`` that wait, the part of each lane, those at work among them."""
+        return rows if self._one_device else rows // len(self._lanes)
 
     async def warm(self, *, limit_s: float) -> Mapping[int, float]:
         """Warm every encoder; the seconds of a run by bucket while all lanes run."""

@@ -111,8 +111,7 @@ def open_session(model: Path, *, options: RuntimeOptions) -> Opened:
 
 def why_not_cuda(problem: BundleError) -> str:
     """For the log, where a CPU serves in place of a GPU."""
-    cause = problem.metadata.get("cause", "")
-    return f"CUDA not used: {problem.message}" + (f" ({cause})" if cause else "")
+    return f"CUDA not used: {problem.for_operators}"
 
 
 def _installed_distributions() -> set[str]:

@@ -29,6 +29,9 @@ _SAFETY = 1.5
 """A caller with many views is pressed for time where that share, times this, would take longer than
 what is left until its deadline; or the whole encoder for it and those of its kind before it."""
 
+_SPARE = 64
+"""So many of those who left are always borne in a queue; beyond, as many as rows wait, twice."""
+
 _Queue = list[tuple[float, int, "Waiter"]]
 """A heap by deadline, then order of coming."""
 
@@ -43,12 +46,26 @@ class Waiter:
         self.deadline = deadline  # seconds, monotonic
         self.future = future
         self.taken = 0  # rows handed to a batch
+        self._rows = len(pixels)
         self._results = np.empty((len(pixels), width), dtype=np.float32)
         self._missing = len(pixels)
 
     @property
     def rows_left(self) -> int:
-        return len(self.pixels) - self.taken
+        return self._rows - self.taken
+
+    def hand_out(self, count: int) -> Slice:
+        """Its next rows, as many as ``count`` at most."""
+        start = self.taken
+        self.taken = min(start + count, self._rows)
+        pixels = self.pixels[start : self.taken]
+        return Slice(waiter=self, start=start, stop=self.taken, pixels=pixels)
+
+    def let_go(self) -> None:
+        """No row will be handed out any more. Its place may be reached much later, or never while
+        others are due before it: the pixels must not be kept until then."""
+        self.taken = self._rows
+        self.pixels = np.empty((0, 0, 0, 3), dtype=np.uint8)
 
     def fill(self, start: int, embeddings: Embeddings) -> None:
         """Put results of rows from ``start`` on; the last ones answer the caller."""
@@ -69,10 +86,7 @@ class Slice:
     waiter: Waiter
     start: int  # first row of the waiter's pixels
     stop: int  # one past the last row
-
-    @property
-    def pixels(self) -> Pixels:
-        return self.waiter.pixels[self.start : self.stop]
+    pixels: Pixels  # of these rows; the waiter may go while they are encoded
 
 
 class WaitingRoom:
@@ -109,8 +123,10 @@ class WaitingRoom:
         """Forget a waiter whose caller has its answer or is gone; the rows that had not run."""
         dropped = waiter.rows_left
         self._rows -= dropped
-        waiter.taken = len(waiter.pixels)
+        waiter.let_go()
         self._forget_empty()
+        if sum(map(len, self._queues)) > _SPARE + 2 * self._rows:
+            self._sweep()
         return dropped
 
     def earliest_deadline(self) -> float:
@@ -136,7 +152,7 @@ class WaitingRoom:
         for queue in self._queues:
             for _, _, waiter in queue:
                 waiter.fail(error)
-                waiter.taken = len(waiter.pixels)
+                waiter.let_go()
             queue.clear()
         self._rows = 0
 
@@ -157,11 +173,10 @@ class WaitingRoom:
         taken: list[Slice] = []
         while count and any(queues):
             waiter = min(queue[0] for queue in queues if queue)[2]
-            stop = min(waiter.taken + count, len(waiter.pixels))
-            taken.append(Slice(waiter=waiter, start=waiter.taken, stop=stop))
-            count -= stop - waiter.taken
-            self._rows -= stop - waiter.taken
-            waiter.taken = stop
+            part = waiter.hand_out(count)
+            taken.append(part)
+            count -= len(part.pixels)
+            self._rows -= len(part.pixels)
             self._forget_empty()
         return taken
 
@@ -169,3 +184,9 @@ class WaitingRoom:
         for queue in self._queues:
             while queue and queue[0][2].rows_left == 0:
                 heapq.heappop(queue)
+
+    def _sweep(self) -> None:
+        """Forget those who left and are not first."""
+        for queue in self._queues:
+            queue[:] = [entry for entry in queue if entry[2].rows_left]
+            heapq.heapify(queue)

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         asyncio.run(_run(orders, control))
     except ImagesieveError as problem:
         with contextlib.suppress(OSError):  # the supervisor may have gone, or have heard before
-            say_problem(control, problem.message)
+            say_problem(control, problem.for_operators)
         return 1
     return 0
 

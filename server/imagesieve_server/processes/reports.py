@@ -64,6 +64,7 @@ class ChildTalk:
         self._reader = reader
         self._writer = writer
         self._turn = asyncio.Lock()
+        self.gone = False  # it was asked and has closed its end
 
     async def first_word(self, name: str) -> Ready:
         """Wait until the child is ready. Raises StartupError with its own words."""
@@ -103,15 +104,18 @@ class ChildTalk:
         # An asker who gives up must not leave half an answer to the next one.
         return await asyncio.shield(asyncio.create_task(self._asked(line)))
 
-    async def _asked(self, line: bytes) -> bytes:
+    async def _asked(self, question: bytes) -> bytes:
         async with self._turn:
             try:
-                self._writer.write(line)
-                size = int(await self._reader.readline() or b"0")
+                self._writer.write(question)
+                line = await self._reader.readline()
+                self.gone = not line
+                size = int(line or b"0")
                 if not 0 <= size <= _ANSWER_MAX:
                     raise BrokenTalk(f"an answer of {size} bytes")
                 return await self._reader.readexactly(size)
             except (ConnectionError, asyncio.IncompleteReadError):
+                self.gone = True
                 return b""
             except ValueError as problem:
                 raise BrokenTalk("an answer without a size") from problem

@@ -238,7 +238,7 @@ class Supervisor:
                 log.error("a process does not start", extra=extra)
 
     async def _until_ended(self, process: OneProcess) -> int:
-        """Wait for its end; one that does not answer is killed."""
+        """Wait for its end; one that does not answer, or hangs at its end, is killed."""
         ended = asyncio.create_task(process.ended())
         try:
             while not ended.done():
@@ -246,6 +246,8 @@ class Supervisor:
                 try:
                     async with asyncio.timeout(self._patience.silent_s):
                         await process.talk.alive()
+                        if process.talk.gone:  # so it ends, unless a library does not let it
+                            await asyncio.wait({ended})
                 except (TimeoutError, BrokenTalk) as problem:
                     extra = {"part": process.name, "problem": str(problem)}
                     log.error("a process does not answer", extra=extra)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import secrets
 import threading
@@ -25,6 +26,8 @@ from imagesieve_server.core.errors import (
 )
 from imagesieve_server.core.tenant_folders import folder_name, tenant_of
 from imagesieve_server.review_queue import checks
+
+log = logging.getLogger(__name__)
 
 PARTS = 256
 """Bytes are spread over so many parts, by the first two digits of their hash."""
@@ -146,7 +149,7 @@ class FolderEvidence:
         except OSError as problem:
             with self._lock:
                 self._durable.discard(target.parent)
-            raise StoreUnavailable("the evidence cannot be written") from problem
+            raise _unavailable("written", problem) from problem
 
     def get(self, *, tenant: str, sha256: str) -> bytes:
         checks.sha256("sha256", sha256)
@@ -155,8 +158,11 @@ class FolderEvidence:
         except FileNotFoundError:
             raise not_found() from None
         except OSError as problem:
-            raise StoreUnavailable("the evidence cannot be read") from problem
+            raise _unavailable("read", problem) from problem
         if hashlib.sha256(data).hexdigest() != sha256:
+            log.error(
+                "evidence folder: a file is damaged", extra={"tenant": tenant, "sha256": sha256}
+            )
             raise StoreUnavailable("the evidence on the disk is damaged")
         return data
 
@@ -168,7 +174,7 @@ class FolderEvidence:
         except FileNotFoundError:
             return False
         except OSError as problem:
-            raise StoreUnavailable("the evidence cannot be read") from problem
+            raise _unavailable("read", problem) from problem
         return True
 
     def remove(self, *, tenant: str, sha256: str, older_than_s: float = 0.0) -> bool:
@@ -181,7 +187,7 @@ class FolderEvidence:
         except FileNotFoundError:
             return True
         except OSError as problem:
-            raise StoreUnavailable("the evidence cannot be removed") from problem
+            raise _unavailable("removed", problem) from problem
         return True
 
     def older(self, *, part: int, older_than_s: float) -> Mapping[str, Sequence[str]]:
@@ -193,7 +199,7 @@ class FolderEvidence:
                 if tenant is not None:
                     found[tenant] = _older_files(folder / f"{part:02x}", before)
         except OSError as problem:
-            raise StoreUnavailable("the evidence cannot be listed") from problem
+            raise _unavailable("listed", problem) from problem
         return found
 
     def sweep(self) -> None:
@@ -201,7 +207,7 @@ class FolderEvidence:
         try:
             self._sweep()
         except OSError as problem:
-            raise StoreUnavailable("the evidence cannot be swept") from problem
+            raise _unavailable("swept", problem) from problem
 
     def _path(self, tenant: str, sha256: str) -> Path:
         return self._root / folder_name(tenant) / sha256[:2] / sha256
@@ -254,3 +260,9 @@ def require_match(sha256: str, data: bytes) -> None:
 
 def not_found() -> ItemNotFound:
     return ItemNotFound("there is no evidence with that hash")
+
+
+def _unavailable(what: str, problem: OSError) -> StoreUnavailable:
+    """The reason is the operator's, with the path; a caller hears neither."""
+    log.error("evidence folder", extra={"evidence": f"not {what}", "problem": str(problem)})
+    return StoreUnavailable(f"the evidence cannot be {what}")

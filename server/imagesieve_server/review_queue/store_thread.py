@@ -24,6 +24,8 @@ from imagesieve_server.review_queue.store import ReviewStore
 
 log = logging.getLogger(__name__)
 
+_MOST = 300  # characters of a database's words
+
 
 class StoreMetrics(Protocol):
     """The part of ``core.ports.Metrics`` used here; called from the store's thread too."""
@@ -189,7 +191,13 @@ class StoreThreads:
 
     def _fail(self, jobs: Sequence[Job], operation: str, problem: Exception) -> None:
         """Every waiter gets its own StoreUnavailable; the cause goes to the log."""
-        log.error("review store: %s failed for %d callers", operation, len(jobs), exc_info=problem)
+        log.error(
+            "review store: %s failed for %d callers",
+            operation,
+            len(jobs),
+            exc_info=problem,
+            extra={"problem": _cause(problem)},
+        )
         self._metrics.store_error(operation)
         for job in jobs:
             job.future.set_exception(_unavailable())
@@ -200,6 +208,12 @@ def _answer(future: Future[Any], result: object) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def _cause(problem: Exception) -> str:
+    """What the database said, in one line: it stands deep in the traceback otherwise."""
+    cause = problem.__cause__ or problem
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:_MOST]
 
 
 def _unavailable() -> StoreUnavailable:

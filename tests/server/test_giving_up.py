@@ -1,0 +1,54 @@
+"""An encoder process whose encoder does not come back ends, so that a new one is started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+
+from imagesieve_server.assembly.giving_up import down_for_long
+from imagesieve_server.assembly.shared_encoder import encoder_process
+from imagesieve_server.config import Settings
+from imagesieve_server.core.errors import EncoderUnavailable
+from imagesieve_server.encoders.bucketed import BucketedEncoder
+from imagesieve_server.shared_encoder.meeting import open_meeting_point
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Turns:
+    """Down at each look but the tenth."""
+
+    looks = 0
+
+    @property
+    def healthy(self) -> bool:
+        self.looks += 1
+        return self.looks == 10
+
+
+async def test_a_pause_in_the_illness_begins_the_time_anew() -> None:
+    encoder, seconds = Turns(), itertools.count()
+    await down_for_long(encoder, seconds=20, look_every_s=0, clock=lambda: float(next(seconds)))
+    assert encoder.looks == 31
+
+
+async def test_a_process_whose_encoder_stays_down_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differs(_: BucketedEncoder) -> None:
+        raise EncoderUnavailable("the canary differs")
+
+    broken = asyncio.Event()
+    with contextlib.closing(open_meeting_point()) as meeting:
+        async with encoder_process(
+            Settings(), listening=meeting.listening, on_broken=broken.set, hopeless_s=0.05
+        ):
+            await asyncio.sleep(1.5)
+            assert not broken.is_set()  # it is well
+        monkeypatch.setattr(BucketedEncoder, "check_canary", differs)
+        async with encoder_process(
+            Settings(), listening=meeting.listening, on_broken=broken.set, hopeless_s=0.05
+        ):
+            async with asyncio.timeout(60):
+                await broken.wait()
