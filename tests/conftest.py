@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from helpers.object_store import ObjectStore
     from helpers.postgres import PostgresServer
 
 GOLDEN = Path(__file__).parent / "golden"
+# How long an example takes says what else the machine does.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
+
 _DROPPED: pytest.StashKey[dict[str, int]] = pytest.StashKey()
 
 

@@ -1,10 +1,13 @@
 """What the contenders answered, and whether it is the same: else their rates compare nothing.
 
 Every contender gets the same JPEGs of a size that nobody scales while decoding. A peer's embedding
-is held to the one that its graph gives behind open_clip's transform, our server's log-odds to
-those that this embedding scores; both in parts of what lies between different pictures, because
-a model with random weights finds all pictures alike. Our resize differs from open_clip's by a level
-in one value of two hundred, which int8 rounds the other way here and there.
+is held to the one that our graph of its precision gives behind open_clip's transform, our
+server's log-odds to those that this embedding scores; both in parts of what lies between different
+pictures, because a model with random weights finds all pictures alike. Our resize differs from
+open_clip's by a level in one value of two hundred, which int8 rounds the other way here and there.
+
+What int8 costs is how far the log-odds are from those of fp32, for everybody alike. A graph that
+others made has no other measure; beyond ``LOST`` it answers another question than fp32 does.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 Embedding = npt.NDArray[np.float32]  # [D], of any length
 TOLERANCE = {"fp32": 0.05, "int8": 0.3}  # of the distance between different pictures
+LOST = 0.5
+"""Of that distance in log-odds, from fp32, on the JPEGs that are sent; as much as our own export
+allows an int8 graph on photographs."""
 _PICTURES = 4
 
 
@@ -116,21 +122,39 @@ def _transformed(picture: bytes, preprocessing: Preprocessing) -> npt.NDArray[np
         return bundle_view(image.convert("RGB"), preprocessing, resample=by_pillow)
 
 
-def check(contender: Contender, wanted: Expected) -> float:
-    """How far its answers are from what is wanted, in parts of what lies between two pictures.
-    Raises SystemExit beyond the tolerance."""
-    answers = asyncio.run(_asked(contender, wanted.pictures))
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """Of the farthest answer, in parts of what lies between two pictures."""
+
+    own: float | None  # from what its graph should answer; None: not known of a graph not ours
+    fp32: float  # from the log-odds of fp32
+
+    @property
+    def fit(self) -> bool:
+        """Whether it still answers what fp32 does."""
+        return self.fp32 <= LOST
+
+    def __str__(self) -> str:
+        own = "" if self.own is None else f"{self.own:.3f} from its graph's, "
+        return f"{own}{self.fp32:.3f} from fp32's{'' if self.fit else ': NO PEER'}"
+
+
+def check(contender: Contender, wanted: Expected | None, fp32: Expected) -> Distance:
+    """How far its answers are from what is wanted and from fp32's. Raises SystemExit where they are
+    beyond the tolerance of what is wanted."""
+    answers = asyncio.run(_asked(contender, fp32.pictures))
     if contender.embedding:
         rows = np.stack([contender.embedding(answer) for answer in answers])
         found = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        far = apart(found, wanted.embeddings)
+        own = apart(found, wanted.embeddings) if wanted else None
+        odds = fp32.log_odds(found)
     else:
         odds = np.array([[score.log_odds for score in answer.scores] for answer in answers])
-        far = apart(odds, wanted.log_odds(wanted.embeddings))
-    if not far <= TOLERANCE[contender.precision]:
-        raise SystemExit(f"{contender.name} answers something else: {far:.3f} of the distance "
+        own = apart(odds, wanted.log_odds(wanted.embeddings)) if wanted else None
+    if own is not None and not own <= TOLERANCE[contender.precision]:
+        raise SystemExit(f"{contender.name} answers something else: {own:.3f} of the distance "
                          "between pictures away")  # fmt: skip
-    return far
+    return Distance(own=own, fp32=apart(odds, fp32.log_odds(fp32.embeddings)))
 
 
 def apart(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:

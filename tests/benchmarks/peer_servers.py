@@ -1,7 +1,9 @@
 """The contenders as running servers, each for the length of a block.
 
-The peers with ONNX Runtime run our graphs, in dynamic batches of eight, with the workers and
-threads that they are given; the torch peer makes the same seeded weights itself.
+There are two families of peers. *Tuned* ones run our graphs with ONNX Runtime in dynamic batches of
+eight, with the workers and threads that they are given; those *as documented* run the graph that
+their users would export (``peer_graphs``), set up as their documentation does. The torch peer makes
+the same seeded weights itself.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ import peer_answers
 import peer_calls
 from peer_answers import Embedding
 from peer_calls import Calls
+from peer_graphs import Graph
+from peer_ratios import Family
 
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.parts import server_of
@@ -39,8 +43,9 @@ class Contender:
     """A server that runs, and how it is called."""
 
     name: str
+    family: Family
     precision: str
-    ours: bool
+    graph: str  # its kind: a precision, and of int8 as documented how it was made
     pid: int
     calls: Calls
     embedding: Callable[[Any], Embedding] | None  # out of an answer; None: it holds scores
@@ -62,11 +67,44 @@ def send(number: int, pid: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cores:
-    """How a peer with ONNX Runtime divides the machine."""
+class Setup:
+    """What a peer with ONNX Runtime serves, and how."""
 
-    workers: int
-    threads: int  # of each worker
+    family: Family
+    graph: str
+    model: Path
+    side: int
+    script: str  # its name ends so
+    words: tuple[str, ...] = ()  # for the script, after its ports
+
+    def command(self, python: str, server: str, *ports: int) -> list[str]:
+        script = HERE / f"{server.lower()}_{self.script}.py"
+        given = (self.model.absolute(), self.side, *ports)
+        return [python, str(script), *map(str, given), *self.words]
+
+
+def tuned(bundle: Path, *, workers: int, threads: int) -> Setup:
+    """Our graph, so many workers of so many threads each."""
+    manifest = load_bundle(bundle).manifest
+    return Setup(
+        family=Family.TUNED,
+        graph=manifest.precision.value,
+        model=bundle / "image_encoder.onnx",
+        side=manifest.preprocessing.size,
+        script="onnx",
+        words=(str(workers), str(threads)),
+    )
+
+
+def as_documented(graph: Graph, *, side: int) -> Setup:
+    """A graph as users export it, and a server as its documentation sets it up."""
+    return Setup(
+        family=Family.DOCUMENTED,
+        graph=graph.kind,
+        model=graph.path,
+        side=side,
+        script="documented",
+    )
 
 
 @contextmanager
@@ -76,8 +114,9 @@ def our_server(bench: Bench) -> Iterator[Contender]:
     with server_of(bench) as server:
         yield Contender(
             name=f"ours, {precision}",
+            family=Family.OURS,
             precision=precision,
-            ours=True,
+            graph=precision,
             pid=server.process.pid,
             calls=peer_calls.to_ours(server.target),
             embedding=None,
@@ -94,8 +133,9 @@ def torch_peer(arch: str) -> Iterator[Contender]:
         try:
             yield Contender(
                 name="grpc.aio + open_clip in torch, fp32",
+                family=Family.DOCUMENTED,
                 precision="fp32",
-                ours=False,
+                graph="fp32",
                 pid=process.pid,
                 calls=peer_calls.to_plain_torch(f"127.0.0.1:{port}"),
                 embedding=peer_answers.of_floats,
@@ -105,48 +145,41 @@ def torch_peer(arch: str) -> Iterator[Contender]:
 
 
 @contextmanager
-def litserve_peer(python: str, bundle: Path, cores: Cores) -> Iterator[Contender]:
-    """LitServe on the bundle's graph. ``python`` has litserve and onnxruntime."""
+def litserve_peer(python: str, setup: Setup) -> Iterator[Contender]:
+    """``python`` has litserve and onnxruntime."""
     port = _free_port()
-    words = [*_graph(bundle), str(port), str(cores.workers), str(cores.threads)]
-    with _running([python, str(HERE / "litserve_onnx.py"), *words]) as process:
+    with _running(setup.command(python, "LitServe", port)) as process:
         _wait(f"http://127.0.0.1:{port}/health", process, "LitServe")
         calls = peer_calls.to_litserve(port)
-        yield _peer("LitServe", bundle, process, calls, peer_answers.of_json)
+        yield _peer("LitServe", setup, process, calls, peer_answers.of_json)
 
 
 @contextmanager
-def mlserver_peer(python: str, bundle: Path, cores: Cores) -> Iterator[Contender]:
-    """MLServer on the bundle's graph. ``python`` has mlserver and onnxruntime."""
+def mlserver_peer(python: str, setup: Setup) -> Iterator[Contender]:
+    """``python`` has mlserver and onnxruntime."""
     grpc, http = _free_port(), _free_port()
-    words = [*_graph(bundle), str(grpc), str(http), str(cores.workers), str(cores.threads)]
-    with _running([python, str(HERE / "mlserver_onnx.py"), *words]) as process:
+    with _running(setup.command(python, "MLServer", grpc, http)) as process:
         _wait(f"http://127.0.0.1:{http}/v2/models/{MLSERVER_MODEL}/ready", process, "MLServer")
         calls = peer_calls.to_mlserver(f"127.0.0.1:{grpc}", MLSERVER_MODEL)
-        yield _peer("MLServer", bundle, process, calls, peer_answers.of_infer_response)
+        yield _peer("MLServer", setup, process, calls, peer_answers.of_infer_response)
 
 
 def _peer(
-    name: str,
-    bundle: Path,
+    server: str,
+    setup: Setup,
     process: subprocess.Popen[bytes],
     calls: Calls,
     embedding: Callable[[bytes], Embedding],
 ) -> Contender:
-    precision = load_bundle(bundle).manifest.precision.value
     return Contender(
-        name=f"{name} + ONNX Runtime, {precision}",
-        precision=precision,
-        ours=False,
+        name=f"{server} {setup.family}, {setup.graph}",
+        family=setup.family,
+        precision=setup.graph.partition(" ")[0],
+        graph=setup.graph,
         pid=process.pid,
         calls=calls,
         embedding=embedding,
     )
-
-
-def _graph(bundle: Path) -> list[str]:
-    side = load_bundle(bundle).manifest.preprocessing.size
-    return [str((bundle / "image_encoder.onnx").absolute()), str(side)]
 
 
 def _free_port() -> int:
@@ -166,6 +199,8 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         send(signal.SIGKILL, process.pid)
+        with suppress(ProcessLookupError):  # ``send`` does not find one that lost its parent
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -1,13 +1,14 @@
-"""Ours ÷ the best peer: the same box, graphs and JPEGs, in one run, 32 callers, one view each.
+"""Ours ÷ the best peer: the same box, weights and JPEGs, in one run, 32 callers, one view each.
 
-    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 6] [--litserve PYTHON]
-        [--mlserver PYTHON] [--arch ViT-B-32] [--case NAME ...] [--workers N --threads N]
-        [--json FILE]
+    python tests/benchmarks/peers_rates.py [--rounds 5] [--seconds 2] [--litserve PYTHON]
+        [--mlserver PYTHON] [--arch ViT-B-32] [--case NAME ...] [--family tuned|documented ...]
+        [--workers N --threads N] [--json FILE]
 
-Peers: grpc.aio with open_clip in torch; LitServe and MLServer with ONNX Runtime on our fp32 and
-int8 graphs, where a Python that has them is named. All servers are started once and must answer
-the same (``peer_answers``); whoever is not measured is stopped (SIGSTOP), so that it takes no
-processor, and the turn changes each round.
+Two families of peers (``peer_servers``): *tuned*, LitServe and MLServer with ONNX Runtime on our
+own graphs; *as documented*, the same on the graphs that their users would export (``peer_graphs``)
+and grpc.aio with open_clip in torch. LitServe and MLServer take part where a Python that has them
+is named. All servers are started once and must answer the same (``peer_answers``); whoever is not
+measured is stopped (SIGSTOP), so that it takes no processor, and the turn changes each round.
 """
 
 from __future__ import annotations
@@ -19,50 +20,46 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import peer_answers
+import peer_ratios
 from bundles import ARCH, exported
+from peer_answers import Distance
 from peer_calls import CALLERS
-from peer_servers import Contender, Cores, litserve_peer, mlserver_peer, our_server, torch_peer
+from peer_graphs import documented
+from peer_ratios import CASES, Case, Family
+from peer_servers import (
+    Contender,
+    Setup,
+    as_documented,
+    litserve_peer,
+    mlserver_peer,
+    our_server,
+    torch_peer,
+    tuned,
+)
 from steady import Steady, Stretch
 
-from imagesieve_server.commands.bench import figures, report
+from imagesieve_server.commands.bench import report
 from imagesieve_server.commands.bench.effort import Bench, Effort
-from imagesieve_server.commands.bench.figures import Aim, Ratio, Series
+from imagesieve_server.commands.bench.figures import Ratio
 from imagesieve_server.commands.bench.parts import write_policies
-from imagesieve_server.commands.bench.pictures import LARGE, SMALL, Pictures, Size
+from imagesieve_server.commands.bench.pictures import Pictures
 from imagesieve_server.config import Settings
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.usable_cores import usable_cores
 
 SETTLE_S = 1.5  # what callers left undone is given up before a server is stopped in the midst of it
+_FAMILY = {"tuned": Family.TUNED, "documented": Family.DOCUMENTED}
 WARM_S = 1.0  # after as many answers as there are callers, before the time counts
 
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is sent, who takes part, and what ours ÷ the best peer of a precision should reach."""
-
-    size: Size
-    precisions: tuple[str, ...]  # who takes part
-    aims: Mapping[tuple[str, str], float]  # (ours, the peers')
-
-
-CASES = {
-    "0.3 MP": Case(
-        size=SMALL,
-        precisions=("fp32", "int8"),
-        aims={("fp32", "fp32"): 1.08, ("int8", "int8"): 1.25, ("int8", "fp32"): 2.5},
-    ),
-    "12 MP": Case(size=LARGE, precisions=("int8",), aims={("int8", "int8"): 2.5}),
-}
 
 Rates = dict[Contender, list[Stretch]]
 
@@ -87,101 +84,51 @@ def race(case: Case, contenders: Sequence[Contender], *, rounds: int, seconds: f
             contender.signal(signal.SIGSTOP)
             found[contender].append(one)
             print(f"{case.size.name} {contender.name}: {one.images_per_s:.1f} images/s, processor "
-                  f"{_processor_ms(one):.1f} ms each, callers' "
+                  f"{one.server_cpu_s / one.images * 1000:.1f} ms each, callers' "
                   f"{one.callers_cpu_s / one.images * 1000:.2f}",
                   file=sys.stderr, flush=True)  # fmt: skip
     return found
 
 
-def ratios(case: Case, found: Rates) -> Iterator[Ratio]:
-    """Each of ours against the best peer of a precision: images a second as answered, the same
-    without the callers' time, and processor time an image."""
-    for ours, precision in itertools.product(found, case.precisions):
-        rivals = [peer for peer in found if not peer.ours and peer.precision == precision]
-        if not ours.ours or not rivals:
-            continue
-        aim = case.aims.get((ours.precision, precision))
-        for rated, said in ((_as_answered, ""), (_callers_out, ", callers' time taken out")):
-            of_peers = [_series(peer.name, found[peer], rated) for peer in rivals]
-            yield Ratio(
-                measure="peers",
-                title=f"{case.size.name}: {ours.name} ÷ the best peer in {precision}{said}",
-                over=_series(ours.name, found[ours], rated),
-                under=max(of_peers, key=lambda series: series.median),
-                aim=Aim(at_least=aim) if aim else None,
-                beside={series.what: series.median for series in of_peers},
-            )
-        yield _cost(case, ours, rivals, found, precision)
-
-
-def _cost(
-    case: Case, ours: Contender, rivals: Sequence[Contender], found: Rates, precision: str
-) -> Ratio:
-    of_peers = [_series(peer.name, found[peer], _processor_ms, "ms") for peer in rivals]
-    return Ratio(
-        measure="processor time an image",
-        title=f"{case.size.name}: the least of a peer in {precision} ÷ {ours.name}",
-        over=min(of_peers, key=lambda series: series.median),
-        under=_series(ours.name, found[ours], _processor_ms, "ms"),
-        beside={series.what: series.median for series in of_peers},
-    )
-
-
-def _series(
-    name: str,
-    found: Sequence[Stretch],
-    rated: Callable[[Stretch], float],
-    unit: str = "images/s",
-) -> Series:
-    return Series(what=name, unit=unit, values=tuple(rated(one) for one in found))
-
-
-def _as_answered(one: Stretch) -> float:
-    return one.images_per_s
-
-
-def _processor_ms(one: Stretch) -> float:
-    """Of the server and all its processes, per image."""
-    return 1000 * one.server_cpu_s / one.images
-
-
-def _callers_out(one: Stretch) -> float:
-    return figures.without_callers(
-        one.images_per_s,
-        callers_cpu_s=one.callers_cpu_s,
-        wall_s=one.wall_s,
-        cores=usable_cores(),
-    )
-
-
 def bundles(args: argparse.Namespace) -> dict[str, Path]:
-    """By precision, those that take part in a case; exported where none is named."""
+    """Ours by precision; exported where none is named. fp32 is what int8 is compared with."""
     given = {"fp32": args.fp32, "int8": args.int8}
-    wanted = {name for case in args.case or CASES for name in CASES[case].precisions}
+    wanted = {"fp32"} | {name for case in _cases(args) for name in case.precisions}
     return {name: given[name] or exported(name, arch=args.arch) for name in sorted(wanted)}
 
 
 def servers(
     args: argparse.Namespace, folder: Path, found: Mapping[str, Path]
 ) -> Iterator[AbstractContextManager[Contender]]:
-    """Every contender, not yet started."""
-    cores = Cores(workers=args.workers, threads=args.threads)
-    if "fp32" in found:
-        yield torch_peer(args.arch)
-    for bundle in found.values():
-        effort = Effort(rounds=args.rounds, seconds=args.seconds, callers=CALLERS)
+    """Every contender of the cases, not yet started."""
+    graphs = {graph for case in _cases(args) for graph in case.graphs}
+    effort = Effort(rounds=args.rounds, seconds=args.seconds, callers=CALLERS)
+    setups: list[Setup] = []
+    for bundle in (found[name] for name in found if name in graphs):
         yield our_server(
             Bench(effort=effort, folder=folder, settings=Settings(), bundle=load_bundle(bundle))
         )
+        if Family.TUNED in args.family:
+            setups.append(tuned(bundle, workers=args.workers, threads=args.threads))
+    if Family.DOCUMENTED in args.family:
+        if "fp32" in graphs:
+            yield torch_peer(args.arch)
+        side = load_bundle(found["fp32"]).manifest.preprocessing.size
+        setups += [
+            as_documented(graph, side=side)
+            for kind, graph in documented(args.arch).items()
+            if kind in graphs
+        ]
+    for setup in setups:
         if args.litserve:
-            yield litserve_peer(args.litserve, bundle, cores)
+            yield litserve_peer(args.litserve, setup)
         if args.mlserver:
-            yield mlserver_peer(args.mlserver, bundle, cores)
+            yield mlserver_peer(args.mlserver, setup)
 
 
 def started(
     args: argparse.Namespace, folder: Path, stack: ExitStack
-) -> Iterator[tuple[Contender, float]]:
+) -> Iterator[tuple[Contender, Distance]]:
     """Every contender, stopped, with how far its answers are from what they should be."""
     found = bundles(args)
     policy = f"{Coverage.CENTRE.value}.policy.npz"
@@ -192,9 +139,9 @@ def started(
     for server in servers(args, folder, found):
         contender = stack.enter_context(server)
         stack.callback(contender.signal, signal.SIGCONT)  # or it could not end
-        far = peer_answers.check(contender, wanted[contender.precision])
+        far = peer_answers.check(contender, wanted.get(contender.graph), wanted["fp32"])
         contender.signal(signal.SIGSTOP)
-        print(f"{contender.name}: answers {far:.4f} away", file=sys.stderr, flush=True)
+        print(f"{contender.name}: answers {far}", file=sys.stderr, flush=True)
         yield contender, far
 
 
@@ -206,21 +153,16 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         distances = dict(started(args, folder, stack))
-        for case in (CASES[name] for name in args.case or CASES):
-            racing = [one for one in distances if one.precision in case.precisions]
+        unfit = [one for one, far in distances.items() if not far.fit]
+        for case in _cases(args):
+            racing = [one for one in distances if one.graph in case.graphs]
             rates = race(case, racing, rounds=args.rounds, seconds=args.seconds)
-            found += sorted(ratios(case, rates), key=lambda ratio: ratio.measure)
-    left_out = {
-        name: "no Python was named that has it"
-        for name, python in (("LitServe", args.litserve), ("MLServer", args.mlserver))
-        if not python
-    }
-    about = report.facts() | {
-        "peers": {"workers": args.workers, "threads": args.threads, "callers": CALLERS},
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "answers' distance ÷ the pictures'": {one.name: far for one, far in distances.items()},
-    }
-    done = report.Report(about=about, figures=found, failed=left_out)
+            found += peer_ratios.ratios(case, rates, unfit)
+    order = [*peer_ratios.FAMILIES.values()]
+    found.sort(key=lambda ratio: order.index(ratio.measure))
+    done = report.Report(
+        about=_about(args, distances, began), figures=found, failed=dict(_left_out(args))
+    )
     for line in report.lines(done):
         print(line)
     if args.json:
@@ -229,21 +171,56 @@ def main() -> int:
     return 0
 
 
+def _cases(args: argparse.Namespace) -> list[Case]:
+    return [CASES[name] for name in args.case or CASES]
+
+
+def _about(
+    args: argparse.Namespace, distances: Mapping[Contender, Distance], began: float
+) -> dict[str, Any]:
+    return report.facts() | {
+        "tuned peers": {"workers": args.workers, "threads": args.threads},
+        "callers": CALLERS,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "answers": {one.name: str(far) for one, far in distances.items()},
+        "int8 graphs, farthest photograph from fp32 ÷ the photographs' distance": errors(args),
+    }
+
+
+def errors(args: argparse.Namespace) -> dict[str, str]:
+    """By whose graph; ours as its export measured it. A graph that is not there is left out."""
+    graphs = documented(args.arch) if Family.DOCUMENTED in args.family else {}
+    found = {f"as documented, {one.kind}": one.error for one in graphs.values()}
+    parity = load_bundle(args.int8 or exported("int8", arch=args.arch)).manifest.parity
+    return {
+        name: f"{error:.3f}" for name, error in ({"ours": parity.relative_error} | found).items()
+    }
+
+
+def _left_out(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    for name, python in (("LitServe", args.litserve), ("MLServer", args.mlserver)):
+        if not python:
+            yield name, "no Python was named that has it"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=6.0)
+    add("--seconds", type=float, default=2.0)
     add("--arch", default=ARCH)
     add("--case", action="append", choices=tuple(CASES), help="default: all")
+    add("--family", action="append", choices=tuple(_FAMILY), help="of peers; default: both")
     add("--litserve", metavar="PYTHON", help="a Python that has it")
     add("--mlserver", metavar="PYTHON", help="a Python that has it")
-    add("--workers", type=int, default=usable_cores(), help="of each peer with ONNX Runtime")
+    add("--workers", type=int, default=usable_cores(), help="of each tuned peer")
     add("--threads", type=int, default=1, help="of each of these workers")
     add("--fp32", type=Path, help="bundle (default: exported)")
     add("--int8", type=Path)
     add("--json", type=Path)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.family = [_FAMILY[name] for name in args.family or _FAMILY]
+    return args
 
 
 if __name__ == "__main__":

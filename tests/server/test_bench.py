@@ -8,9 +8,11 @@ import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ from imagesieve_server.commands.bench.duplicates import Repeating
 from imagesieve_server.commands.bench.effort import QUICK, Bench, as_environment
 from imagesieve_server.commands.bench.figures import Aim, Amount, Ratio, Series
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures, Size, synthetic_jpeg
+from imagesieve_server.config import Settings
 from imagesieve_server.config import load as load_settings
 from imagesieve_server.core.errors import StartupError
 from imagesieve_server.core.views import Coverage, Pixels, ViewPlan
@@ -194,6 +197,72 @@ def test_impossible_sizes_are_refused(capsys: pytest.CaptureFixture[str]) -> Non
             main(["bench", *words])
         assert ended.value.code == 2
     assert "not a number above 0" in capsys.readouterr().err
+
+
+def test_a_measure_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Whatever it raises: a server that dies makes its callers raise gRPC's own errors."""
+
+    def breaks(_: Bench) -> list[Ratio]:
+        raise OSError("a server died")
+
+    def interrupted(_: Bench) -> list[Ratio]:
+        raise KeyboardInterrupt
+
+    def never(_: Bench) -> list[Ratio]:
+        raise AssertionError("begun after Ctrl-C")
+
+    measures = {
+        "encoder": lambda _: [_ratio((1,), (2,))],
+        "tails": breaks,
+        "duplicates": lambda _: [_ratio((3,), (4,))],
+        "growth": interrupted,
+        "threads": never,
+    }
+    made = Bench(
+        effort=QUICK, folder=tmp_path, settings=Settings(), bundle=load_bundle(DEMO_BUNDLE)
+    )
+    found = bench.run(made, only=list(measures), measures=measures)
+    assert [figure.median for figure in found.figures] == [0.5, 0.75]
+    assert list(found.failed) == ["tails", "growth"]
+
+
+def test_a_report_that_has_no_place_is_known_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--only", "decode", "--json", str(tmp_path / "none" / "x.json")]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be written" in said
+    assert "decode" not in said
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_bench_that_is_ended_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
+    out = tmp_path / "bench.json"
+    words = ["--only", "tails", "--rounds", "9", "--seconds", "9", "--json", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "imagesieve_server", "bench", *words],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while len(below := process_cost.family(process.pid)[1:]) < 3:  # a server and its workers
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        code = process.wait()
+    while any(_runs(member) for member in below):
+        time.sleep(0.05)
+    if number == signal.SIGTERM:
+        assert code == 1
+        assert json.loads(out.read_text())["failed"] == {"tails": "interrupted, and all after it"}
+        assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_products_convolutions_and_attention_are_counted_and_nothing_else() -> None:
@@ -516,6 +585,13 @@ def test_a_report_says_where_and_of_what_it_is(whole_run: dict[str, Any]) -> Non
     assert about["model"]["precision"] == "fp32"
     assert about["machine"]["cores"] >= 1
     assert "onnxruntime" in about["versions"]
+
+
+@pytest.mark.timeout(600)
+def test_whether_the_callers_are_the_limit_is_told(whole_run: dict[str, Any]) -> None:
+    served = [figure for figure in whole_run["figures"] if figure["measure"] == "end-to-end"]
+    assert served
+    assert all(figure["beside"]["cores that the callers kept busy"] > 0 for figure in served)
 
 
 @pytest.mark.timeout(600)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import stat
 import sys
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from imagesieve_server.commands import main
+from imagesieve.command import main as client
+from imagesieve_server.commands import local_server, main
 from imagesieve_server.commands.demo import Picture, as_expected, read_pictures
+from imagesieve_server.core.errors import StartupError
 from imagesieve_server.demo_data import DEMO_BUNDLE, DEMO_IMAGES, DEMO_POLICY_SOURCE
 from imagesieve_server.encoders.bundle import load_bundle
 from imagesieve_server.encoders.opening import has_cuda
@@ -19,6 +23,26 @@ from imagesieve_server.offline.compile_policy import compile_in_memory, compile_
 
 TLS = Path(__file__).parent.parent / "data" / "tls"
 Printed = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(("command", "name"), [(main, "imagesieve-server"), (client, "imagesieve")])
+def test_both_commands_say_their_release(
+    command: Callable[[list[str]], int], name: str, capsys: Printed
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(command(["--version"]))
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{name} {metadata.version('imagesieve')}\n"
+
+
+def test_a_server_that_says_nothing_before_it_ends_is_told_from_a_slow_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StartupError, match=r"ended with status 0\n\(it said nothing\)"):
+        local_server.launch(folder=tmp_path, module="this")
+    monkeypatch.setattr(local_server, "START_LIMIT_S", 0.0)
+    with pytest.raises(StartupError, match="was not ready within 0 s"):
+        local_server.launch(folder=tmp_path)
 
 
 def test_a_policy_is_checked(tmp_path: Path, capsys: Printed) -> None:
@@ -148,7 +172,7 @@ def test_the_doctor_says_what_is_wrong(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok ") == 12
+    assert capsys.readouterr().out.count("ok ") == 13
     monkeypatch.setenv("IMAGESIEVE__MODEL__BUNDLE", str(tmp_path))
     assert main(["doctor"]) == 1
     assert "FAIL  model" in capsys.readouterr().out

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 from imagesieve_server.core.errors import ImagesieveError
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
         return int(args.run(args))
     except ImagesieveError as error:
-        print(f"imagesieve-server: {error.message}", file=sys.stderr)
+        print(f"imagesieve-server: {error.for_operators}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -51,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imagesieve-server",
         description="First-pass filter for image moderation: the server and its tools.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"imagesieve-server {metadata.version('imagesieve')}"
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in _MODULES:

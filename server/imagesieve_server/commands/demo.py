@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imagesieve import Client, ModerationResult, Outcome, Verdict
-from imagesieve_server.commands.local_server import start_server
+from imagesieve_server.commands.local_server import OWN_SERVER, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
 _SHOWN_SERIES = (
@@ -50,7 +50,10 @@ def _run(args: argparse.Namespace) -> int:
     pictures = read_pictures(DEMO_IMAGES)
     with tempfile.TemporaryDirectory(prefix="imagesieve-demo-") as folder:
         started = time.monotonic()
-        with start_server(folder=Path(folder)) as server, Client(server.target) as client:
+        with (
+            start_server(folder=Path(folder), module=OWN_SERVER) as server,
+            Client(server.target) as client,
+        ):
             print(f"Server ready in {time.monotonic() - started:.1f} s")
             before = server.metrics()
             print(f"\nSending {len(pictures)} pictures to {server.target} ...\n")

@@ -37,11 +37,12 @@ def _run(args: argparse.Namespace) -> int:
             print(f"ok    {name}: {check()}")
         except ImagesieveError as error:
             failures += 1
-            print(f"FAIL  {name}: {error.message}")
+            print(f"FAIL  {name}: {error.for_operators}")
     return 1 if failures else 0
 
 
 def _checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield "imagesieve", lambda: metadata.version("imagesieve")
     yield "python", lambda: f"{sys.version.split()[0]} on {platform.platform()}"
     yield "onnxruntime", lambda: _runtime(settings)
     yield "gpu", lambda: _gpu(settings)

@@ -21,6 +21,8 @@ from imagesieve_server.core.errors import StartupError
 START_LIMIT_S = 240.0
 SERVER = "imagesieve_server"
 """The module that is run with ``serve``."""
+OWN_SERVER = "imagesieve_server.commands.own_server"
+"""The same for commands: it is gone once the thread that started it is."""
 _STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
 
 
@@ -42,9 +44,10 @@ class LocalServer:
         return {name: float(value) for name, _, value in samples}
 
     def stop(self) -> int:
-        """SIGTERM, and the exit code."""
+        """SIGTERM, and the exit code; it is killed where waiting for that ends otherwise."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        with _killed_at_failure(self.process):
+            return self.process.wait(timeout=60)
 
 
 def launch(
@@ -78,19 +81,48 @@ def launch(
         process = subprocess.Popen(
             [sys.executable, "-m", module, "serve"], env=environment, stderr=sink
         )
+    with _killed_at_failure(process):
+        host, port, metrics = _started(process, log)
+    return LocalServer(
+        process=process,
+        target=f"{host}:{port}",
+        metrics_url=f"http://127.0.0.1:{metrics}/metrics",
+        log=log,
+    )
+
+
+def _started(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str, str]:
+    """Host, port and port of the metrics, once it listens. Raises StartupError."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
         if found := _STARTED.search(log.read_text(errors="replace")):
             host, port, metrics = found.groups()
-            return LocalServer(
-                process=process,
-                target=f"{host}:{port}",
-                metrics_url=f"http://127.0.0.1:{metrics}/metrics",
-                log=log,
-            )
+            return host, port, metrics
         time.sleep(0.02)
-    process.kill()
-    raise StartupError(f"the server did not start:\n{log.read_text(errors='replace')}")
+    raise _not_started(process, log)
+
+
+def _not_started(process: subprocess.Popen[bytes], log: Path) -> StartupError:
+    """How far it came, with what it said, if anything."""
+    status = process.poll()
+    how = (
+        f"was not ready within {START_LIMIT_S:g} s; is this machine very busy?"
+        if status is None
+        else f"ended with status {status}"
+    )
+    said = log.read_text(errors="replace") or "(it said nothing)"
+    return StartupError(f"the server did not start, it {how}\n{said}")
+
+
+@contextmanager
+def _killed_at_failure(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever comes out of the block, Ctrl-C among it: nobody will stop the process later."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 @contextmanager

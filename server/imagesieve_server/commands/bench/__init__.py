@@ -9,9 +9,13 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,33 +65,56 @@ def add_parser(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from imagesieve_server.commands.bench import report
 
-    with tempfile.TemporaryDirectory(prefix="imagesieve-bench-") as folder:
+    if args.json:
+        _write(args.json, "")  # before the minutes whose figures would have no place
+    with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="imagesieve-bench-") as folder:
         bench = _bench(args, Path(folder))
         found = run(bench, only=args.only or NAMES)
     for line in report.lines(found):
         print(line)
     if args.json:
-        try:
-            args.json.write_text(report.as_json(found), encoding="utf-8")
-        except OSError as problem:
-            raise ConfigError(f"{args.json}: cannot be written: {problem.strerror}") from None
+        _write(args.json, report.as_json(found))
     return 1 if found.failed else 0
 
 
-def run(bench: Bench, *, only: Sequence[str]) -> Any:
-    """Run measures one after the other; one that fails does not take the others with it."""
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Servers and callers are ended then, and what was found is told."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be written: {problem.strerror}") from None
+
+
+def run(bench: Bench, *, only: Sequence[str], measures: Mapping[str, Measure] | None = None) -> Any:
+    """Run measures one after the other. One that fails, whatever the reason, does not take the
+    others with it, and Ctrl-C ends with what was found until then."""
     from imagesieve_server.commands.bench import report
 
     figures: list[Figure] = []
     failed: dict[str, str] = {}
-    measures = _measures()
+    measures = measures or _measures()
     for name in (name for name in NAMES if name in only):
         bench.say(f"{name} ...")
         began = time.monotonic()
         try:
             figures += measures[name](bench)
         except ImagesieveError as error:
-            failed[name] = error.message
+            failed[name] = error.for_operators
+        except KeyboardInterrupt:
+            failed[name] = "interrupted, and all after it"
+            break
+        except Exception as error:  # noqa: BLE001  # what was measured before took minutes
+            traceback.print_exc(file=sys.stderr)
+            failed[name] = f"{type(error).__name__}, see above"
         bench.say(f"{name}: took {time.monotonic() - began:.0f} s")
     effort = bench.effort
     about = report.facts() | {

@@ -1,8 +1,8 @@
 """What the server's own process spends on an image outside decoding and encoding ÷ what a bare
 gRPC server spends on taking the same bytes.
 
-Processor time, read from the kernel: all threads of the server's process but the encoder's, which
-is one thread here. Decoding is in other processes; handing pictures to them and pixels back is in
+Processor time, read from the kernel: all threads of the server's process but the encoder's, one for
+each session. Decoding is in other processes; handing pictures to them and pixels back is in
 the figure. The demo's encoder serves, for it is fast and the cost does not depend on it.
 """
 

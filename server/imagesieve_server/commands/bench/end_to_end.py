@@ -121,6 +121,9 @@ def _ratios(shape: Shape, rounds: list[Round], *, shared: bool, cores: int) -> l
         / sum(r.served.images for r in rounds),
         "callers' processor seconds per image": sum(r.served.callers_cpu_s for r in rounds)
         / sum(r.served.images for r in rounds),
+        # One process calls: near 1.0 the callers are what is measured, whatever the server can do.
+        "cores that the callers kept busy": sum(r.served.callers_cpu_s for r in rounds)
+        / sum(r.served.wall_s for r in rounds),
     }
     aim = Aim(at_least=0.95 if shared else 0.85)
     return [

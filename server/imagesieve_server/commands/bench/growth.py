@@ -24,7 +24,7 @@ from imagesieve_server.commands.bench import load
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.figures import Aim, Amount, Series
 from imagesieve_server.commands.bench.process_cost import resident_bytes
-from imagesieve_server.commands.local_server import start_server
+from imagesieve_server.commands.local_server import OWN_SERVER, start_server
 from imagesieve_server.demo_data import DEMO_IMAGES
 
 NAME = "growth"
@@ -45,6 +45,7 @@ def measure(bench: Bench) -> list[Amount]:
     resident = []
     with start_server(
         folder=Path(tempfile.mkdtemp(dir=bench.folder)),
+        module=OWN_SERVER,
         IMAGESIEVE__IMAGES__CACHE_MIB=str(_CACHE_MIB),
     ) as server:
         callers = bench.effort.callers

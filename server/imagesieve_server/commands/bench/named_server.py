@@ -12,6 +12,7 @@ import sys
 import threading
 
 from imagesieve_server import config, log_setup
+from imagesieve_server.child_process import die_with_the_parent
 from imagesieve_server.commands.serve import serve
 
 ENCODER_THREADS = "encoder"
@@ -20,6 +21,7 @@ LINE = "encoder thread "
 
 
 def main() -> int:
+    die_with_the_parent(os.getppid())
     settings = config.load(None, os.environ)
     log_setup.set_up(level=settings.log.level, style=settings.log.format)
     threading.Thread(target=_tell, daemon=True).start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from imagesieve_server.assembly import limits_of, serving_options
 from imagesieve_server.commands.bench.crew import Crew
 from imagesieve_server.commands.bench.effort import Bench
-from imagesieve_server.commands.local_server import SERVER, LocalServer, start_server
+from imagesieve_server.commands.local_server import OWN_SERVER, LocalServer, start_server
 from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import Bundle
@@ -71,7 +71,7 @@ def write_policies(folder: Path, bundle: Bundle) -> Path:
 
 @contextmanager
 def server_of(
-    bench: Bench, bundle: Bundle | None = None, *, module: str = SERVER, **settings: str
+    bench: Bench, bundle: Bundle | None = None, *, module: str = OWN_SERVER, **settings: str
 ) -> Iterator[LocalServer]:
     """A server that serves the bundle, for the length of a block. Raises StartupError."""
     served = bundle or bench.bundle
