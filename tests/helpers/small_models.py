@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import open_clip
 import torch
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 MERGES = 500
 VOCABULARY = 512 + MERGES + 2
@@ -115,14 +116,13 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def write_sentence_tokenizer(folder: Path) -> Tokenizer:
-    """A small Unigram tokenizer with an end token that also pads, as SigLIP's."""
-    tokenizer = Tokenizer(models.Unigram())
+    """A small Unigram tokenizer with an end token that also pads, as SigLIP's. It spells; its
+    pieces are written here, for a trainer finds others each time."""
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), ("▁a", -2.0), ("▁", -3.0)]
+    letters = [(letter, -4.0) for letter in string.ascii_lowercase]
+    tokenizer = Tokenizer(models.Unigram(pieces + letters, unk_id=0))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=60, special_tokens=["<unk>", "</s>"], unk_token="<unk>"
-    )
-    texts = ["a photo of a cat", "a plate of food", "people in a street at night"] * 10
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
     )
