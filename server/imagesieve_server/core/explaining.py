@@ -1,8 +1,8 @@
 """Why an image got its verdict, and what would have changed it. Pure arithmetic.
 
-The numbers are the server's own: scores and verdict come from ``score_image`` and ``decide``,
-the terms behind them from products of the same arrays, so that they add up but for the last
-bits. For method contrast, at the view that decided,
+The numbers are the server's own, to the last bit: those of ``score_image`` and ``decide``. The
+terms behind them are products of the same vectors made for one category at a time, so that they
+add up to those numbers but for the last bits. For method contrast, at the view that decided,
 
     λ·m_P − logaddexp(λ·m_N, λ·m_C) = log-odds
 
@@ -21,8 +21,9 @@ import numpy.typing as npt
 from imagesieve_server.core.policy import Category, Method, Policy, PromptGroup
 from imagesieve_server.core.scoring import (
     Doubles,
+    Numbers,
     cosines,
-    logits_of,
+    numbers_of,
     pool,
     sound_rows,
 )
@@ -114,8 +115,9 @@ def explain(
     )
     judgement = judge(case)
     rows, vectors = sound_rows(embeddings)
+    numbers = numbers_of(policy, vectors)
     categories = tuple(
-        _explain_category(case, category, score, rows, vectors)
+        _explain_category(case, category, score, numbers, rows, vectors)
         for category, score in zip(policy.categories, judgement.scores, strict=False)
     )
     return Explanation(
@@ -131,15 +133,16 @@ def _explain_category(
     case: Case,
     category: Category,
     score: CategoryScore,
+    numbers: Numbers,
     rows: npt.NDArray[np.intp],
     vectors: Doubles,
 ) -> CategoryExplanation:
-    scores, logits = logits_of(case.policy, category, vectors)
+    scores, logits = numbers.of(category)
     at = int(np.flatnonzero(rows == score.view)[0])
     by_view: list[float | None] = [None] * len(case.views)
     for row, logit in zip(rows, logits, strict=True):
-        by_view[int(row)] = float(logit)
-    terms = _terms(case.policy, category, vectors, at, (float(scores[at]), float(logits[at])))
+        by_view[int(row)] = logit
+    terms = _terms(case.policy, category, vectors, at, (scores[at], logits[at]))
     leaders = (_first(terms.prompts), _first(terms.neutral), _first(terms.counter))
     return CategoryExplanation(
         category=category,

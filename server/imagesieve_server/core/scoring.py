@@ -87,10 +87,10 @@ def score_image(
     rows, vectors = sound_rows(embeddings)
     if not len(rows):
         return Scored(scores=(), valid=False)
-    by_category, neutral = _numbers(policy, vectors)
-    numbers, rows_seen = neutral.tolist(), rows.tolist()
+    numbers = numbers_of(policy, vectors)
+    rows_seen = rows.tolist()
     scores = tuple(
-        _score_category(category, _of(category, by_category), numbers, rows_seen, views)
+        _score_category(category, numbers.of(category), numbers.neutral, rows_seen, views)
         for category in categories
     )
     finite = all(math.isfinite(s.score) and math.isfinite(s.log_odds) for s in scores)
@@ -140,14 +140,28 @@ def _by_prompts(
     return sigmoid(logits), logits
 
 
-_ByView = tuple[list[float], list[float]]
-"""Of one category, each view's score and log-odds."""
+ByView = tuple[list[float], list[float]]
+"""Of one category, each view's score and log-odds, each [V]."""
 
 
-def _numbers(policy: Policy, vectors: Doubles) -> tuple[Mapping[int, _ByView], Doubles]:
-    """Every category's numbers by the ``id`` of the object, and the neutral prompts pooled by
-    maximum [V]. As ``logits_of`` but for the last bits: wider products sum in another order."""
-    found: dict[int, _ByView] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What the server compares with thresholds: every category's numbers at every view."""
+
+    by_category: Mapping[int, ByView]  # by the ``id`` of the policy's own objects
+    neutral: list[float]  # the neutral prompts pooled by maximum, [V]
+
+    def of(self, category: Category) -> ByView:
+        """Raises ValueError for a category that is not one of the policy's own."""
+        if (numbers := self.by_category.get(id(category))) is None:
+            raise ValueError(f"category {category.id!r} is not one of the policy's own")
+        return numbers
+
+
+def numbers_of(policy: Policy, vectors: Doubles) -> Numbers:
+    """The numbers of view vectors [V, D], finite unit vectors all. As ``logits_of`` but for the
+    last bits: wider products sum in another order."""
+    found: dict[int, ByView] = {}
     neutral: Doubles | None = None
     for family in policy.families:
         pooled = _pooled_groups(policy, family, vectors)
@@ -162,13 +176,7 @@ def _numbers(policy: Policy, vectors: Doubles) -> tuple[Mapping[int, _ByView], D
             found[id(category)] = scores.tolist(), logits.tolist()
     if neutral is None:
         neutral = _pooled(policy, policy.neutral, vectors, Pooling.MAX)
-    return found, neutral
-
-
-def _of(category: Category, by_category: Mapping[int, _ByView]) -> _ByView:
-    if (numbers := by_category.get(id(category))) is None:
-        raise ValueError(f"category {category.id!r} is not one of the policy's own")
-    return numbers
+    return Numbers(by_category=found, neutral=neutral.tolist())
 
 
 def _pooled_groups(policy: Policy, family: Family, vectors: Doubles) -> Doubles:
@@ -225,7 +233,7 @@ def _margin(category: Category, logit: float, review: Threshold | None) -> float
 
 def _score_category(
     category: Category,
-    by_view: _ByView,
+    by_view: ByView,
     neutral: Sequence[float],
     rows: Sequence[int],
     views: Sequence[View],
