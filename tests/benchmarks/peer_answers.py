@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 Embedding = npt.NDArray[np.float32]  # [D], of any length
 TOLERANCE = {"fp32": 0.05, "int8": 0.3}  # of the distance between different pictures
 LOST = 0.5
-"""Of that distance in log-odds, from fp32, on the JPEGs that are sent; as much as our own export
-allows an int8 graph on photographs."""
+"""Of that distance in log-odds, from fp32, on the JPEGs that are sent. Not what an export allows
+an int8 graph: that is 0.5 too, but of the embeddings of photographs."""
 _PICTURES = 4
 
 

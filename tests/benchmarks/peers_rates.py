@@ -7,7 +7,8 @@
 Two families of peers (``peer_servers``): *tuned*, LitServe and MLServer with ONNX Runtime on our
 own graphs; *as documented*, the same on the graphs that their users would export (``peer_graphs``)
 and grpc.aio with open_clip in torch. LitServe and MLServer take part where a Python that has them
-is named. All servers are started once and must answer the same (``peer_answers``); whoever is not
+is named. All servers are started once; those in fp32 and those on our graphs must answer the same,
+of the other int8 graphs only the distance from fp32 is known (``peer_answers``). Whoever is not
 measured is stopped (SIGSTOP), so that it takes no processor, and the turn changes each round.
 """
 
