@@ -30,6 +30,13 @@ def _draw(seed: int, count: int = 3000) -> list[labelled_scenes.Scene]:
     return list(labelled_scenes.draw_scenes(_emoji(), artists, count=count, seed=seed))
 
 
+def test_scenes_that_could_not_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "scenes"):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            labelled_scenes.write_scenes(cache=tmp_path, out=out, count=1, seed=1)
+
+
 def test_a_seed_is_a_draw() -> None:
     assert _draw(3) == _draw(3)
     assert _draw(3) != _draw(4)

@@ -361,6 +361,14 @@ def test_a_bundle_is_never_overwritten(folders: dict[str, Path], tmp_path: Path)
         export_bundle(request)
 
 
+def test_a_bundle_that_cannot_be_written_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "bundle"
+    request = ExportRequest(source=from_folder(folders["vit"]), out=out, plan=QUICK)
+    with pytest.raises(BundleError, match="file/bundle: cannot be written: Not a directory"):
+        export_bundle(request)
+
+
 def test_extra_files_are_listed_and_hashed(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     bundle = bundles[NAMED]
     assert "MODEL_CARD.md" in bundle.manifest.files

@@ -269,6 +269,16 @@ def test_an_existing_checkpoint_is_not_touched(tmp_path: Path) -> None:
         settings_of(tmp_path, tmp_path, tmp_path)
 
 
+def test_a_checkpoint_that_could_not_be_written_is_refused_before_the_work(
+    models: dict[str, Path], images: Path, tmp_path: Path
+) -> None:
+    from imagesieve_server.offline.finetune.finetune import finetune
+
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        finetune(settings_of(models["vit"], images, tmp_path / "file" / "out"), silent)
+
+
 def test_too_few_pairs_and_nothing_to_tell_apart(models: dict[str, Path], tmp_path: Path) -> None:
     from imagesieve_server.offline.finetune.finetune import finetune
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imagesieve.command import main as client
@@ -77,6 +78,22 @@ def test_an_artefact_is_compiled_and_shown(tmp_path: Path, capsys: Printed) -> N
     assert "weapons" in capsys.readouterr().out
     assert main(["policy", "show", "--source", str(out)]) == 0
     assert capsys.readouterr().out == DEMO_POLICY_SOURCE.read_text()
+
+
+def test_an_artefact_is_written_to_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    out = tmp_path / "server" / "policies" / "demo.policy.npz"
+    assert main(["policy", "compile", str(DEMO_POLICY_SOURCE), "--out", str(out)]) == 0
+    assert main(["policy", "show", str(out)]) == 0
+
+
+def test_an_artefact_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxTextEncoder, "encode", lambda self, texts: np.ones((len(texts), 1)))
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "demo.policy.npz"
+    assert main(["policy", "compile", str(DEMO_POLICY_SOURCE), "--out", str(out)]) == 1
+    assert f"{out}: cannot be written: Not a directory" in capsys.readouterr().err
 
 
 def test_a_policy_compiled_in_memory_is_the_same_and_writes_nothing(tmp_path: Path) -> None:

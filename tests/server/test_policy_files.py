@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,32 @@ def test_a_bad_file_leaves_the_old_policy_in_force(tmp_path: Path) -> None:
         {"ok": False},
         {"ok": True},
     ]
+
+
+def test_an_artefact_makes_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "policies" / "a.policy.npz"
+    compiled.write(path, artefact())
+    assert compiled.read(path).policy.name == "demo"
+
+
+def test_an_artefact_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.policy.npz"
+    compiled.write(path, artefact())
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PolicyError) as caught:
+        compiled.write(path, artefact(review_at=0.7))
+    assert (caught.value.file, caught.value.problem) == (
+        str(path), "cannot be written: No space left on device",
+    )  # fmt: skip
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_a_changed_file_is_in_force_without_a_call(tmp_path: Path) -> None:

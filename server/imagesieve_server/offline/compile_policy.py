@@ -39,7 +39,7 @@ class Compiled:
 def compile_policy(
     *, source_path: Path, bundle: Bundle, encode_texts: EncodeTexts, out: Path
 ) -> Compiled:
-    """Compile one file; ``out`` is replaced atomically. Raises PolicyError."""
+    """Compile one file; ``out`` is replaced atomically, its folder made. Raises PolicyError."""
     source = read_source(source_path)
     known = _known_vectors(out, source, bundle)
     data, encoded = _build(source, source_path, bundle, encode_texts, known)
@@ -151,12 +151,10 @@ def _probes(source: PolicySource, source_path: Path, bundle: Bundle) -> dict[str
 
 def _known_vectors(out: Path, source: PolicySource, bundle: Bundle) -> Mapping[str, Vectors]:
     """Vectors of the artefact already at ``out``, where they are still right."""
-    if not out.exists():
-        return {}
     try:
         earlier = compiled.read(out)
     except PolicyError:
-        return {}  # whatever it was, it is about to be replaced
+        return {}  # nothing is there, or whatever it was is about to be replaced
     same_model = earlier.policy.model_fingerprint == bundle.fingerprint
     if not same_model or earlier.templates != source.templates:
         return {}

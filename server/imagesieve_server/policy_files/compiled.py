@@ -12,6 +12,7 @@ A ``.policy.npz`` file holds two arrays (numpy's npz, never pickled):
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -87,13 +88,23 @@ def build(
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace the file at ``path`` atomically: a watching server never reads half of it."""
+    """Replace the file at ``path`` atomically: a watching server never reads half of it.
+
+    Its folder is made where it is missing. Raises PolicyError where it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    try:
+        with contextlib.suppress(FileExistsError):  # a file of that name is told of by `open`
+            path.parent.mkdir(parents=True)
+        with temporary.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise PolicyError(f"cannot be written: {error.strerror}", file=str(path)) from None
 
 
 def read(path: Path) -> CompiledPolicy:

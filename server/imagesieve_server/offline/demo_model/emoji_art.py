@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.offline.folders import make_folder
 
 SIDE = 64
 """Side of a sprite, px."""
@@ -80,9 +81,10 @@ class Emoji:
 def fetch(cache: Path, artists: Sequence[str] = ARTISTS) -> None:
     """Bring the packages into ``cache`` where they are not there yet.
 
-    Raises ConfigError where npm is missing, fails, or what it brings is not the pinned file.
+    Raises ConfigError where npm is missing, fails, or what it brings is not the pinned file, and
+    where ``cache`` cannot be written.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     for package in (NAMES, *(ART[artist] for artist in sorted({*artists, *ARTISTS}))):
         target = cache / package.file
         if not target.is_file():

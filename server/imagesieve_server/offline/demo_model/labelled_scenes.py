@@ -26,6 +26,7 @@ from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import backdrops, emoji_art, scenes
 from imagesieve_server.offline.demo_model.categories import CATEGORIES
 from imagesieve_server.offline.demo_model.emoji_art import Emoji
+from imagesieve_server.offline.folders import make_folder
 
 LABELS = "labels.csv"
 COLUMNS = ("file", "categories", "shape", "artist", "subject")
@@ -59,10 +60,11 @@ def write_scenes(
 ) -> None:
     """Compose ``count`` pictures into ``out``, which must not exist or be empty.
 
-    Raises ConfigError for a folder in use (see ``emoji_art.fetch`` too), MissingExtra without torch
-    and scikit-image.
+    Raises ConfigError for a folder that is in use or cannot be written (see ``emoji_art.fetch``
+    too), MissingExtra without torch and scikit-image.
     """
-    if out.exists() and any(out.iterdir()):
+    make_folder(out)
+    if any(out.iterdir()):
         raise ConfigError(f"{out} is not empty; name a new folder")
     emoji_art.fetch(cache, artists)
     emoji = emoji_art.read_emoji(cache)
@@ -73,7 +75,6 @@ def write_scenes(
     maker = scenes.SceneMaker(sprites, crops)
     generator = need("torch").Generator().manual_seed(_SEED + seed)
     drawn = list(draw_scenes(emoji, artists, count=count, seed=seed))
-    out.mkdir(parents=True, exist_ok=True)
     for first in range(0, count, _CHUNK):
         some = drawn[first : first + _CHUNK]
         numbers = need("torch").tensor([number for scene in some for number in scene.panels])

@@ -18,6 +18,7 @@ from imagesieve_server.extras import need
 from imagesieve_server.offline.demo_model import architecture, emoji_art, vocabulary
 from imagesieve_server.offline.demo_model.batches import Batch, BatchMaker
 from imagesieve_server.offline.demo_model.options import STEPS, THREADS, Options
+from imagesieve_server.offline.folders import make_folder
 from imagesieve_server.offline.training import loop
 from imagesieve_server.offline.training.losses import contrastive_loss
 from imagesieve_server.offline.training.schedule import learning_rate
@@ -31,12 +32,13 @@ _MAX_LOGIT_SCALE = math.log(100.0)
 def train(options: Options, report: Callable[[str], None] = print) -> Path:
     """Train to the end and return the checkpoint folder.
 
-    Raises MissingExtra without torch, open_clip and scikit-image; ConfigError (see ``fetch``).
+    Raises MissingExtra without torch, open_clip and scikit-image; ConfigError for a folder that
+    cannot be written (see ``fetch``, too).
     """
     need("torch").set_num_threads(options.threads)
     loop.keep_freed_memory()
     folder = options.out / CHECKPOINT
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     vocabulary.write_merges(folder / vocabulary.FILE)
     maker = BatchMaker(options, vocabulary.make_tokenizer(folder / vocabulary.FILE))
     learner = DemoLearner(options, maker)

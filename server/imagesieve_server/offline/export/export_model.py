@@ -69,7 +69,7 @@ def export_bundle(
     """Export, measure, write; the bundle as loaded back.
 
     ``progress`` is told each step. Raises MissingExtra, BundleError (the model cannot be loaded,
-    a gate is not passed, ``out`` exists).
+    a gate is not passed, ``out`` exists or cannot be made).
     """
     if request.out.exists():
         raise BundleError(f"{request.out.name}: exists already; bundles are never changed")
@@ -162,10 +162,13 @@ def _manifest(
 
 @contextmanager
 def _complete_or_absent(out: Path) -> Iterator[Path]:
-    """A working folder that takes the name ``out`` at the end, or leaves nothing behind."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """A working folder that takes the name ``out`` at the end, or leaves nothing behind. Raises
+    BundleError where it cannot be made."""
     folder = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    folder.mkdir()
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise BundleError(f"{out}: cannot be written: {error.strerror}") from None
     try:
         yield folder
         folder.rename(out)

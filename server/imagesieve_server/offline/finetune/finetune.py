@@ -24,6 +24,7 @@ from imagesieve_server.offline.finetune.material import Gatherer, Material
 from imagesieve_server.offline.finetune.pairs import LEAST, Pairs, held_out, read_pairs
 from imagesieve_server.offline.finetune.settings import ENOUGH_PAIRS, Settings
 from imagesieve_server.offline.finetune.towers import Towers
+from imagesieve_server.offline.folders import make_folder
 from imagesieve_server.offline.training import loop
 from imagesieve_server.offline.training.schedule import learning_rate
 from imagesieve_server.usable_cores import usable_cores
@@ -75,7 +76,7 @@ def finetune(settings: Settings, report: Report) -> Finetuned:
     loaded = load_model(settings.source)
     towers = Towers(loaded, tokenizer=settings.tokenizer)
     towers.check(split.pairs.pictures[:_CHECKED], split.pairs.captions[:_CHECKED])
-    settings.work.mkdir(mode=0o700, parents=True, exist_ok=True)  # it tells of the pictures
+    make_folder(settings.work, mode=0o700)  # for its owner alone: it tells of the pictures
     gatherer = Gatherer(loaded=loaded, towers=towers, folder=settings.work, report=report)
     material = gatherer.gather("pairs", split.pairs)
     sets = {HELD_OUT: (material, split.held_out)}
