@@ -174,6 +174,20 @@ def test_series_named_in_code_style_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    hints = reference.get_type_hints
+    known = {
+        section: {key for key, *_ in reference.settings_of(kind)}
+        for section, kind in hints(reference.config.Settings).items()
+    }
+    sections = "|".join(known)
+    prose = _prose(page)
+    code = re.findall(rf"`({sections})\.([a-z_]+)`", prose)
+    bold = re.findall(rf"(?<=\*\*|, )({sections})\.([a-z_]+)(?=\*\*|, )", prose)
+    assert [f"{one}.{key}" for one, key in [*code, *bold] if key not in known[one]] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_python_blocks_compile(page: Path) -> None:
     for block in _blocks(page, "python"):
         compile(block, _name(page), "exec")

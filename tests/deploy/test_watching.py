@@ -111,14 +111,47 @@ def test_every_alert_has_a_severity_and_a_summary() -> None:
         assert rule["annotations"]["summary"].endswith("."), name
 
 
-def test_every_alert_has_a_runbook_that_says_what_it_means_and_what_to_do() -> None:
+def _runbook() -> dict[str, str]:
+    """What it says of each alert."""
     text = RUNBOOK.read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^### (Imagesieve\w+)$(.*?)(?=^##)", text, re.M | re.S))
+    return dict(re.findall(r"^### (Imagesieve\w+)$(.*?)(?=^##)", text, re.M | re.S))
+
+
+def test_every_alert_has_a_runbook_that_says_what_it_means_and_what_to_do() -> None:
+    sections = _runbook()
     assert set(sections) == set(ALERTS)
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook"] == f"docs/how-to/operate.md#{name.lower()}"
         for part in ("**Means.**", "**Look.**", "**Do.**"):
             assert part in sections[name], (name, part)
+
+
+def test_the_runbook_explains_every_code_that_counts_as_a_failure() -> None:
+    (codes,) = re.findall(r'grpc_code=~"([^"]+)"', EXPRESSIONS["ImagesieveErrorRatio"])
+    section = _runbook()["ImagesieveErrorRatio"]
+    assert [code for code in codes.split("|") if f"`{code}`" not in section] == []
+
+
+@pytest.mark.parametrize(
+    ("alert", "named"),
+    [
+        ("ImagesieveFileReloadFailing", r'\bKept\(\s*name="(\w+)"'),
+        (
+            "ImagesieveCertificateExpiring",
+            r'\bcertificate_expiry\("(\w+)"|\bexpires(?:\["| = {")(\w+)"',
+        ),
+    ],
+)
+def test_the_runbook_explains_every_file_and_certificate(alert: str, named: str) -> None:
+    sources = sorted((ROOT / "server" / "imagesieve_server").rglob("*.py"))
+    found = {
+        match[match.lastindex or 0]
+        for path in sources
+        for match in re.finditer(named, path.read_text(encoding="utf-8"))
+    }
+    rows = re.findall(r"^\| `(\w+)` \|", _runbook()[alert], re.M)
+    assert len(rows) >= 3
+    assert set(rows) == found
 
 
 def test_every_alert_is_tested_firing_and_quiet() -> None:
