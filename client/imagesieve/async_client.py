@@ -29,7 +29,7 @@ from imagesieve.backlog import (
     check_bulk,
 )
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
-from imagesieve.many import MAX_IN_FLIGHT, check_in_flight
+from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, own_fault
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.retry import MAX_IMAGE_BYTES
@@ -118,9 +118,11 @@ class AsyncClient:
     ) -> AsyncIterator[Moderated]:
         """As ``Client.moderate_many``. Wrap it in ``contextlib.aclosing`` to leave it early."""
         check_in_flight(max_in_flight)
+        calls.check_common(policy, categories)
 
         async def moderate(upload: Upload) -> ModerationResult:
-            request = await self._request(upload, policy, categories, dry_run)
+            with own_fault():
+                request = await self._request(upload, policy, categories, dry_run)
             return await self._transport.run(calls.moderate(request, timeout_s=timeout))
 
         return run_many(moderate, images, max_in_flight=max_in_flight)
@@ -138,9 +140,13 @@ class AsyncClient:
     ) -> AsyncIterator[Moderated]:
         """As ``Client.moderate_bulk``. Wrap it in ``contextlib.aclosing`` to leave it early."""
         check_bulk(batch, max_batches)
+        calls.check_common(policy, categories)
 
         async def prepare(upload: Upload) -> pb.ModerateRequest:
-            return await self._request(upload, policy, categories, dry_run, max_bytes=BATCH_BYTES)
+            with own_fault():
+                return await self._request(
+                    upload, policy, categories, dry_run, max_bytes=BATCH_BYTES
+                )
 
         backlog = Backlog(batch=batch, batches=max_batches, timeout_s=timeout)
         return run_bulk(prepare, self._transport.run, images, backlog, max_batches=max_batches)

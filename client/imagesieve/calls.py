@@ -7,7 +7,7 @@ review queue's calls are in ``review_calls.py``.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeAlias, TypeVar
 
@@ -70,7 +70,8 @@ def moderate_request(
 
     Raises TypeError, by name, for what is no text: ids from a database are often numbers.
     """
-    _require_texts(upload, policy, categories)
+    check_common(policy, categories)
+    _require_texts(upload)
     return wire.write_request(
         upload,
         image,
@@ -81,21 +82,30 @@ def moderate_request(
     )
 
 
-def _require_texts(upload: Upload, policy: object, categories: Sequence[object]) -> None:
+def check_common(policy: object, categories: Sequence[object]) -> None:
+    """Refuse what many images have in common, before the first. Raises TypeError, by name."""
     if isinstance(categories, str):
         raise TypeError("categories is a list of ids, not a str")
-    texts: list[tuple[str, object]] = [
-        ("request_id", "" if upload.request_id is None else upload.request_id),
-        ("content_ref", upload.content_ref),
-        ("uploader_ref", upload.uploader_ref),
-        ("surface", upload.surface),
-        ("policy", policy),
-        *(("each of categories", each) for each in categories),
-        *(("each of labels", text) for label in upload.labels.items() for text in label),
-    ]
-    for name, text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{name} is a str, not {type(text).__name__}")
+    _require("policy", policy)
+    for each in categories:
+        _require("each of categories", each)
+
+
+def _require_texts(upload: Upload) -> None:
+    if not isinstance(upload.labels, Mapping):
+        raise TypeError(f"labels is a mapping, not {type(upload.labels).__name__}")
+    _require("request_id", "" if upload.request_id is None else upload.request_id)
+    _require("content_ref", upload.content_ref)
+    _require("uploader_ref", upload.uploader_ref)
+    _require("surface", upload.surface)
+    for label in upload.labels.items():
+        for text in label:
+            _require("each of labels", text)
+
+
+def _require(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is a str, not {type(text).__name__}")
 
 
 def moderate(

@@ -23,7 +23,7 @@ from imagesieve.backlog import (
 from imagesieve.bulk import run_bulk
 from imagesieve.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, Token, connection
 from imagesieve.group_client import GroupClient
-from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, run_many
+from imagesieve.many import MAX_IN_FLIGHT, check_in_flight, own_fault, run_many
 from imagesieve.policy_results import HealthStatus, Policy, PolicyReload
 from imagesieve.quality_client import QualityClient
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
@@ -107,7 +107,8 @@ class Client:
         ``dry_run`` computes the full answer and stores nothing.
 
         Raises ImageEmpty or ImageTooLarge before any call, a RequestError for what the server
-        refuses, ServerFault where it fails, and OSError for an unreadable file.
+        refuses, ServerFault where it fails, OSError for an unreadable file, and TypeError for an
+        image that is no bytes, ``Path`` or binary file and for a field that is no text.
         """
         upload = Upload(
             image=image,
@@ -133,13 +134,19 @@ class Client:
         """Ask about many images; outcomes come in the order in which they arrive.
 
         At most ``max_in_flight`` images are read and not yet answered. ``timeout`` (seconds) is
-        each image's own. An image's error is in its outcome and never ends the others.
-        Raises ValueError for a bound below 1.
+        each image's own. An image's error is in its outcome and never ends the others: one that
+        ``moderate`` refuses with TypeError or ValueError has an InvalidRequest. An error of the
+        iterable itself ends all. Raises, before the first image, ValueError for a bound below 1
+        and TypeError for ``policy`` or ``categories`` that are no text.
         """
         check_in_flight(max_in_flight)
+        calls.check_common(policy, categories)
 
         def start(upload: Upload) -> Pending[ModerationResult]:
-            request = self._request(upload, policy=policy, categories=categories, dry_run=dry_run)
+            with own_fault():
+                request = self._request(
+                    upload, policy=policy, categories=categories, dry_run=dry_run
+                )
             return self._transport.start(calls.moderate(request, timeout_s=timeout))
 
         return run_many(start, images, max_in_flight=max_in_flight)
@@ -161,19 +168,22 @@ class Client:
         way at once; batches shrink while the server is overloaded. An image that got no answer
         is sent again, as the same request, until ``timeout`` (seconds, from its first sending)
         is spent; then it is UNDECIDED. Its verdict may come later than alone: a batch answers
-        when its last image is done. An image over 32 MiB is too large here. Raises ValueError
-        for numbers under which nothing could be sent.
+        when its last image is done. An image over 32 MiB is too large here. Raises, before the
+        first image, ValueError for numbers under which nothing could be sent and TypeError as
+        ``moderate_many`` does.
         """
         check_bulk(batch, max_batches)
+        calls.check_common(policy, categories)
 
         def prepare(upload: Upload) -> pb.ModerateRequest:
-            return self._request(
-                upload,
-                policy=policy,
-                categories=categories,
-                dry_run=dry_run,
-                max_bytes=BATCH_BYTES,
-            )
+            with own_fault():
+                return self._request(
+                    upload,
+                    policy=policy,
+                    categories=categories,
+                    dry_run=dry_run,
+                    max_bytes=BATCH_BYTES,
+                )
 
         backlog = Backlog(batch=batch, batches=max_batches, timeout_s=timeout)
         return run_bulk(prepare, self._transport.start, images, backlog, max_batches=max_batches)

@@ -74,7 +74,7 @@ class RequestError(ImagesieveError):
 
 
 class InvalidRequest(RequestError):
-    """A field of the request breaks a rule; ``violations`` name each one."""
+    """A field of the request breaks a rule; ``violations`` name each one that the server found."""
 
     reason = "INVALID_REQUEST"
 

@@ -8,9 +8,10 @@ consumer slows the reading of further images and never fills the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 
-from imagesieve.errors import ImagesieveError
+from imagesieve.errors import ImagesieveError, InvalidRequest
 from imagesieve.results import ImageSource, Moderated, ModerationResult, Upload
 from imagesieve.transport import Pending
 
@@ -27,6 +28,18 @@ def check_in_flight(max_in_flight: int) -> None:
     """Raise ValueError for a bound under which nothing could be sent."""
     if max_in_flight < 1:
         raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
+
+
+@contextmanager
+def own_fault() -> Iterator[None]:
+    """What ``moderate`` refuses of one image by type or value, as an error that its outcome holds.
+
+    Raises InvalidRequest. Only for the making of its request: elsewhere these are faults of code.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def run_many(

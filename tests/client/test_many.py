@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from imagesieve import (
     AsyncClient,
     Client,
     ImageEmpty,
+    InvalidRequest,
+    Moderated,
     ModerationResult,
     UnknownPolicy,
     Upload,
@@ -150,6 +153,60 @@ async def test_one_images_error_is_its_own_in_asyncio(tmp_path: Path) -> None:
             outcomes = [outcome async for outcome in client.moderate_many(images)]
     kinds = [type(o.error) for o in sorted(outcomes, key=lambda outcome: outcome.index)]
     assert kinds == [type(None), UnknownPolicy, ImageEmpty, FileNotFoundError, type(None)]
+
+
+def odd_ones() -> list[Any]:
+    """Each wrong by itself, with a good one behind them."""
+    return [
+        Upload(image=b"a", content_ref=7),  # type: ignore[arg-type]
+        Upload(image=b"a", request_id=7),  # type: ignore[arg-type]
+        Upload(image=b"a", labels={"lang": 1}),  # type: ignore[dict-item]
+        Upload(image=b"a", labels=["lang"]),  # type: ignore[arg-type]
+        Upload(image=b"a", content_ref="\udcff.jpg"),  # a file's name that is no UTF-8
+        "a.jpg",
+        Path("a\0b"),
+        b"good",
+    ]
+
+
+WORDS = [
+    "content_ref is a str, not int", "request_id is a str, not int", "each of labels is a str",
+    "labels is a mapping, not list", "surrogates not allowed", "not str", "null byte",
+]  # fmt: skip
+
+
+def all_but_the_last_refused(outcomes: list[Moderated]) -> None:
+    *odd, good = sorted(outcomes, key=lambda outcome: outcome.index)
+    assert good.unwrap().verdict is Verdict.ALLOW
+    for outcome, words in zip(odd, WORDS, strict=True):
+        assert isinstance(outcome.error, InvalidRequest)
+        assert words in outcome.error.message
+
+
+def test_what_is_no_text_or_image_is_its_images_own_error() -> None:
+    with FakeServer() as server, Client(server.target) as client:
+        all_but_the_last_refused(list(client.moderate_many(odd_ones())))
+        all_but_the_last_refused(list(client.moderate_bulk(odd_ones())))
+        assert [request.image for request in server.requests] == [b"good"] * 2
+
+
+async def test_what_is_no_text_or_image_is_its_images_own_error_in_asyncio() -> None:
+    with FakeServer() as server:
+        async with AsyncClient(server.target) as client:
+            all_but_the_last_refused([o async for o in client.moderate_many(odd_ones())])
+            all_but_the_last_refused([o async for o in client.moderate_bulk(odd_ones())])
+
+
+@pytest.mark.parametrize("common", [{"policy": 5}, {"categories": "weapons"}, {"categories": [1]}])
+async def test_what_all_images_have_in_common_is_refused_before_the_first(
+    client: Client, async_client: AsyncClient, common: dict[str, Any]
+) -> None:
+    images = Counted(3)
+    for asked in (client, async_client):
+        for method in (asked.moderate_many, asked.moderate_bulk):
+            with pytest.raises(TypeError, match="str"):
+                method(images, **common)
+    assert images.taken == 0
 
 
 def test_an_upload_says_what_is_its_own_and_the_call_what_is_common(server: FakeServer) -> None:
