@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesieve_server import config, log_setup
 from imagesieve_server.addresses import parse_address
+from imagesieve_server.blas_threads import one_thread_each
 from imagesieve_server.config import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, os.environ)
     log_setup.set_up(level=settings.log.level, style=settings.log.format)
+    one_thread_each()
     asyncio.run(serve(settings))
     return 0
 

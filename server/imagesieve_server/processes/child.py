@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from imagesieve_server import log_setup
 from imagesieve_server.assembly import BehindEncoder, encoder_process, running
+from imagesieve_server.blas_threads import one_thread_each
 from imagesieve_server.child_process import die_with_the_parent, follow_only_the_parent
 from imagesieve_server.core.errors import ImagesieveError
 from imagesieve_server.garbage import collected_less
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:
         die_with_the_parent(parent)
     log = orders.settings.log
     log_setup.set_up(level=log.level, style=log.format, process=orders.name)
+    one_thread_each()
     try:
         asyncio.run(_run(orders, control))
     except ImagesieveError as problem:
