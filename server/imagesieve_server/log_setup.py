@@ -1,4 +1,4 @@
-"""Logging as one JSON object a line. Called once, by a command; importing does nothing.
+"""Logging as one JSON object a line, or as text. Called once, by a command; importing does nothing.
 
 Only named extra fields are written, so image bytes cannot slip into a log by accident.
 """
@@ -10,11 +10,20 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _MAX_TEXT = 2000
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """Level, logger, message, the record's extra fields as key=value, an exception's text below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's name
+        extra = "".join(f" {key}={value!r}" for key, value in _extra_fields(record))
+        return f"{record.levelname} {record.name}: {record.message}{extra}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,12 +36,14 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for key, value in vars(record).items():
-            if key not in _STANDARD:
-                entry[key] = _bounded(value)
+        entry.update(_extra_fields(record))
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return _ENCODER.encode(entry)
+
+
+def _extra_fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    return ((k, _bounded(v)) for k, v in vars(record).items() if k not in _STANDARD)
 
 
 @functools.lru_cache(maxsize=4)  # many lines are of one second
@@ -59,7 +70,7 @@ def set_up(*, level: str, style: str, stream: TextIO = sys.stderr, process: str 
     if style == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
