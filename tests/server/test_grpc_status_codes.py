@@ -99,6 +99,14 @@ def test_each_failure_has_its_code_its_details_and_its_pushback(
     assert dict(failure.trailers()).get(PUSHBACK_KEY) == pushback
 
 
+def test_a_librarys_own_words_are_for_operators_only() -> None:
+    facts = {errors.CAUSE: "/srv/model.onnx: bad", "distance": "0.3"}
+    error = errors.EncoderUnavailable("the encoder failed", metadata=facts)
+    info = details_of(failure_of(error))[0]
+    assert dict(info.metadata) == {"distance": "0.3"}
+    assert error.for_operators == "the encoder failed (/srv/model.onnx: bad)"
+
+
 def test_a_bad_field_is_named_with_its_problem() -> None:
     bad = details_of(failure_of(errors.InvalidRequest("labels", "has 17 entries")))[1]
     (violation,) = bad.field_violations

@@ -40,12 +40,16 @@ import enum
 from collections.abc import Mapping
 from typing import ClassVar
 
+CAUSE = "cause"
+"""The key of an error's metadata under which a library's own words stand."""
+
 
 class ImagesieveError(Exception):
     """Base of every named failure.
 
     ``metadata`` holds short machine-readable facts (string to string) that are safe to send
-    to the caller.
+    to the caller; but for ``CAUSE``, a library's own words, which are for operators only and
+    never sent.
     """
 
     reason: ClassVar[str] = "INTERNAL"
@@ -57,8 +61,8 @@ class ImagesieveError(Exception):
 
     @property
     def for_operators(self) -> str:
-        """The message, and a library's own words where they were kept as ``cause``."""
-        cause = self.metadata.get("cause", "")
+        """The message, and a library's own words where they were kept as ``CAUSE``."""
+        cause = self.metadata.get(CAUSE, "")
         return f"{self.message} ({cause})" if cause else self.message
 
 

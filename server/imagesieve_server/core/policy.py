@@ -154,8 +154,8 @@ class Family:
     """A policy's categories of one method and one pooling, which are scored together.
 
     Their prompts stand under each other in groups: first the neutral ones, then each
-    category's, then the counter-prompts of those that have any. An empty group has one vector
-    of zeros, whose cosine is 0 to whatever there is.
+    category's, then the counter-prompts of those that have any. Neutral prompts or prompts that are
+    none have one vector of zeros, whose cosine is 0 to whatever there is.
     """
 
     method: Method  # any but probe

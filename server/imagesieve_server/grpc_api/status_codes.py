@@ -180,7 +180,7 @@ def failure_of(error: BaseException, *, incident: str = "") -> Failure:
         code=row.code,
         message=text,
         reason=error.reason,
-        metadata={key: _cut(value) for key, value in error.metadata.items()},
+        metadata={key: _cut(v) for key, v in error.metadata.items() if key != errors.CAUSE},
         field=invalid.field if invalid else row.field,
         problem=_cut(invalid.problem) if invalid else text,
         retry_after_s=_retry_after_s(error) if row.retry_info else None,

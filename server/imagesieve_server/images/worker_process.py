@@ -89,7 +89,7 @@ class WorkerProcess:
 
     @property
     def reaped(self) -> bool:
-        """True once ``end`` was called: unlike ``running`` without a question to the system."""
+        """True once its end was seen: unlike ``running`` without a question to the system."""
         return self.process.returncode is not None
 
     @property
