@@ -110,14 +110,37 @@ async def test_a_lane_keeps_the_librarys_words() -> None:
     assert words_of(caught.value) == f"the encoder failed: {SHORT}"
 
 
-def test_words_of_other_errors() -> None:
+def failed_by(cause: Exception) -> EncoderUnavailable:
+    problem = EncoderUnavailable("failed")
+    problem.__cause__ = cause
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # OpenVINO's first line is only where the error comes from.
+        (
+            "Exception from src/inference/src/cpp/infer_request.cpp:223:\n"
+            "Exception from src/plugins/intel_cpu/src/graph.cpp:1362:\n[CPU] out of memory\n\n",
+            "Exception from src/inference/src/cpp/infer_request.cpp:223: "
+            "Exception from src/plugins/intel_cpu/src/graph.cpp:1362: [CPU] out of memory",
+        ),
+        ("\nbegins with a new line", "begins with a new line"),
+        ("x" * 1000 + "\nmore", "x" * 300),
+        ("one\n" + CUDA_WORDS, SHORT),
+        ("", "RuntimeError"),
+        (" \n", "RuntimeError"),
+    ],
+)
+def test_the_librarys_words_are_told_in_one_line(text: str, said: str) -> None:
+    assert words_of(failed_by(RuntimeError(text))) == f"failed: {said}"
+
+
+def test_words_of_errors_that_nothing_caused() -> None:
     assert words_of(ValueError("plain")) == "plain"
-    silent = EncoderUnavailable("failed")
-    silent.__cause__ = MemoryError()
-    assert words_of(silent) == "failed: MemoryError"
-    long = EncoderUnavailable("failed")
-    long.__cause__ = RuntimeError("x" * 1000 + "\nmore")
-    assert words_of(long) == "failed: " + "x" * 300
+    assert words_of(ValueError("two\nlines")) == "two lines"
+    assert words_of(MemoryError()) == "MemoryError"
 
 
 def test_another_failure_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -126,6 +149,25 @@ def test_another_failure_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
     for word in ("a", "a", "b"):
         troubles.failed("batch", ValueError(word))
     assert lines(caplog) == [("batch", "a"), ("batch", "b")]
+
+
+def test_failures_that_differ_in_a_later_line_only_are_each_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    troubles = Troubles()
+    for last in ("out of memory", "out of memory", "no such kernel"):
+        troubles.failed(
+            "batch", failed_by(RuntimeError(f"Exception from request.cpp:223:\n{last}"))
+        )
+    assert [problem.split(":223: ")[-1] for _, problem in lines(caplog)] == [
+        "out of memory",
+        "no such kernel",
+    ]
+
+
+def test_a_failure_without_words_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    Troubles().failed("batch", MemoryError())
+    assert lines(caplog) == [("batch", "MemoryError")]
 
 
 def test_a_command_says_why_a_gpu_was_refused(

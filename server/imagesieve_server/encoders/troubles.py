@@ -37,12 +37,15 @@ class Troubles:
 
 def words_of(problem: BaseException) -> str:
     """An error's message and facts, and what the library said that caused it."""
-    words = str(problem)
+    words = _in_one_line(problem)
     if isinstance(problem, ImagesieveError):
         words = ", ".join([words, *(f"{key} {value}" for key, value in problem.metadata.items())])
     cause = problem.__cause__
     if cause is None or cause is problem:
         return words
-    text = str(cause)
-    said = cuda_failure(text) or (text.splitlines() or [""])[0][:_MOST] or type(cause).__name__
-    return f"{words}: {said}"
+    return f"{words}: {cuda_failure(str(cause)) or _in_one_line(cause)}"
+
+
+def _in_one_line(problem: BaseException) -> str:
+    """All lines of its text, as the first may only say where it comes from; else its type."""
+    return " ".join(str(problem).split())[:_MOST] or type(problem).__name__
