@@ -26,9 +26,9 @@ from imagesieve_server.core.errors import (
 from imagesieve_server.core.ports import EncoderSpec, Metrics
 from imagesieve_server.core.views import Embeddings, Pixels
 from imagesieve_server.encoders.batch_sizes import BucketTimes
+from imagesieve_server.encoders.health import Health
 from imagesieve_server.encoders.lanes import Lane, Lanes, as_unavailable
 from imagesieve_server.encoders.row_encoder import RowEncoder
-from imagesieve_server.encoders.troubles import Troubles
 from imagesieve_server.encoders.waiting import Slice, Waiter, WaitingRoom
 from imagesieve_server.soon import Soon
 
@@ -67,17 +67,15 @@ class Batcher:
         self._encoders = (encoder, *beside)
         self._metrics = metrics
         self._options = options
-        self._on_down = on_down
+        self._health = Health(metrics=metrics, on_down=on_down)
         self._room = WaitingRoom()
         self._telling = Soon(self._tell, after_s=options.tell_after_s)
         self._times = BucketTimes({1: 0.0})  # replaced at start
         self._stir = asyncio.Event()  # rows came, a lane is free, or the health changed
-        self._healthy = False
         self._closed = False
         self._lanes = Lanes((), one_device=options.one_device)  # threads begin at start
         self._driver: asyncio.Task[None] | None = None
         self._alarms = Alarms()
-        self._troubles = Troubles()
 
     @property
     def spec(self) -> EncoderSpec:
@@ -85,7 +83,7 @@ class Batcher:
 
     @property
     def healthy(self) -> bool:
-        return self._healthy
+        return self._health.good
 
     @property
     def rows_per_s(self) -> float:
@@ -107,17 +105,18 @@ class Batcher:
         try:
             seconds = await self._lanes.warm(limit_s=options.start_timeout_s)
         except EncoderUnavailable as problem:
-            self._troubles.failed("warm-up", problem)
+            self._health.troubles.failed("warm-up", problem)
             raise
         self._times = BucketTimes(seconds, always_fill=options.always_fill)
         await self._check_canary()
         self._driver = asyncio.create_task(self._drive(), name="encoder-batcher")
+        self._driver.add_done_callback(self._driver_ended)
 
     async def close(self) -> None:
         """Fail whoever still waits and stop; a run in hand is not waited for."""
         self._closed = True
         self._room.fail_all(ShuttingDown("the server is shutting down"))
-        self._set_health(False)
+        self._health.down()
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
@@ -156,7 +155,7 @@ class Batcher:
     def _admit(self, rows: int, deadline: float) -> None:
         if self._closed:
             raise ShuttingDown("the server is shutting down")
-        if not self._healthy:
+        if not self._health.good:
             raise EncoderUnavailable("the encoder is down")
         now = time.monotonic()
         if deadline <= now:
@@ -189,7 +188,7 @@ class Batcher:
             lane = await self._lane_until(canary_due)
             if lane is not None:
                 self._begin_batch(lane)
-            if self._healthy and time.monotonic() < canary_due:
+            if self._health.good and time.monotonic() < canary_due:
                 continue
             await self._lanes.quiet()
             # Not an event: a sick device does not say when it is well again.
@@ -201,7 +200,7 @@ class Batcher:
         """A lane as soon as a batch may go to it; None at ``end`` or once the encoder is down."""
         try:
             with self._alarms.limit(end):
-                while self._healthy:
+                while self._health.good:
                     full = self._room.rows >= self._times.pays
                     lane = self._lanes.free(full_batch=full) if self._room.rows else None
                     if lane is not None:
@@ -234,10 +233,10 @@ class Batcher:
         try:
             await self._encode_batch(lane, batch)
         except Exception as problem:  # noqa: BLE001  # whatever it is, the waiters must hear of it
-            self._set_health(False)
-            self._metrics.encoder_failed("batch")
-            self._troubles.failed("batch", problem)
-            _fail(batch, as_unavailable(problem))
+            try:
+                self._health.failed("batch", problem)
+            finally:
+                _fail(batch, as_unavailable(problem))
 
     async def _encode_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
         rows = sum(part.stop - part.start for part in batch)
@@ -264,20 +263,23 @@ class Batcher:
         try:
             await self._lanes.check_canaries(limit_s=self._options.hang_timeout_s)
         except EncoderUnavailable as problem:
-            self._set_health(False)
-            self._metrics.encoder_failed("canary")
-            self._troubles.failed("canary", problem)
-            self._room.fail_all(problem)
+            try:
+                self._health.failed("canary", problem)
+            finally:
+                self._room.fail_all(problem)
             return False
-        self._set_health(True)
-        self._troubles.over()
+        self._health.passed()
         return True
 
-    def _set_health(self, healthy: bool) -> None:
-        self._healthy = healthy
-        self._metrics.encoder_healthy(healthy)
-        if not healthy:
-            self._on_down()
+    def _driver_ended(self, driver: asyncio.Task[None]) -> None:
+        """Unless closed, by an error of its own: nobody would run what waits."""
+        problem = None if driver.cancelled() else driver.exception()
+        if problem is None:
+            return
+        try:
+            self._health.broke(problem)
+        finally:
+            self._room.fail_all(EncoderUnavailable("the encoder is down"))
 
     def _tell(self) -> None:
         self._metrics.encoder_queue(self._room.rows)

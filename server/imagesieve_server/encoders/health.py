@@ -1,0 +1,50 @@
+"""Whether an encoder may be believed, and who hears of a change.
+
+Knows failures and recovery; refuses to know callers and how a canary is run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from imagesieve_server.core.ports import Metrics
+from imagesieve_server.encoders.troubles import Troubles
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """Of one encoder: down until its first canary passes, and from each failure to the next."""
+
+    def __init__(self, *, metrics: Metrics, on_down: Callable[[], None]) -> None:
+        """``on_down`` is called whenever the encoder is found to be down."""
+        self.good = False
+        self.troubles = Troubles()
+        self._metrics = metrics
+        self._on_down = on_down
+
+    def failed(self, doing: str, problem: BaseException) -> None:
+        """A "batch" or the "canary" failed."""
+        self.down()
+        self._metrics.encoder_failed(doing)
+        self.troubles.failed(doing, problem)
+
+    def passed(self) -> None:
+        """The canary passed."""
+        self.good = True
+        self._metrics.encoder_healthy(True)
+        self.troubles.over()
+
+    def broke(self, problem: BaseException) -> None:
+        """What drives the encoder has ended by an error of its own, so nothing brings it back."""
+        log.error("the encoder's loop broke: the encoder stays down", exc_info=problem)
+        self.down()
+
+    def down(self) -> None:
+        """For the time being, or for good."""
+        self.good = False  # before anybody hears of it
+        try:
+            self._on_down()  # first: what is kept may be wrong
+        finally:
+            self._metrics.encoder_healthy(False)
