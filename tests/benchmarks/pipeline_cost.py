@@ -107,7 +107,7 @@ class OneVector:
     def run(self, pixels: Pixels) -> Embeddings:
         return self._rows[: len(pixels)].copy()
 
-    def check_canary(self) -> None: ...
+    def check_canary(self, batch_size: int = 0) -> None: ...
 
 
 def harmless(policy: Policy) -> Policy:

@@ -54,9 +54,9 @@ class Watched(Faulty):
         self.threads.add(threading.current_thread().name)
         return super().run(pixels)
 
-    def check_canary(self) -> None:
+    def check_canary(self, batch_size: int = 0) -> None:
         self.threads.add(threading.current_thread().name)
-        super().check_canary()
+        super().check_canary(batch_size)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ async def test_a_pause_in_the_illness_begins_the_time_anew() -> None:
 
 
 async def test_a_process_whose_encoder_stays_down_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def differs(_: BucketedEncoder) -> None:
+    def differs(_: BucketedEncoder, batch_size: int = 0) -> None:
         raise EncoderUnavailable("the canary differs")
 
     broken = asyncio.Event()

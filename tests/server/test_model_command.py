@@ -9,6 +9,8 @@ import pytest
 
 from helpers.tiny_bundle import write_tiny_bundle
 from imagesieve_server.commands import main
+from imagesieve_server.core.errors import EncoderUnavailable
+from imagesieve_server.encoders.bucketed import BucketedEncoder
 
 
 @pytest.fixture
@@ -41,6 +43,20 @@ def test_verify_passes_a_sound_bundle(folder: Path, capsys: pytest.CaptureFixtur
         "batch invariance",
     ]
     assert all("passed" in line for line in lines)
+
+
+def test_verify_computes_the_canary_in_every_batch_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check(_: BucketedEncoder, batch_size: int = 0) -> None:
+        if batch_size == 3:
+            raise EncoderUnavailable("the canary differs", metadata={"batch_size": "3"})
+
+    monkeypatch.setattr(BucketedEncoder, "check_canary", check)
+    arguments = ["--provider", "cpu", "--threads", "1", "--buckets", "1,3"]
+    assert main(["model", "verify", str(folder), *arguments]) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "FAILED" in line)
+    assert "the canary differs, batch_size 3" in line
 
 
 @pytest.mark.parametrize("name", ["image_encoder.onnx", "tokenizer.json", "canary.npz"])

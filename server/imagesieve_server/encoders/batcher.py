@@ -3,7 +3,8 @@
 Knows admission, deadlines, failure and health; refuses to know ONNX Runtime (any ``RowEncoder``
 will do, or several of one model) and what an embedding is for. Promises: a caller that is gone
 takes no slot; a failed or hanging batch fails its waiters at once and by name; nothing waits
-forever. After an error the encoder counts as down, and calls are refused, until the canary passes.
+forever. After an error the encoder counts as down, and calls are refused, until the canary passes,
+in batches of the size that failed too.
 """
 
 from __future__ import annotations
@@ -230,17 +231,19 @@ class Batcher:
         lane.begin(lambda: self._run_batch(lane, batch), at_end=ended)
 
     async def _run_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
+        rows = sum(part.stop - part.start for part in batch)
+        bucket = self._times.fitting(rows)
         try:
-            await self._encode_batch(lane, batch)
+            await self._encode_batch(lane, batch, rows=rows, bucket=bucket)
         except Exception as problem:  # noqa: BLE001  # whatever it is, the waiters must hear of it
             try:
-                self._health.failed("batch", problem)
+                self._health.failed("batch", problem, batch_size=bucket)
             finally:
                 _fail(batch, as_unavailable(problem))
 
-    async def _encode_batch(self, lane: Lane, batch: Sequence[Slice]) -> None:
-        rows = sum(part.stop - part.start for part in batch)
-        bucket = self._times.fitting(rows)
+    async def _encode_batch(
+        self, lane: Lane, batch: Sequence[Slice], *, rows: int, bucket: int
+    ) -> None:
         limit_s = self._options.hang_timeout_s
         encoder = lane.encoder
         began = time.monotonic()
@@ -251,7 +254,7 @@ class Batcher:
         if not np.isfinite(found).all():
             # One strange picture, or a sick device? A picture's own NaN goes to its caller, whom
             # core answers REVIEW; a sick device fails the batch.
-            await lane.call(encoder.check_canary, limit_s=limit_s)
+            await lane.call(lambda: encoder.check_canary(bucket), limit_s=limit_s)
         row = 0
         for part in batch:
             count = part.stop - part.start
@@ -261,7 +264,9 @@ class Batcher:
     async def _check_canary(self) -> bool:
         """Run the canaries, set the health by them, and fail all who wait where one fails."""
         try:
-            await self._lanes.check_canaries(limit_s=self._options.hang_timeout_s)
+            await self._lanes.check_canaries(
+                self._health.doubtful, limit_s=self._options.hang_timeout_s
+            )
         except EncoderUnavailable as problem:
             try:
                 self._health.failed("canary", problem)

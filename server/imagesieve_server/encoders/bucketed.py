@@ -6,6 +6,7 @@ bucket: it is given a function. Not safe for use by two threads at once: the bat
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -113,18 +114,27 @@ class BucketedEncoder:
             return np.empty((0, self.spec.embedding_size), dtype=np.float32)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def check_canary(self) -> None:
-        """Recompute the bundle's canary on this device.
+    def check_canary(self, batch_size: int = 0) -> None:
+        """Recompute the bundle's canary on this device, in the smallest bucket that holds it.
 
+        With ``batch_size`` in batches of so many rows, each filled by its pictures, in turn.
         Raises EncoderUnavailable where an embedding is further than the precision's tolerance
         (Euclidean; λ times it bounds the change of any logit) from the bundle's.
         """
-        found = self.run(self._canary.pixels)
-        distance = np.linalg.norm(found - self._canary.embeddings, axis=1).max()
+        count = len(self._canary.pixels)
+        step = batch_size or count
+        which = np.arange(math.ceil(count / step) * step) % count
+        runs = [
+            self.run(self._canary.pixels[which[start : start + step]])
+            for start in range(0, len(which), step)
+        ]
+        expected = self._canary.embeddings[which]
+        distance = np.linalg.norm(np.concatenate(runs) - expected, axis=1).max()
         if not distance <= self._tolerance:  # also where it is NaN
+            facts = {"distance": f"{distance:.3g}", "tolerance": f"{self._tolerance:.3g}"}
             raise EncoderUnavailable(
                 "the encoder does not reproduce the bundle's canary on this device",
-                metadata={"distance": f"{distance:.3g}", "tolerance": f"{self._tolerance:.3g}"},
+                metadata=facts | ({"batch_size": str(batch_size)} if batch_size else {}),
             )
 
     def _infer(self, pixels: Pixels) -> Embeddings:

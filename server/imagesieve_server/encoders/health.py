@@ -1,4 +1,4 @@
-"""Whether an encoder may be believed, and who hears of a change.
+"""Whether an encoder may be believed, who hears of a change, and what must work again first.
 
 Knows failures and recovery; refuses to know callers and how a canary is run.
 """
@@ -6,7 +6,7 @@ Knows failures and recovery; refuses to know callers and how a canary is run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from imagesieve_server.core.ports import Metrics
 from imagesieve_server.encoders.troubles import Troubles
@@ -21,17 +21,27 @@ class Health:
         """``on_down`` is called whenever the encoder is found to be down."""
         self.good = False
         self.troubles = Troubles()
+        self._doubtful: set[int] = set()
         self._metrics = metrics
         self._on_down = on_down
 
-    def failed(self, doing: str, problem: BaseException) -> None:
-        """A "batch" or the "canary" failed."""
+    @property
+    def doubtful(self) -> Sequence[int]:
+        """Batch sizes that failed and must work before the encoder is well: put back by a canary of
+        another size, it would fail the next such batch as the one before, again and again."""
+        return sorted(self._doubtful)
+
+    def failed(self, doing: str, problem: BaseException, *, batch_size: int = 0) -> None:
+        """A "batch", of that size, or the "canary" failed."""
+        if batch_size:
+            self._doubtful.add(batch_size)
         self.down()
         self._metrics.encoder_failed(doing)
         self.troubles.failed(doing, problem)
 
     def passed(self) -> None:
-        """The canary passed."""
+        """The canary passed, also in every doubtful size."""
+        self._doubtful.clear()
         self.good = True
         self._metrics.encoder_healthy(True)
         self.troubles.over()

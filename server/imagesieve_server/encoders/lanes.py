@@ -9,8 +9,9 @@ slower while its neighbours work.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from imagesieve_server.core.errors import EncoderUnavailable
@@ -132,11 +133,13 @@ class Lanes:
         shares = len(self._lanes) if self._one_device else 1
         return {bucket: max(one[bucket] for one in found) * shares for bucket in found[0]}
 
-    async def check_canaries(self, *, limit_s: float) -> None:
-        """Raises EncoderUnavailable for the first encoder that is not well."""
+    async def check_canaries(self, batch_sizes: Iterable[int] = (), *, limit_s: float) -> None:
+        """As ever, then in batches of these sizes. Raises EncoderUnavailable for the first encoder
+        that is not well."""
         if any(lane.hangs for lane in self._lanes):
             raise EncoderUnavailable("the encoder hangs")
-        await self._of_each(lambda encoder: encoder.check_canary, limit_s=limit_s)
+        for size in (0, *batch_sizes):
+            await self._of_each(functools.partial(_canary, size), limit_s=limit_s)
 
     async def _of_each(
         self, function: Callable[[RowEncoder], Callable[[], T]], *, limit_s: float
@@ -158,6 +161,10 @@ class Lanes:
         """End all threads; does not wait for them."""
         for lane in self._lanes:
             lane.stop()
+
+
+def _canary(batch_size: int, encoder: RowEncoder) -> Callable[[], None]:
+    return lambda: encoder.check_canary(batch_size)
 
 
 def as_unavailable(problem: Exception) -> EncoderUnavailable:

@@ -24,6 +24,7 @@ class RowEncoder(Protocol):
         """uint8 [N, S, S, 3] to float32 [N, D]; a row that is not sound is NaN."""
         ...
 
-    def check_canary(self) -> None:
-        """Raises EncoderUnavailable where the encoder does not reproduce its bundle's canary."""
+    def check_canary(self, batch_size: int = 0) -> None:
+        """Raises EncoderUnavailable where the encoder does not reproduce its bundle's canary, in
+        batches of that size; 0: in as few rows as it has."""
         ...

@@ -51,7 +51,7 @@ class FaultyRowEncoder:
         found[pixels[:, 0, 0, 0] == self.nan_where_first_pixel_is] = np.nan
         return found
 
-    def check_canary(self) -> None:
+    def check_canary(self, batch_size: int = 0) -> None:
         """As ``RowEncoder.check_canary``, with the faults."""
         self.on_canary()
-        self._real.check_canary()
+        self._real.check_canary(batch_size)

@@ -95,6 +95,8 @@ def refuse_dynamic_quantisation(proto: Any, name: str) -> None:
 def _canary(bundle: Bundle, options: RuntimeOptions, buckets: tuple[int, ...]) -> str:
     encoder = open_encoder(bundle, options, buckets=buckets)
     encoder.check_canary()
+    for bucket in encoder.buckets:
+        encoder.check_canary(bucket)
     return f"{len(bundle.canary.pixels)} pictures on {encoder.spec.provider}"
 
 
