@@ -50,8 +50,8 @@ from steady import Steady, Stretch
 from imagesieve_server.commands.bench import report
 from imagesieve_server.commands.bench.effort import Bench, Effort
 from imagesieve_server.commands.bench.figures import Ratio
-from imagesieve_server.commands.bench.parts import write_policies
 from imagesieve_server.commands.bench.pictures import Pictures
+from imagesieve_server.commands.bench.policies import write_policies
 from imagesieve_server.config import Settings
 from imagesieve_server.core.views import Coverage
 from imagesieve_server.encoders.bundle import load_bundle

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from imagesieve_server.commands.bench import load
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.figures import Aim, Amount, Figure, Ratio, Series
-from imagesieve_server.commands.bench.parts import server_of, write_policies
+from imagesieve_server.commands.bench.parts import server_of
 from imagesieve_server.commands.bench.pictures import SMALL, Pictures
+from imagesieve_server.commands.bench.policies import write_policies
 from imagesieve_server.commands.bench.process_cost import family_cpu_s, resident_bytes
 
 NAME = "first-calls"
