@@ -8,11 +8,9 @@ import io
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -224,45 +222,6 @@ def test_a_measure_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     found = bench.run(made, only=list(measures), measures=measures)
     assert [figure.median for figure in found.figures] == [0.5, 0.75]
     assert list(found.failed) == ["tails", "growth"]
-
-
-def test_a_report_that_has_no_place_is_known_before_anything_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", "--only", "decode", "--json", str(tmp_path / "none" / "x.json")]) == 1
-    said = capsys.readouterr().err
-    assert "cannot be written" in said
-    assert "decode" not in said
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_bench_that_is_ended_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
-    out = tmp_path / "bench.json"
-    words = ["--only", "tails", "--rounds", "9", "--seconds", "9", "--json", str(out)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "imagesieve_server", "bench", *words],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while len(below := process_cost.family(process.pid)[1:]) < 3:  # a server and its workers
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(number)
-        code = process.wait()
-    while any(_runs(member) for member in below):
-        time.sleep(0.05)
-    if number == signal.SIGTERM:
-        assert code == 1
-        assert json.loads(out.read_text())["failed"] == {"tails": "interrupted, and all after it"}
-        assert [path.name for path in tmp_path.iterdir()] == [out.name]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_products_convolutions_and_attention_are_counted_and_nothing_else() -> None:

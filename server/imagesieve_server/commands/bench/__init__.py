@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesieve_server.core.errors import ConfigError, ImagesieveError
+from imagesieve_server.core.errors import ImagesieveError
 
 if TYPE_CHECKING:
     from imagesieve_server.commands.bench.effort import Bench
@@ -63,23 +63,23 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from imagesieve_server.commands.bench import report
+    from imagesieve_server.commands.bench import report, report_file
 
     if args.json:
-        _write(args.json, "")  # before the minutes whose figures would have no place
+        report_file.check(args.json)  # before the minutes whose figures would have no place
     with _sigterm_as_ctrl_c(), tempfile.TemporaryDirectory(prefix="imagesieve-bench-") as folder:
         bench = _bench(args, Path(folder))
         found = run(bench, only=args.only or NAMES)
     for line in report.lines(found):
         print(line)
     if args.json:
-        _write(args.json, report.as_json(found))
+        report_file.write(args.json, report.as_json(found))
     return 1 if found.failed else 0
 
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Servers and callers are ended then, and what was found is told."""
+    """Servers and callers are ended then, and the measures that were done are told."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -87,16 +87,9 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise ConfigError(f"{path}: cannot be written: {problem.strerror}") from None
-
-
 def run(bench: Bench, *, only: Sequence[str], measures: Mapping[str, Measure] | None = None) -> Any:
     """Run measures one after the other. One that fails, whatever the reason, does not take the
-    others with it, and Ctrl-C ends with what was found until then."""
+    others with it; Ctrl-C during one ends with those before it, and with nothing of that one."""
     from imagesieve_server.commands.bench import report
 
     figures: list[Figure] = []
