@@ -1,6 +1,6 @@
 """The command ``serve``, which on SIGUSR1 writes to standard error what it has loaded.
 
-Run as a module, as ``imagesieve_server`` is: ``launch(module="helpers.telling_server", ...)``.
+Run as a module, as ``own_server.py`` is: ``launch(module="helpers.telling_server", ...)``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import threading
 from types import FrameType
 
+from imagesieve_server.child_process import die_with_the_parent
 from imagesieve_server.commands import main
 
 LINE = "loaded: "
@@ -26,4 +27,5 @@ def _tell(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _tell)
-    raise SystemExit(main(sys.argv[1:]))
+    die_with_the_parent(int(sys.argv[1]))
+    raise SystemExit(main(sys.argv[2:]))

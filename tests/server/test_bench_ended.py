@@ -12,14 +12,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from imagesieve_server.commands import bench, main
-from imagesieve_server.commands.bench import process_cost, report_file
+from imagesieve_server.commands.bench import named_server, process_cost, report_file
+from imagesieve_server.commands.local_server import OWN_SERVER
 from imagesieve_server.core.errors import ConfigError
 
 pytestmark = pytest.mark.timeout(300)
@@ -149,6 +150,40 @@ def answered(folder: Path) -> bool:
                 b'grpc_server_handled_total{grpc_code="OK",grpc_method="Moderate"' in samples.read()
             )
     return False
+
+
+@pytest.mark.parametrize("module", [OWN_SERVER, named_server.__name__])
+def test_a_server_whose_starter_is_killed_before_it_looks_does_not_begin(
+    tmp_path: Path, module: str
+) -> None:
+    """The one that was started has the other end of the pipe as long as it runs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(tmp_path), module],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as starter:
+        try:
+            assert starter.communicate(timeout=200) == (b"", None)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(starter.pid, signal.SIGKILL)
+    assert starter.returncode == -signal.SIGKILL
+    (log,) = tmp_path.glob("server-*.log")
+    assert log.read_text() == ""
+
+
+STARTER = """
+import os, pathlib, signal, subprocess, sys
+from imagesieve_server.commands import local_server
+
+class Last(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+subprocess.Popen = Last
+local_server.launch(folder=pathlib.Path(sys.argv[1]), module=sys.argv[2])
+"""
 
 
 def runs(pid: int) -> bool:

@@ -22,7 +22,7 @@ START_LIMIT_S = 240.0
 SERVER = "imagesieve_server"
 """The module that is run with ``serve``."""
 OWN_SERVER = "imagesieve_server.commands.own_server"
-"""The same for commands: it is gone once the thread that started it is."""
+"""The same for commands: on Linux it is gone once the thread that started it is."""
 _STARTED = re.compile(r"gRPC on ([^ ]+):(\d+), .* metrics on port (\d+)")
 
 
@@ -60,8 +60,10 @@ def launch(
 ) -> LocalServer:
     """Start a server whose queue lives in ``folder`` and wait until it listens.
 
+    ``module`` is told this process's id before ``serve`` where it is not the server as such.
     ``settings`` are environment variables. Raises StartupError with the server's own words.
     """
+    told = [] if module == SERVER else [str(os.getpid())]
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("IMAGESIEVE__")},
         "IMAGESIEVE__SERVER__ADDRESS": "127.0.0.1:0",
@@ -79,7 +81,7 @@ def launch(
     log = folder / f"server-{time.monotonic_ns()}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "serve"], env=environment, stderr=sink
+            [sys.executable, "-m", module, *told, "serve"], env=environment, stderr=sink
         )
     with _killed_at_failure(process):
         host, port, metrics = _started(process, log)

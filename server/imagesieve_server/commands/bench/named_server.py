@@ -1,7 +1,8 @@
 """The command ``serve``, which besides says which of its threads are the encoder's.
 
 A process's own name for a thread is not the kernel's, by which processor time is read; so it has
-to be asked for inside. Run as a module with the settings in the environment.
+to be asked for inside. Run as ``python -m imagesieve_server.commands.bench.named_server PARENT
+serve``, as ``own_server.py`` is, with the settings in the environment.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LINE = "encoder thread "
 
 
 def main() -> int:
-    die_with_the_parent(os.getppid())
+    die_with_the_parent(int(sys.argv[1]))
     settings = config.load(None, os.environ)
     log_setup.set_up(level=settings.log.level, style=settings.log.format)
     threading.Thread(target=_tell, daemon=True).start()
