@@ -18,10 +18,10 @@ from typing import NoReturn
 
 import pytest
 
-from imagesieve_server.commands import bench, main
+from imagesieve_server.commands import bench, local_server, main
 from imagesieve_server.commands.bench import named_server, process_cost, report_file
-from imagesieve_server.commands.local_server import OWN_SERVER
-from imagesieve_server.core.errors import ConfigError
+from imagesieve_server.commands.local_server import OWN_SERVER, LocalServer, start_server
+from imagesieve_server.core.errors import ConfigError, StartupError
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -184,6 +184,42 @@ class Last(subprocess.Popen):
 subprocess.Popen = Last
 local_server.launch(folder=pathlib.Path(sys.argv[1]), module=sys.argv[2])
 """
+
+
+def test_a_server_that_does_not_end_in_its_time_is_killed(deaf: LocalServer) -> None:
+    assert deaf.stop() == -signal.SIGKILL
+
+
+def test_a_server_that_does_not_end_takes_no_exceptions_place(
+    deaf: LocalServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local_server, "launch", lambda **_: deaf)
+    with pytest.raises(KeyboardInterrupt), start_server(folder=tmp_path):
+        raise KeyboardInterrupt
+    assert deaf.process.returncode == -signal.SIGKILL
+
+
+def test_a_server_that_had_to_be_killed_is_a_failure(
+    deaf: LocalServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local_server, "launch", lambda **_: deaf)
+    with pytest.raises(StartupError, match="ended with -9"), start_server(folder=tmp_path):
+        pass
+
+
+@pytest.fixture
+def deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """It does not heed SIGTERM, and has no time to."""
+    monkeypatch.setattr(local_server, "STOP_LIMIT_S", 0.0)
+    (tmp_path / "log").touch()
+    does = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import signal; {does}"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield LocalServer(process=process, target="", metrics_url="", log=tmp_path / "log")
+        process.kill()
 
 
 def runs(pid: int) -> bool:

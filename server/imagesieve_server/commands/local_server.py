@@ -12,13 +12,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagesieve_server.core.errors import StartupError
 
 START_LIMIT_S = 240.0
+STOP_LIMIT_S = 60.0
 SERVER = "imagesieve_server"
 """The module that is run with ``serve``."""
 OWN_SERVER = "imagesieve_server.commands.own_server"
@@ -44,10 +45,14 @@ class LocalServer:
         return {name: float(value) for name, _, value in samples}
 
     def stop(self) -> int:
-        """SIGTERM, and the exit code; it is killed where waiting for that ends otherwise."""
+        """SIGTERM, and the exit code; one that takes too long, or for which nobody waits any
+        more, is killed."""
         self.process.send_signal(signal.SIGTERM)
         with _killed_at_failure(self.process):
-            return self.process.wait(timeout=60)
+            with suppress(subprocess.TimeoutExpired):
+                return self.process.wait(timeout=STOP_LIMIT_S)
+            self.process.kill()
+            return self.process.wait()
 
 
 def launch(
