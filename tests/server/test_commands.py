@@ -260,6 +260,7 @@ def test_the_doctor_looks_at_the_folder_of_embeddings(
         ),
     ],
 )
+@pytest.mark.usefixtures("own_log")
 def test_a_server_that_cannot_serve_says_why(
     tmp_path: Path,
     capsys: Printed,
@@ -294,6 +295,7 @@ def test_a_surprise_is_a_surprise_in_both_directions() -> None:
     assert not as_expected(hidden, Verdict.ALLOW)
 
 
+@pytest.mark.usefixtures("own_log")
 def test_a_port_that_others_reach_needs_to_know_who_may_call(
     tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_failure_without_words_is_told(caplog: pytest.LogCaptureFixture) -> No
     assert lines(caplog) == [("batch", "MemoryError")]
 
 
+@pytest.mark.usefixtures("own_log")
 def test_a_command_says_why_a_gpu_was_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
