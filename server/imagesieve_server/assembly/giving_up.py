@@ -29,7 +29,8 @@ async def down_for_long(
     look_every_s: float = 1.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Returns once the encoder has been down without a break for so long."""
+    """Returns once the encoder has been found down at every look for so long. A break that is
+    shorter than ``look_every_s`` may fall between two looks, and is not seen then."""
     down_since: float | None = None
     while True:
         now = clock()

@@ -121,7 +121,8 @@ def _ratios(shape: Shape, rounds: list[Round], *, shared: bool, cores: int) -> l
         / sum(r.served.images for r in rounds),
         "callers' processor seconds per image": sum(r.served.callers_cpu_s for r in rounds)
         / sum(r.served.images for r in rounds),
-        # One process calls: near 1.0 the callers are what is measured, whatever the server can do.
+        # One process calls, on one core but for gRPC's own threads, which count too: it can pass 1,
+        # and from about 1 on the callers may be what is measured, whatever the server can do.
         "cores that the callers kept busy": sum(r.served.callers_cpu_s for r in rounds)
         / sum(r.served.wall_s for r in rounds),
     }
