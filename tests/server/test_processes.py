@@ -10,20 +10,20 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from helpers.stand_in import StandIn, order
 from imagesieve_server import log_setup
 from imagesieve_server.commands import serve
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import ConfigError, StartupError
 from imagesieve_server.metrics.http import MetricsServer
 from imagesieve_server.processes.environment import environment_of
-from imagesieve_server.processes.one_process import OneProcess, start_process
+from imagesieve_server.processes.one_process import OneProcess
 from imagesieve_server.processes.orders import Orders, Part, load_orders
 from imagesieve_server.processes.port import SharedPort
 from imagesieve_server.processes.reports import ChildTalk, Ready, answer_supervisor, say_ready
@@ -226,30 +226,6 @@ async def test_a_child_that_has_gone_answers_nothing() -> None:
 # --- the keeper -------------------------------------------------------------------------
 
 
-class StandIn:
-    """Children that do nothing but talk, as told here."""
-
-    def __init__(self, *, before: str = "", answer: str = "control.sendall(b'0\\n')") -> None:
-        self.before = before
-        self.answer = answer
-
-    @property
-    def code(self) -> str:
-        return STAND_IN.format(before=self.before, answer=self.answer)
-
-
-STAND_IN = """
-import json, os, signal, socket, sys, time
-control = socket.socket(fileno=int(sys.argv[1]))
-lines = control.makefile("rb")
-json.loads(lines.readline())
-{before}
-control.sendall(b'{{"ready": {{"bundle": "m", "policies": [], "console_port": null}}}}\\n')
-while line := lines.readline():
-    {answer}
-"""
-
-
 @contextlib.asynccontextmanager
 async def kept(
     stand_in: StandIn, *, ask_every_s: float = 0.02, silent_s: float = 1.0
@@ -259,18 +235,13 @@ async def kept(
         drain_s=20.0,
         registry=registry,
         patience=Patience(first_pause_s=0.01, ask_every_s=ask_every_s, silent_s=silent_s),
-        start=lambda orders: start_process(orders, command=(sys.executable, "-c", stand_in.code)),
+        start=stand_in.start,
     )
     try:
         await family.start(order("front-1"))
         yield family, registry
     finally:
         await family.stop()
-
-
-def order(name: str) -> Orders:
-    """What stand-ins do not look at; standard error is a descriptor that is always there."""
-    return Orders(part=Part.FRONT_END, name=name, meeting=2, settings=SETTINGS)
 
 
 async def restarted(family: Supervisor, pid: int) -> int:
@@ -379,8 +350,7 @@ async def test_where_one_cannot_start_none_is_left() -> None:
 
     async def start(orders: Orders) -> OneProcess:
         before = "time.sleep(600)" if orders.name == "slow" else "sys.exit(1)"
-        code = StandIn(before=before).code
-        process = await start_process(orders, command=(sys.executable, "-c", code))
+        process = await StandIn(before=before).start(orders)
         pids.append(process.pid)
         return process
 

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
@@ -507,6 +508,23 @@ async def test_another_model_is_not_believed() -> None:
         assert isinstance(problem, ConnectionError)
         assert not remote.healthy
         assert remote.spec.preprocessing.size == SIDE
+    point.close()
+
+
+async def test_what_is_refused_is_asked_less_and_less_often() -> None:
+    """Each time is a line in two logs."""
+    point = open_meeting_point()
+    impostor, refusals = Impostor(point), 4
+    meeting = asyncio.create_task(impostor.meet(FirstPixel(size=SIDE).spec))
+    async with connected(point.door) as remote:
+        (await meeting).close()
+        began = time.monotonic()
+        for _ in range(refusals):
+            with pytest.raises(ConnectionError):
+                await impostor.meet(FirstPixel(size=SIDE + 1).spec)
+        assert time.monotonic() - began >= sum(0.02 * 2**n for n in range(refusals))
+        (await impostor.meet(FirstPixel(size=SIDE).spec)).close()
+        await until(lambda: not remote.healthy)
     point.close()
 
 

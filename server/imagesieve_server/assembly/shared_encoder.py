@@ -15,6 +15,7 @@ from imagesieve_server.assembly.giving_up import HasHealth, down_for_long
 from imagesieve_server.assembly.judging import build_encoder
 from imagesieve_server.background import run_until_closed
 from imagesieve_server.config import Settings
+from imagesieve_server.encoders.opening import provider_of
 from imagesieve_server.encoders.runtime import refuse_two_runtimes
 from imagesieve_server.metrics.recorder import PrometheusMetrics
 from imagesieve_server.shared_encoder.meeting import connect_through
@@ -39,6 +40,7 @@ class EncoderServing:
     """An encoder process that answers."""
 
     bundle: str  # the model's name
+    provider: str  # the word of the settings for where it computes; never auto
     registry: CollectorRegistry
 
 
@@ -71,7 +73,11 @@ async def encoder_process(
         stack.push_async_callback(service.close)
         run_until_closed(stack, _run(service, on_broken))
         run_until_closed(stack, _give_up(encoder, on_broken, hopeless_s))
-        yield EncoderServing(bundle=encoder.spec.name, registry=metrics.registry)
+        yield EncoderServing(
+            bundle=encoder.spec.name,
+            provider=provider_of(encoder.spec),
+            registry=metrics.registry,
+        )
 
 
 async def _run(service: EncoderService, on_broken: Callable[[], None]) -> None:

@@ -7,10 +7,11 @@ Knows the choice and what follows from it; refuses to know what drives them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imagesieve_server.core.errors import BundleError
+from imagesieve_server.core.ports import EncoderSpec
 from imagesieve_server.encoders.bucketed import BucketedEncoder
 from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.core_share import (
@@ -28,6 +29,7 @@ from imagesieve_server.encoders.openvino import OPENVINO, OpenVinoImageEncoder
 from imagesieve_server.encoders.openvino import library as openvino_library
 from imagesieve_server.encoders.pinned_memory import cuda_pins
 from imagesieve_server.encoders.runtime import (
+    CPU,
     Provider,
     RuntimeOptions,
     library,
@@ -39,6 +41,11 @@ from imagesieve_server.usable_cores import usable_cores
 _CUDA_SESSIONS = 2
 """One copies its pixels while the other computes."""
 _TRIES = 3
+_PROVIDERS: Mapping[str, Provider] = {
+    CUDA: Provider.CUDA,
+    CPU: Provider.CPU,
+    OPENVINO: Provider.OPENVINO,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +95,11 @@ def open_encoder(
     if runtime.provider is Provider.OPENVINO:
         return OpenVinoImageEncoder(bundle=bundle, options=runtime, buckets=buckets)
     return OnnxImageEncoder(bundle=bundle, options=runtime, buckets=buckets)
+
+
+def provider_of(spec: EncoderSpec) -> Provider:
+    """What to ask for to have an encoder open where this one did, or not at all."""
+    return _PROVIDERS[spec.provider]
 
 
 def library_of(provider: str) -> str:

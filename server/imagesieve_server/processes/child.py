@@ -81,7 +81,8 @@ async def _part(
         listening = socket.socket(fileno=orders.meeting)
         async with encoder_process(settings, listening=listening, on_broken=stop.set) as serving:
             with collected_less():
-                yield Ready(bundle=serving.bundle), lambda: _encoders(serving.registry)
+                ready = Ready(bundle=serving.bundle, provider=serving.provider)
+                yield ready, lambda: _encoders(serving.registry)
         return
     where = BehindEncoder(door=orders.meeting, leading=orders.part is Part.LEADER)
     async with running(settings, where=where) as server:

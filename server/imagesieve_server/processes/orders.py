@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
 from imagesieve_server.config import Settings
@@ -34,6 +34,11 @@ class Orders:
 
     def dump(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+
+    def at(self, provider: str) -> Orders:
+        """The same, but for where the model computes."""
+        model = replace(self.settings.model, provider=provider)
+        return replace(self, settings=replace(self.settings, model=model))
 
 
 def load_orders(line: bytes) -> Orders:

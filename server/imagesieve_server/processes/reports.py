@@ -30,6 +30,7 @@ class Ready:
     """A process that does its work."""
 
     bundle: str = ""  # the model's name
+    provider: str = ""  # of the encoder process: where it computes, in the settings' word
     policies: tuple[str, ...] = ()  # of a front end
     console_port: int | None = None
 

@@ -122,6 +122,12 @@ def _front_end(settings: Settings, number: int, address: str, door: int) -> Orde
     )
 
 
+def _again(orders: Orders, ready: Ready) -> Orders:
+    """For later starts. Where ``auto`` led once it stays: the scores of another provider differ,
+    and front ends refuse it; a GPU that is away for a while is to be tried until it is back."""
+    return orders.at(ready.provider) if orders.part is Part.ENCODER else orders
+
+
 def _metrics_port(
     settings: Settings,
     family: Supervisor,
@@ -167,9 +173,9 @@ class Supervisor:
                 start.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
             raise
-        for each in orders:
+        for each, ready in zip(orders, found, strict=True):
             self._restarts.labels(each.name)
-            self._keepers.append(asyncio.create_task(self._keep(each)))
+            self._keepers.append(asyncio.create_task(self._keep(_again(each, ready))))
         return found
 
     async def stop(self) -> None:

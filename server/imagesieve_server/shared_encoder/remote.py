@@ -40,7 +40,8 @@ class RemoteOptions:
 
     capacity: int  # rows in shared memory: views that can be under way at once
     silent_s: float = 60.0  # without a word for so long the encoder process counts as gone
-    retry_s: float = 0.5  # between attempts to connect
+    retry_s: float = 0.5  # between attempts to connect; longer each time what is met is refused
+    longest_retry_s: float = 30.0
 
 
 class RemoteEncoder:
@@ -116,17 +117,21 @@ class RemoteEncoder:
     # --- the connection -----------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
+        pause = self._options.retry_s
         while True:
             try:
                 self._link = await self._open()
             except (OSError, BadRecord) as problem:
                 log.warning("no encoder process", extra={"problem": str(problem)})
+                if isinstance(problem, BadRecord):  # it will hardly be another one soon
+                    pause = min(2 * pause, self._options.longest_retry_s)
             else:
                 await self._until_gone(self._link)
                 self._link = None
                 self._set_health(False)
+                pause = self._options.retry_s
             # After a connection as well: one that ends at once would be made again at once.
-            await asyncio.sleep(self._options.retry_s)
+            await asyncio.sleep(pause)
 
     async def _open(self) -> Link:
         """A connection with rows of its own. Raises OSError, BadRecord."""
@@ -136,7 +141,9 @@ class RemoteEncoder:
             spec = await hear_spec(connection)
             if self._spec is not None and spec != self._spec:
                 # Policies and kept embeddings are the first model's.
-                raise BadRecord("the encoder process has another model; restart the server")
+                raise BadRecord(
+                    "the encoder process has another model or provider; restart the server"
+                )
             rows, fd = create_rows(shape_of(spec, self._options.capacity))
             try:
                 await share(connection, fd, self._options.capacity)

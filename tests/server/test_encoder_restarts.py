@@ -1,0 +1,95 @@
+"""An encoder process that is started anew: where it computes, and when a start is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from helpers.stand_in import StandIn, order
+from imagesieve_server.config import Settings
+from imagesieve_server.processes.one_process import OneProcess, start_process
+from imagesieve_server.processes.orders import Orders, Part
+from imagesieve_server.processes.supervisor import Patience, Supervisor
+from imagesieve_server.shared_encoder.meeting import open_meeting_point
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Encoders:
+    """The encoder processes that a supervisor started, one after the other."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self.asked: list[str] = []  # provider
+        self.processes: list[OneProcess] = []
+        self._stand_in = stand_in
+
+    async def start(self, orders: Orders) -> OneProcess:
+        self.asked.append(orders.settings.model.provider)
+        self.processes.append(await self._stand_in.start(orders))
+        return self.processes[-1]
+
+    async def another(self) -> OneProcess:
+        """Kill the latest and wait for the next, ready or not."""
+        count = len(self.processes)
+        os.kill(self.processes[-1].pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while len(self.processes) == count:
+                await asyncio.sleep(0.01)
+        return self.processes[count]
+
+
+@contextlib.asynccontextmanager
+async def kept(stand_in: StandIn) -> AsyncIterator[tuple[Supervisor, Encoders]]:
+    encoders = Encoders(stand_in)
+    patience = Patience(first_pause_s=0.01, ask_every_s=0.02)
+    supervisor = Supervisor(
+        drain_s=1.0, registry=CollectorRegistry(), patience=patience, start=encoders.start
+    )
+    try:
+        await supervisor.start(order("encoder", Part.ENCODER))
+        yield supervisor, encoders
+    finally:
+        await supervisor.stop()
+
+
+async def at_work(supervisor: Supervisor) -> None:
+    async with asyncio.timeout(60):
+        while "encoder" not in supervisor.processes:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("found", ["cuda", "cpu"])
+async def test_it_computes_where_the_first_one_did(found: str) -> None:
+    """Front ends refuse another provider: with ``auto``, a GPU that cannot be opened is tried
+    until it can, and one that comes later is left alone."""
+    stand_in = StandIn(provider=found)
+    async with kept(stand_in) as (supervisor, encoders):
+        stand_in.before = "sys.exit(1)"
+        await (await encoders.another()).ended()
+        stand_in.before = ""
+        await at_work(supervisor)
+        await encoders.another()
+    assert encoders.asked[0] == "auto"
+    assert set(encoders.asked[1:]) == {found}
+
+
+async def test_it_says_where_it_computes() -> None:
+    settings = Settings()
+    settings = replace(settings, model=replace(settings.model, provider="cpu"))
+    with contextlib.closing(open_meeting_point()) as meeting:
+        listening = meeting.listening.fileno()
+        process = await start_process(
+            Orders(part=Part.ENCODER, name="encoder", meeting=listening, settings=settings)
+        )
+        try:
+            ready = await process.talk.first_word("encoder")
+        finally:
+            await process.end(within_s=10.0)
+    assert ready.provider == "cpu"
