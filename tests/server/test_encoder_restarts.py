@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from helpers.stand_in import StandIn, order
 from imagesieve_server.config import Settings
+from imagesieve_server.core.errors import StartupError
 from imagesieve_server.processes.one_process import OneProcess, start_process
 from imagesieve_server.processes.orders import Orders, Part
 from imagesieve_server.processes.supervisor import Patience, Supervisor
@@ -46,9 +47,11 @@ class Encoders:
 
 
 @contextlib.asynccontextmanager
-async def kept(stand_in: StandIn) -> AsyncIterator[tuple[Supervisor, Encoders]]:
+async def kept(
+    stand_in: StandIn, *, start_s: float = 600.0
+) -> AsyncIterator[tuple[Supervisor, Encoders]]:
     encoders = Encoders(stand_in)
-    patience = Patience(first_pause_s=0.01, ask_every_s=0.02)
+    patience = Patience(first_pause_s=0.01, ask_every_s=0.02, start_s=start_s)
     supervisor = Supervisor(
         drain_s=1.0, registry=CollectorRegistry(), patience=patience, start=encoders.start
     )
@@ -93,3 +96,32 @@ async def test_it_says_where_it_computes() -> None:
         finally:
             await process.end(within_s=10.0)
     assert ready.provider == "cpu"
+
+
+async def test_a_start_that_hangs_is_ended_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a driver that hangs."""
+    stand_in = StandIn()
+    async with kept(stand_in) as (supervisor, encoders):
+        supervisor.patience = replace(supervisor.patience, start_s=1.0)
+        stand_in.before = "time.sleep(600)"
+        hangs = await encoders.another()
+        async with asyncio.timeout(60):
+            assert await hangs.ended() == -signal.SIGKILL
+        stand_in.before = ""
+        await at_work(supervisor)
+    said = (entry for entry in caplog.records if entry.message == "a process does not start")
+    assert "was not ready within 1 s" in next(said).__dict__["problem"]
+
+
+async def test_a_first_start_that_hangs_is_given_up() -> None:
+    with pytest.raises(StartupError, match=r"not ready within 0.2 s: does the driver .* hang"):
+        async with kept(StandIn(before="time.sleep(600)"), start_s=0.2):
+            pass
+
+
+async def test_a_front_end_may_take_as_long_as_its_encoder_does() -> None:
+    async with kept(StandIn()) as (supervisor, _):
+        supervisor.patience = replace(supervisor.patience, start_s=0.0)
+        await supervisor.start(order("front-1"))

@@ -43,6 +43,7 @@ class Patience:
 
     first_pause_s: float = 0.5  # before a process is started again; doubled each time
     longest_pause_s: float = 30.0
+    start_s: float = 1800.0  # of an encoder process: its warm-up alone may take 600 a session
     settled_s: float = 60.0  # what lived so long starts with the first pause again
     ask_every_s: float = 5.0
     silent_s: float = 60.0  # what does not answer for so long is killed
@@ -157,7 +158,7 @@ class Supervisor:
     ) -> None:
         self.processes: dict[str, OneProcess] = {}  # at work
         self._drain_s = drain_s
-        self._patience = patience
+        self.patience = patience
         self._start_process = start
         series = PROCESS_RESTARTS
         self._restarts = Counter(series.name, series.help, series.labels, registry=registry)
@@ -202,7 +203,7 @@ class Supervisor:
 
     async def _series(self, process: OneProcess) -> str:
         try:
-            async with asyncio.timeout(self._patience.series_s):
+            async with asyncio.timeout(self.patience.series_s):
                 return await process.talk.metrics()
         except (TimeoutError, BrokenTalk):
             return ""  # its keeper finds out
@@ -213,7 +214,7 @@ class Supervisor:
         except OSError as problem:
             raise StartupError(f"a process cannot be started: {problem.strerror}") from problem
         try:
-            ready = await process.talk.first_word(orders.name)
+            ready = await self._first_word(process, orders)
         except BaseException:
             await process.end(within_s=1.0)
             raise
@@ -221,9 +222,21 @@ class Supervisor:
         log.info("started", extra={"part": orders.name, "pid": process.pid})
         return ready
 
+    async def _first_word(self, process: OneProcess, orders: Orders) -> Ready:
+        """Wait until it is ready: a front end without end, as it waits for its encoder so."""
+        limit_s = self.patience.start_s if orders.part is Part.ENCODER else None
+        try:
+            async with asyncio.timeout(limit_s):
+                return await process.talk.first_word(orders.name)
+        except TimeoutError:
+            raise StartupError(
+                f"the process {orders.name} was not ready within {limit_s:g} s: does the driver of "
+                "its GPU hang, or the disk of its model?"
+            ) from None
+
     async def _keep(self, orders: Orders) -> None:
         """Start it again whenever it ends."""
-        patience = self._patience
+        patience = self.patience
         pause = patience.first_pause_s
         while True:
             began = time.monotonic()
@@ -248,9 +261,9 @@ class Supervisor:
         ended = asyncio.create_task(process.ended())
         try:
             while not ended.done():
-                await asyncio.wait({ended}, timeout=self._patience.ask_every_s)
+                await asyncio.wait({ended}, timeout=self.patience.ask_every_s)
                 try:
-                    async with asyncio.timeout(self._patience.silent_s):
+                    async with asyncio.timeout(self.patience.silent_s):
                         await process.talk.alive()
                         if process.talk.gone:  # so it ends, unless a library does not let it
                             await asyncio.wait({ended})
