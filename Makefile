@@ -279,4 +279,5 @@ finetune-demo: $(VENV)/.all $(ONE_ARTIST)/train.json ## Teach the demo model of 
 	    --cache imagesieve-data/emoji --checkpoint $(ONE_ARTIST)/checkpoint
 
 clean: ## Remove environments and caches
-	@rm -rf $(VENV) $(VENV)-gpu $(VENV)-dry $(VENV)-proto $(VENV)-litserve $(VENV)-mlserver build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@sh deploy/remove-venv.sh "$(VENV)" "$(VENV)-gpu" "$(VENV)-dry" "$(VENV)-proto" "$(VENV)-litserve" "$(VENV)-mlserver"

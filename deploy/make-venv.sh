@@ -9,6 +9,12 @@ suitable() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
 
+# What is there was broken, or was made by this run and has got no further.
+discard() {
+    [ ! -d "$target" ] || [ -e "$target/pyvenv.cfg" ] || : >"$target/pyvenv.cfg"
+    sh "$(dirname "$0")/remove-venv.sh" "$target" || exit 1
+}
+
 works() {
     suitable "$1/bin/python" && "$1/bin/python" -m pip -V >/dev/null 2>&1
 }
@@ -35,26 +41,28 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
-rm -rf "$target"
+discard
 if "$python" -m venv "$target" >/dev/null 2>&1 && works "$target"; then
     exit 0
 fi
 
 # Debian and Ubuntu ship Python without ensurepip unless python3-venv is installed.
-rm -rf "$target"
+discard
 if "$python" -m venv --without-pip "$target" 2>/dev/null; then
     if "$python" -m pip --python "$target/bin/python" install --quiet pip >/dev/null 2>&1 &&
         works "$target"; then
         exit 0
     fi
 fi
-rm -rf "$target"
-for maker in "$python -m virtualenv --quiet" "uv venv --quiet --seed --python $python"; do
-    if $maker "$target" >/dev/null 2>&1 && works "$target"; then
-        exit 0
-    fi
-    rm -rf "$target"
-done
+discard
+if "$python" -m virtualenv --quiet "$target" >/dev/null 2>&1 && works "$target"; then
+    exit 0
+fi
+discard
+if uv venv --quiet --seed --python "$python" "$target" >/dev/null 2>&1 && works "$target"; then
+    exit 0
+fi
+discard
 echo "$("$python" -V) cannot make a virtual environment with pip: install the package" >&2
 echo "python3-venv (Debian, Ubuntu), virtualenv or uv, or name another Python: make PYTHON=..." >&2
 exit 1
