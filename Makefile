@@ -129,7 +129,7 @@ proto-check: $(VENV)-proto/.made ## Fail where the generated code is not what pr
 golden: $(VENV)/.base ## Rewrite tests/golden from what the code produces now
 	@$(PY) -m pytest -q --update-golden
 
-bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as ratios to limits (16 minutes)
+bench: $(VENV)/.all ## What this machine carries: ViT-B-32 in fp32 and int8, as ratios to limits (12 to 17 minutes)
 	@$(PY) tests/benchmarks/cpu_set.py
 	@$(PY) tests/benchmarks/decode_transform.py --seconds 2
 
@@ -148,7 +148,7 @@ $(VENV)-litserve/.made $(VENV)-mlserver/.made: $(VENV)-%/.made: deploy/make-venv
 	@touch $@
 
 bench-peers: $(VENV)/.all $(VENV)-litserve/.made $(VENV)-mlserver/.made ## Ours against LitServe and MLServer, tuned with our graphs and as documented with their users', in one run (16 minutes)
-	@$(PY) tests/benchmarks/peers_rates.py --litserve $(VENV)-litserve/bin/python \
+	@$(PY) tests/benchmarks/peers_rates.py --rounds 4 --seconds 3 --litserve $(VENV)-litserve/bin/python \
 	    --mlserver $(VENV)-mlserver/bin/python --json imagesieve-data/bench/reports/peers.json
 
 bench-flips: $(VENV)/.base ## Verdicts of N scenes that change by scaled decoding and in other precisions (LABELS=, CANDIDATES=bundles)
