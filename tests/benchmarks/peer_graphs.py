@@ -29,6 +29,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ INPUT, OUTPUT = "images", "embeddings"
 FP32, DYNAMIC, STATIC = "fp32", "int8 dynamic", "int8 static"
 KINDS = (FP32, DYNAMIC, STATIC)
 _FAR = "error.json"
+_VERSIONS = "versions.json"
+_MAKERS = ("torch", "open_clip_torch", "onnxruntime")
 _ROUNDS = 10
 _ROWS = (8, 1)
 
@@ -64,17 +67,30 @@ class Graph:
 
 
 def documented(arch: str, folder: Path = FOLDER) -> dict[str, Graph]:
-    """The three graphs by kind; exported where they are not. That needs the extra ``export``."""
+    """The three graphs by kind; exported where they are not, or were with other versions. Needs
+    the extra ``export``."""
     found = folder / f"{arch}-as-documented"
-    if not found.exists():
+    versions = {name: metadata.version(name) for name in _MAKERS}
+    if _made_with(found) != versions:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
             errors = dict(_exported(arch, Path(unfinished)))
             Path(unfinished, _FAR).write_text(json.dumps(errors, indent=1) + "\n")
+            Path(unfinished, _VERSIONS).write_text(json.dumps(versions, indent=1) + "\n")
             shutil.copytree(unfinished, found.with_suffix(".part"), dirs_exist_ok=True)
+        shutil.rmtree(found, ignore_errors=True)
         found.with_suffix(".part").rename(found)
     errors = json.loads((found / _FAR).read_text())
     return {kind: Graph(kind=kind, path=_path(found, kind), error=errors[kind]) for kind in KINDS}
+
+
+def _made_with(folder: Path) -> dict[str, str] | None:
+    """The versions that the graphs in the folder were made with; None where nothing says so."""
+    try:
+        versions: dict[str, str] = json.loads((folder / _VERSIONS).read_text())
+    except FileNotFoundError:
+        return None
+    return versions
 
 
 def _path(folder: Path, kind: str) -> Path:

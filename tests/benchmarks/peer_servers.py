@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ import peer_calls
 from peer_answers import Embedding
 from peer_calls import Calls
 from peer_graphs import Graph
+from peer_processes import no_strays, send
 from peer_ratios import Family
 
 from imagesieve_server.commands.bench.effort import Bench
 from imagesieve_server.commands.bench.parts import server_of
-from imagesieve_server.commands.bench.process_cost import family, family_thread_cpu_s
+from imagesieve_server.commands.bench.process_cost import family_thread_cpu_s
 from imagesieve_server.encoders.bundle import load_bundle
 
 HERE = Path(__file__).parent / "peers"
@@ -55,15 +56,8 @@ class Contender:
         return family_thread_cpu_s(self.pid)
 
     def signal(self, number: int) -> None:
-        """To the server and everything below it."""
+        """To the server and all it started."""
         send(number, self.pid)
-
-
-def send(number: int, pid: int) -> None:
-    """A signal to a process and everything below it; what ended meanwhile needs none."""
-    for member in family(pid):
-        with suppress(ProcessLookupError):
-            os.kill(member, number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +165,7 @@ def _peer(
     calls: Calls,
     embedding: Callable[[bytes], Embedding],
 ) -> Contender:
+    no_strays(process.pid)
     return Contender(
         name=f"{server} {setup.family}, {setup.graph}",
         family=setup.family,
@@ -199,8 +194,6 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         send(signal.SIGKILL, process.pid)
-        with suppress(ProcessLookupError):  # ``send`` does not find one that lost its parent
-            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
