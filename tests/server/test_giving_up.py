@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from imagesieve_server.assembly.giving_up import down_for_long
+from imagesieve_server.assembly import shared_encoder
+from imagesieve_server.assembly.giving_up import HasHealth, down_for_long
 from imagesieve_server.assembly.shared_encoder import encoder_process
 from imagesieve_server.config import Settings
 from imagesieve_server.core.errors import EncoderUnavailable
@@ -33,6 +35,26 @@ async def test_a_pause_in_the_illness_begins_the_time_anew() -> None:
     encoder, seconds = Turns(), itertools.count()
     await down_for_long(encoder, seconds=20, look_every_s=0, clock=lambda: float(next(seconds)))
     assert encoder.looks == 31
+
+
+@pytest.mark.parametrize(("hang_s", "seconds"), [(5.0, 120.0), (60.0, 120.0), (600.0, 1200.0)])
+async def test_runs_that_may_be_long_have_time_to_end(
+    hang_s: float, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A canary that passes after nine minutes must not find its process gone."""
+    waited: list[float] = []
+
+    async def note(_: HasHealth, *, seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(shared_encoder, "down_for_long", note)
+    settings = Settings()
+    settings = replace(settings, model=replace(settings.model, hang_seconds=hang_s))
+    broken = asyncio.Event()
+    with contextlib.closing(open_meeting_point()) as meeting:
+        async with encoder_process(settings, listening=meeting.listening, on_broken=broken.set):
+            await broken.wait()
+    assert waited == [seconds]
 
 
 async def test_a_process_whose_encoder_stays_down_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,6 @@ from imagesieve_server.shared_encoder.service import EncoderService, PacedEncode
 
 _LEAST_SILENCE_S = 10.0  # the encoder process speaks each second
 _HOPELESS_S = 120.0
-"""An encoder down for so long is given up with its process, which the supervisor starts anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +49,10 @@ async def encoder_process(
     *,
     listening: socket.socket,
     on_broken: Callable[[], None],
-    hopeless_s: float = _HOPELESS_S,
+    hopeless_s: float | None = None,
 ) -> AsyncIterator[EncoderServing]:
     """Serve the encoder on a listening socket. ``on_broken`` is called where that ends by itself,
-    or where the encoder has been down for ``hopeless_s``.
+    or where the encoder has been down for ``hopeless_s``, by default as long as the settings say.
 
     Raises StartupError subclasses."""
     refuse_two_runtimes()
@@ -72,12 +71,22 @@ async def encoder_process(
         services.append(service)
         stack.push_async_callback(service.close)
         run_until_closed(stack, _run(service, on_broken))
-        run_until_closed(stack, _give_up(encoder, on_broken, hopeless_s))
+        seconds = hopeless_after_s(settings) if hopeless_s is None else hopeless_s
+        run_until_closed(stack, _give_up(encoder, on_broken, seconds))
         yield EncoderServing(
             bundle=encoder.spec.name,
             provider=provider_of(encoder.spec),
             registry=metrics.registry,
         )
+
+
+def hopeless_after_s(settings: Settings) -> float:
+    """An encoder down for so long is given up with its process, which the supervisor starts anew.
+
+    Not while one whose runs are long comes back. Four of them may come one after the other before
+    it is well: one in hand on another lane and its canary, then the canary, and that again in the
+    batch size that failed. On a device that works none takes over half of what a run may."""
+    return max(_HOPELESS_S, 2 * settings.model.hang_seconds)
 
 
 async def _run(service: EncoderService, on_broken: Callable[[], None]) -> None:
