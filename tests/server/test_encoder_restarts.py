@@ -29,12 +29,16 @@ class Encoders:
     def __init__(self, stand_in: StandIn) -> None:
         self.asked: list[str] = []  # provider
         self.processes: list[OneProcess] = []
+        self.held = False  # the next ones: no signal of the supervisor ends them
         self._stand_in = stand_in
 
     async def start(self, orders: Orders) -> OneProcess:
         self.asked.append(orders.settings.model.provider)
-        self.processes.append(await self._stand_in.start(orders))
-        return self.processes[-1]
+        process = await self._stand_in.start(orders)
+        if self.held:
+            held(process)
+        self.processes.append(process)
+        return process
 
     async def another(self) -> OneProcess:
         """Kill the latest and wait for the next, ready or not."""
@@ -60,6 +64,11 @@ async def kept(
         yield supervisor, encoders
     finally:
         await supervisor.stop()
+
+
+def held(process: OneProcess) -> None:
+    """As one that waits for a driver: a signal is heeded once the driver lets it go."""
+    setattr(process, "kill", lambda: None)  # noqa: B010  # mypy would have no other
 
 
 async def at_work(supervisor: Supervisor) -> None:
@@ -94,7 +103,7 @@ async def test_it_says_where_it_computes() -> None:
         try:
             ready = await process.talk.first_word("encoder")
         finally:
-            await process.end(within_s=10.0)
+            await process.end(within_s=10.0, killed_s=10.0)
     assert ready.provider == "cpu"
 
 
@@ -125,3 +134,36 @@ async def test_a_front_end_may_take_as_long_as_its_encoder_does() -> None:
     async with kept(StandIn()) as (supervisor, _):
         supervisor.patience = replace(supervisor.patience, start_s=0.0)
         await supervisor.start(order("front-1"))
+
+
+# --- what no signal ends ----------------------------------------------------------------
+
+
+async def test_the_end_of_what_is_held_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    process = await StandIn(before="time.sleep(600)").start(order("front-1"))
+    try:
+        held(process)
+        assert not await process.end(within_s=0.05, killed_s=0.05)
+        assert "a killed process does not go" in caplog.messages
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+    assert await process.end(within_s=60.0, killed_s=60.0)
+
+
+async def test_no_other_is_started_beside_one_that_is_held(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would hang as well, and each attempt would leave one more."""
+    stand_in = StandIn()
+    async with kept(stand_in) as (supervisor, encoders):
+        supervisor.patience = replace(supervisor.patience, start_s=1.0, killed_s=0.05)
+        stand_in.before, encoders.held = "time.sleep(600)", True
+        hangs = await encoders.another()
+        async with asyncio.timeout(60):
+            while "a process does not start" not in caplog.messages:
+                await asyncio.sleep(0.01)
+        stand_in.before, encoders.held = "", False
+        await asyncio.sleep(0.2)  # another would be tried by now
+        assert encoders.processes[-1] is hangs
+        os.kill(hangs.pid, signal.SIGKILL)
+        await at_work(supervisor)

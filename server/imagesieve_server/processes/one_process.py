@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from imagesieve_server.processes.environment import environment_of
 from imagesieve_server.processes.orders import Orders
 from imagesieve_server.processes.reports import LINE_MAX, ChildTalk
+
+log = logging.getLogger(__name__)
 
 
 class OneProcess:
@@ -42,16 +45,28 @@ class OneProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def end(self, *, within_s: float) -> None:
+    async def end(self, *, within_s: float, killed_s: float) -> bool:
         """Close its socket, which ends it; kill it where it is not gone ``within_s`` seconds
-        later. Repeats safely."""
+        later. Repeats safely.
+
+        False where it is there ``killed_s`` seconds after that: while a driver or a disk has it,
+        no signal ends a process."""
         self.talk.close()
+        if await self._gone(within_s=within_s):
+            return True
+        self.kill()
+        if await self._gone(within_s=killed_s):
+            return True
+        log.error("a killed process does not go", extra={"part": self.name, "pid": self.pid})
+        return False
+
+    async def _gone(self, *, within_s: float) -> bool:
         try:
             async with asyncio.timeout(within_s):
                 await self._process.wait()
         except TimeoutError:
-            self.kill()
-            await self._process.wait()
+            return False
+        return True
 
 
 CHILD = (sys.executable, "-P", "-m", "imagesieve_server.processes.child")

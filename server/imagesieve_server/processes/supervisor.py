@@ -47,6 +47,7 @@ class Patience:
     settled_s: float = 60.0  # what lived so long starts with the first pause again
     ask_every_s: float = 5.0
     silent_s: float = 60.0  # what does not answer for so long is killed
+    killed_s: float = 5.0  # what is killed and still there is not waited for when all stop
     series_s: float = 4.0  # below SCRAPE_S: who is slower has no series in a reading
 
 
@@ -157,6 +158,7 @@ class Supervisor:
         start: Callable[[Orders], Awaitable[OneProcess]] = start_process,
     ) -> None:
         self.processes: dict[str, OneProcess] = {}  # at work
+        self._left: dict[str, OneProcess] = {}  # killed, and not gone when last seen
         self._drain_s = drain_s
         self.patience = patience
         self._start_process = start
@@ -191,9 +193,12 @@ class Supervisor:
         ends = [asyncio.create_task(front.ended()) for front in fronts]
         if ends:
             await asyncio.wait(ends, timeout=self._drain_s + _END_S)
-        await asyncio.gather(*(front.end(within_s=1.0) for front in fronts))
+        await asyncio.gather(*(self._end(front, within_s=1.0) for front in fronts))
         if encoder is not None:
-            await encoder.end(within_s=_END_S)
+            await self._end(encoder, within_s=_END_S)
+
+    async def _end(self, process: OneProcess, *, within_s: float) -> bool:
+        return await process.end(within_s=within_s, killed_s=self.patience.killed_s)
 
     async def metrics(self) -> dict[str, str]:
         """The series of every process that is at work, by its name; "" where it is silent."""
@@ -209,6 +214,8 @@ class Supervisor:
             return ""  # its keeper finds out
 
     async def _start(self, orders: Orders) -> Ready:
+        if left := self._left.pop(orders.name, None):
+            await left.ended()  # what has it would have the next one, too
         try:
             process = await self._start_process(orders)
         except OSError as problem:
@@ -216,7 +223,8 @@ class Supervisor:
         try:
             ready = await self._first_word(process, orders)
         except BaseException:
-            await process.end(within_s=1.0)
+            if not await self._end(process, within_s=1.0):
+                self._left[orders.name] = process
             raise
         self.processes[orders.name] = process
         log.info("started", extra={"part": orders.name, "pid": process.pid})
