@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.shared_encoder import remote_over
-from helpers.tiny_bundle import SIZE, pictures, write_tiny_bundle
+from helpers.tiny_bundle import SIZE, pictures, tiny_encoder, write_tiny_bundle
 from helpers.waiting import soon, until
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -22,7 +22,6 @@ from imagesieve_server.core.errors import (
 from imagesieve_server.core.views import Pixels
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.shared_encoder.remote import RemoteEncoder
 from imagesieve_server.testing import FaultyRowEncoder, RecordingMetrics
 
@@ -32,8 +31,7 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> OnnxImageEncoder:
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-    options = RuntimeOptions(provider=Provider.CPU, threads=1)
-    return OnnxImageEncoder(bundle=bundle, options=options, buckets=(1, 2, 4, 8))
+    return tiny_encoder(bundle)
 
 
 @pytest.fixture

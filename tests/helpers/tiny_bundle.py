@@ -28,6 +28,7 @@ from imagesieve_server.encoders.manifest import (
     TokenizerKind,
     WeightSource,
 )
+from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.runtime import Provider, RuntimeOptions, open_session
 from imagesieve_server.offline.export.canary import write_canary
 
@@ -61,6 +62,12 @@ def write_tiny_bundle(folder: Path) -> Bundle:
     write_canary(folder / manifests.CANARY, Canary(pixels=pixels, embeddings=embeddings))
     write_manifest(folder, vocabulary=vocabulary)
     return load_bundle(folder)
+
+
+def tiny_encoder(bundle: Bundle) -> OnnxImageEncoder:
+    """Its image encoder on one thread of the CPU, in batches of 1, 2, 4 and 8."""
+    options = RuntimeOptions(provider=Provider.CPU, threads=1)
+    return OnnxImageEncoder(bundle=bundle, options=options, buckets=(1, 2, 4, 8))
 
 
 def write_manifest(

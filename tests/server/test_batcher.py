@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.tiny_bundle import pictures, write_tiny_bundle
+from helpers.tiny_bundle import pictures, tiny_encoder, write_tiny_bundle
 from helpers.waiting import soon, until
 from imagesieve_server.core.errors import (
     DeadlinePassed,
@@ -25,7 +25,6 @@ from imagesieve_server.core.errors import (
 from imagesieve_server.core.views import Embeddings
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.testing import FaultyRowEncoder as Faulty
 
 pytestmark = pytest.mark.timeout(60)
@@ -63,8 +62,7 @@ class Gauges:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> OnnxImageEncoder:
     bundle = write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-    options = RuntimeOptions(provider=Provider.CPU, threads=1)
-    return OnnxImageEncoder(bundle=bundle, options=options, buckets=(1, 2, 4, 8))
+    return tiny_encoder(bundle)
 
 
 @pytest.fixture

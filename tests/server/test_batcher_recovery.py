@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from helpers.tiny_bundle import pictures, write_tiny_bundle
+from helpers.tiny_bundle import pictures, tiny_encoder, write_tiny_bundle
 from helpers.waiting import soon, until
 from imagesieve_server.core.errors import EncoderUnavailable
 from imagesieve_server.core.views import Embeddings, Pixels
@@ -22,7 +22,6 @@ from imagesieve_server.encoders.bundle import Bundle
 from imagesieve_server.encoders.health import Health
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
 from imagesieve_server.encoders.row_encoder import RowEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.encoders.troubles import Troubles
 from imagesieve_server.testing import FaultyRowEncoder as Faulty
 from imagesieve_server.testing import RecordingMetrics
@@ -37,8 +36,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def real(bundle: Bundle) -> OnnxImageEncoder:
-    options = RuntimeOptions(provider=Provider.CPU, threads=1)
-    return OnnxImageEncoder(bundle=bundle, options=options, buckets=(1, 2, 4, 8))
+    return tiny_encoder(bundle)
 
 
 @pytest.fixture

@@ -17,14 +17,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import helper, numpy_helper
 
 from helpers.grpc_rig import Rig, ask, refused, running, until
-from helpers.tiny_bundle import SIZE, image_graph, write_manifest, write_tiny_bundle
+from helpers.tiny_bundle import SIZE, image_graph, tiny_encoder, write_manifest, write_tiny_bundle
 from imagesieve.v1 import moderation_pb2, verdict_pb2
 from imagesieve_server.core.errors import EncoderUnavailable
 from imagesieve_server.core.policy import OnUnavailable, Policy, PromptGroup
 from imagesieve_server.encoders.batcher import Batcher, BatcherOptions, RowEncoder
 from imagesieve_server.encoders.bundle import Bundle, load_bundle
 from imagesieve_server.encoders.onnx import OnnxImageEncoder
-from imagesieve_server.encoders.runtime import Provider, RuntimeOptions
 from imagesieve_server.testing import (
     BLUE,
     GREEN,
@@ -81,8 +80,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def real(bundle: Bundle) -> OnnxImageEncoder:
-    options = RuntimeOptions(provider=Provider.CPU, threads=1)
-    return OnnxImageEncoder(bundle=bundle, options=options, buckets=(1, 2, 4, 8))
+    return tiny_encoder(bundle)
 
 
 def red_policy(real: RowEncoder, **changes: Any) -> Policy:
