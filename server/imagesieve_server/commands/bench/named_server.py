@@ -7,27 +7,15 @@ serve``, as ``own_server.py`` is, with the settings in the environment.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
 import threading
 
-from imagesieve_server import config, log_setup
 from imagesieve_server.child_process import die_with_the_parent
-from imagesieve_server.commands.serve import serve
+from imagesieve_server.commands import main
 
 ENCODER_THREADS = "encoder"
 """What the names of sessions' threads begin with."""
 LINE = "encoder thread "
-
-
-def main() -> int:
-    die_with_the_parent(int(sys.argv[1]))
-    settings = config.load(None, os.environ)
-    log_setup.set_up(level=settings.log.level, style=settings.log.format)
-    threading.Thread(target=_tell, daemon=True).start()
-    asyncio.run(serve(settings))
-    return 0
 
 
 def _tell() -> None:
@@ -49,4 +37,6 @@ def _encoders() -> list[int]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    die_with_the_parent(int(sys.argv[1]))
+    threading.Thread(target=_tell, daemon=True).start()
+    raise SystemExit(main(sys.argv[2:]))
