@@ -2,8 +2,8 @@
 
 Knows the libraries behind numpy; refuses to know what is multiplied. A picture is scored on the
 event loop, and its product with a policy's prompts is a fraction of a millisecond. From half a
-million multiplications on OpenBLAS gives half of it to another thread and waits, computing
-nothing, until that has had a core: on a machine whose cores encode, for the length of a batch.
+million multiplications on OpenBLAS gives a part of it to another thread and waits until that has
+had a core: on a machine whose cores encode, tens of milliseconds.
 """
 
 from __future__ import annotations
